@@ -1,0 +1,1 @@
+"""Map and model in, answers out."""

@@ -1,0 +1,1 @@
+"""RGB-D frames into a bounded, chunked voxel map."""

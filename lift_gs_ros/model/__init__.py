@@ -1,0 +1,1 @@
+"""The LIFT-GS network, its language encoders and its checkpoints."""

@@ -1,0 +1,1 @@
+"""Readers of posed RGB-D recordings."""

@@ -1,0 +1,1 @@
+"""Furnished rooms, a simulated RGB-D camera in them, and expressions about them."""

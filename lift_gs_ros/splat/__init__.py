@@ -1,0 +1,1 @@
+"""Differentiable Gaussian splatting: where 2D meets 3D."""
