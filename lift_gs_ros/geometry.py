@@ -121,7 +121,7 @@ class Box:
         return float(np.prod(self.size))
 
     def corners(self) -> FloatArray:
-        """All eight corners, (8, 3); corner ``i`` is upper in x, y, z where its bit 0, 1, 2 is 1."""
+        """Corners (8, 3); corner ``i`` is upper in x, y, z where its bit 0, 1, 2 is set."""
         bits = np.array([[i & 1, i >> 1 & 1, i >> 2 & 1] for i in range(8)])
         return self.lower + bits * self.size
 
@@ -219,7 +219,7 @@ def rigid_transform(matrix: ArrayLike, tolerance: float = 1e-2) -> FloatArray:
 
 
 def look_at(eye: ArrayLike, target: ArrayLike, up: ArrayLike = (0, 0, 1)) -> FloatArray:
-    """Pose ``world_from_camera`` (4, 4) of a camera at ``eye`` (3,) that looks at ``target`` (3,)."""
+    """Pose ``world_from_camera`` (4, 4) of a camera at ``eye`` that looks at ``target``."""
     eye, target = np.asarray(eye, np.float64), np.asarray(target, np.float64)
     forward = target - eye
     right = np.cross(forward, up)
