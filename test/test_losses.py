@@ -1,0 +1,189 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from training.losses.correspondence import (
+    correspondence_loss,
+    token_targets,
+)
+from training.losses.features import balanced_pixels, feature_loss, unique_captions
+from training.losses.grounding import GroundingWeights, grounding_loss, hungarian, matching_cost
+from training.losses.masks import (
+    dice_loss,
+    focal_loss,
+    pairwise_dice,
+    pairwise_focal,
+    pairwise_iou,
+)
+from training.losses.photometric import photometric_loss, ssim
+
+LOG3 = math.log(3.0)  # the logit of probability 3/4
+
+
+def test_photometric_loss_of_constant_images_is_that_computed_by_hand():
+    dark, bright = torch.full((16, 16, 3), 0.2), torch.full((16, 16, 3), 0.6)
+    # Constant images have no variance: SSIM is its luminance term alone.
+    expected_ssim = (2 * 0.2 * 0.6 + 1e-4) / (0.04 + 0.36 + 1e-4)
+    assert ssim(dark, bright).item() == pytest.approx(expected_ssim, abs=1e-5)
+    expected = 0.8 * 0.4 + 0.2 * (1 - expected_ssim)
+    assert photometric_loss(dark, bright).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_photometric_loss_is_zero_for_the_image_itself_and_blind_to_invalid_pixels():
+    image = torch.rand(20, 24, 3, generator=torch.Generator().manual_seed(0))
+    assert photometric_loss(image, image).item() == pytest.approx(0, abs=1e-6)
+    valid = torch.ones(20, 24, dtype=torch.bool)
+    valid[:, :5] = False
+    broken = image.clone()
+    broken[:, :5] = 0.5
+    assert photometric_loss(broken, image, valid).item() == pytest.approx(0, abs=1e-6)
+    assert photometric_loss(broken, image).item() > 0.01
+
+
+def test_focal_loss_is_that_computed_by_hand():
+    logits = torch.tensor([[LOG3], [-LOG3]])  # probabilities 3/4 and 1/4
+    targets = torch.tensor([[1.0], [1.0]])
+    by_hand = (0.25**2 * math.log(4 / 3) + 0.75**2 * math.log(4)) / 2
+    assert focal_loss(logits, targets).item() == pytest.approx(by_hand, rel=1e-5)
+    weighted = focal_loss(logits, targets, alpha=0.25).item()
+    assert weighted == pytest.approx(by_hand / 2, rel=1e-5)
+
+
+def test_dice_loss_is_that_computed_by_hand():
+    logits = torch.tensor([[LOG3], [-LOG3]])
+    targets = torch.tensor([[1.0], [0.0]])
+    assert dice_loss(logits, targets).item() == pytest.approx(1 - (1.5 + 1) / (1 + 1 + 1), rel=1e-5)
+
+
+def test_mask_losses_are_least_for_a_perfect_mask():
+    targets = (torch.rand(50, 3, generator=torch.Generator().manual_seed(1)) > 0.5).float()
+    perfect = (targets * 2 - 1) * 40
+    assert focal_loss(perfect, targets).max().item() == pytest.approx(0, abs=1e-6)
+    assert dice_loss(perfect, targets).max().item() == pytest.approx(0, abs=1e-6)
+    worse = perfect.clone()
+    worse[0] = -worse[0]
+    assert (focal_loss(worse, targets) > 1e-3).all()
+    assert (dice_loss(worse, targets) > 1e-3).all()
+
+
+def test_pairwise_losses_hold_the_numbers_of_the_elementwise_ones():
+    generator = torch.Generator().manual_seed(2)
+    logits, targets = torch.randn(30, 4, generator=generator), torch.rand(30, 2).round()
+    for proposal in range(4):
+        for instance in range(2):
+            pair = logits[:, [proposal]], targets[:, [instance]]
+            focal, dice = pairwise_focal(logits, targets), pairwise_dice(logits, targets)
+            assert focal[proposal, instance].item() == pytest.approx(focal_loss(*pair).item(), 1e-4)
+            assert dice[proposal, instance].item() == pytest.approx(dice_loss(*pair).item(), 1e-4)
+
+
+def test_pairwise_iou_counts_pixels():
+    masks = torch.tensor([[1, 0], [1, 0], [0, 1]]).bool()
+    targets = torch.tensor([[1], [0], [0]]).bool()
+    assert pairwise_iou(masks, targets)[:, 0].tolist() == [0.5, 0.0]
+
+
+def test_correspondence_loss_is_that_computed_by_hand():
+    probability = torch.tensor([[0.5, 0.25, 0.25], [0.125, 0.125, 0.75]])
+    targets = token_targets(torch.tensor([[True, True]]))
+    assert targets.tolist() == [[0.5, 0.5, 0.0]]
+    loss = correspondence_loss(
+        probability.log(), targets, torch.tensor([0]), no_object_weight=0.1
+    ).item()
+    matched = -(0.5 * math.log(0.5) + 0.5 * math.log(0.25)) - math.log(2)
+    assert loss == pytest.approx((matched - 0.1 * math.log(0.75)) / 1.1, rel=1e-5)
+
+
+def test_correspondence_loss_is_zero_when_perfect_and_positive_otherwise():
+    targets = token_targets(torch.tensor([[True, True, False], [False, False, True]]))
+    perfect = torch.tensor([[0.5, 0.5, 0, 0], [0, 0, 1.0, 0], [0, 0, 0, 1.0]]).clamp(min=1e-9)
+    loss = correspondence_loss(perfect.log(), targets, torch.tensor([0, 1]))
+    assert loss.item() == pytest.approx(0, abs=1e-6)
+    assert correspondence_loss(perfect.log(), targets, torch.tensor([1, 0])).item() > 1
+
+
+def test_an_unseen_proposal_is_not_punished_for_naming_something():
+    targets = token_targets(torch.tensor([[True]]))
+    log_probability = torch.tensor([[0.99, 0.01], [0.99, 0.01]]).log()
+    arguments = (log_probability, targets, torch.tensor([0]))
+    unseen = correspondence_loss(*arguments, background=torch.tensor([1.0, 0.0]))
+    assert unseen.item() < 0.02 < correspondence_loss(*arguments).item()
+
+
+def test_feature_loss_is_that_computed_by_hand_and_near_zero_when_perfect():
+    candidates = torch.eye(3)
+    features = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    labels = torch.tensor([0, 2])
+    by_hand = -math.log(math.e / (math.e + 2))
+    assert feature_loss(features, labels, candidates).item() == pytest.approx(by_hand, rel=1e-5)
+    assert feature_loss(features, labels, candidates, 0.05).item() < 1e-6
+    assert feature_loss(features, labels.flip(0), candidates, 0.05).item() > 10
+    assert feature_loss(features[:0], labels[:0], candidates).item() == 0
+
+
+def test_balanced_pixels_takes_as_many_of_a_mug_as_of_a_floor():
+    semantics = np.array([0] * 100 + [1] * 5 + [-1] * 50)
+    pixels = balanced_pixels(semantics, 5, np.random.default_rng(0))
+    assert np.bincount(semantics[pixels]).tolist() == [5, 5]
+
+
+def test_unique_captions_gives_equal_captions_one_row():
+    unique, rows = unique_captions(['white wall', 'red chair', 'white wall'])
+    assert unique == ['white wall', 'red chair']
+    assert rows.tolist() == [0, 1, 0]
+
+
+def test_hungarian_finds_the_cheapest_matching_not_the_greedy_one():
+    cost = torch.tensor([[1.0, 2.0], [2.0, 9.0], [8.0, 9.0]])
+    assert hungarian(cost).tolist() == [1, 0]
+    with pytest.raises(ValueError, match='2 instances but only 1'):
+        hungarian(cost[:1])
+
+
+def _perfect(pixels: int = 40):
+    masks = torch.zeros(pixels, 2)
+    masks[:10, 0] = 1
+    masks[20:35, 1] = 1
+    logits = torch.cat([torch.full((pixels, 1), -40.0), (masks * 2 - 1) * 40], dim=1)
+    targets = token_targets(torch.tensor([[True, False], [False, True]]))
+    probability = torch.tensor([[0, 0, 1.0], [1.0, 0, 0], [0, 1.0, 0]]).clamp(min=1e-9)
+    return logits, masks, probability.log(), targets
+
+
+def test_grounding_loss_matches_and_is_least_when_perfect():
+    logits, masks, log_probability, targets = _perfect()
+    weights = GroundingWeights()
+    loss = grounding_loss(logits, masks, log_probability, targets, weights)
+    assert loss.proposals.tolist() == [1, 2]
+    assert loss.total(weights).item() == pytest.approx(0, abs=1e-4)
+    swapped = grounding_loss(logits, masks, log_probability[[0, 2, 1]], targets, weights)
+    assert swapped.total(weights).item() > 1
+
+
+def test_matching_cost_is_the_loss_of_the_pair():
+    logits, masks, log_probability, targets = _perfect()
+    logits = logits / 40
+    weights = GroundingWeights()
+    cost = matching_cost(logits, masks, log_probability, targets, weights)
+    one = grounding_loss(
+        logits[:, [2]], masks[:, [1]], log_probability[[2]], targets[[1]], weights
+    ).total(weights)
+    assert cost[2, 1].item() == pytest.approx(one.item(), rel=1e-4)
+
+
+def test_a_sample_without_instances_still_teaches_no_object():
+    logits = torch.zeros(10, 3, requires_grad=True)
+    log_probability = torch.full((3, 2), math.log(0.5), requires_grad=True)
+    loss = grounding_loss(
+        logits, torch.zeros(10, 0), log_probability, torch.zeros(0, 2), GroundingWeights()
+    ).total(GroundingWeights())
+    loss.backward()
+    assert loss.item() == pytest.approx(2 * math.log(2), rel=1e-5)
+    assert log_probability.grad[:, -1].abs().min() > 0
+
+
+def test_negative_weights_are_refused_by_name():
+    with pytest.raises(ValueError, match='dice is -1'):
+        GroundingWeights(dice=-1)
