@@ -1,0 +1,113 @@
+import math
+import os
+import signal
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+
+from training.config import load_settings
+from training.engine import RunFolder, Stopper, adamw, cosine_schedule, step_rng
+
+
+@dataclass(frozen=True)
+class _Inner:
+    dice: float = 6.0
+
+
+@dataclass(frozen=True)
+class _Settings:
+    steps: int = 10
+    rate: float = 1e-3
+    output: str = 'runs/x'
+    weights: _Inner = field(default_factory=_Inner)
+
+
+def test_settings_come_from_yaml_and_overrides(tmp_path):
+    path = tmp_path / 'a.yaml'
+    path.write_text('steps: 5\nrate: 1e-4\nweights: {dice: 3}\n')
+    settings = load_settings(_Settings, path, ['weights.dice=2.5', 'output=runs/y'])
+    assert settings == _Settings(5, 1e-4, 'runs/y', _Inner(2.5))
+
+
+@pytest.mark.parametrize(
+    ('override', 'message'),
+    [
+        ('stpes=3', "unknown setting 'stpes'"),
+        ('steps=many', "steps is 'many', expected int"),
+        ('weights.dcie=3', "unknown setting 'dcie'"),
+        ('steps', 'no "="'),
+    ],
+)
+def test_wrong_settings_are_refused_by_name(override, message):
+    with pytest.raises(ValueError, match=message):
+        load_settings(_Settings, None, [override])
+
+
+def test_two_runs_can_not_share_a_folder(tmp_path):
+    first = RunFolder(tmp_path / 'run')
+    with pytest.raises(RuntimeError, match='another run'):
+        RunFolder(tmp_path / 'run')
+    first.close()
+    RunFolder(tmp_path / 'run').close()
+
+
+def test_a_state_that_fails_to_be_written_leaves_the_last_one(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    folder.save({'step': 1, 'settings': {}})
+
+    def full_disk(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', full_disk)
+    with pytest.raises(OSError, match='No space'):
+        folder.save({'step': 2, 'settings': {}})
+    assert folder.load({})['step'] == 1
+    assert not list(tmp_path.glob('*.tmp'))
+
+
+def test_a_state_of_other_settings_or_version_or_damaged_is_refused(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert folder.load({}) is None
+    folder.save({'settings': {'seed': 1}})
+    with pytest.raises(ValueError, match='seed = 1, this run has 2'):
+        folder.load({'seed': 2})
+    folder.state_file.write_bytes(folder.state_file.read_bytes()[:100])
+    with pytest.raises(ValueError, match='can not be read'):
+        folder.load({})
+    torch.save({'version': -1}, folder.state_file)
+    with pytest.raises(ValueError, match='version -1'):
+        folder.load({})
+
+
+def test_a_signal_asks_to_stop_once():
+    stopper = Stopper()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert stopper.requested
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_steps_have_their_own_repeatable_randomness():
+    first, again, other = step_rng(0, 5), step_rng(0, 5), step_rng(0, 6)
+    assert first.uniform() == again.uniform() != other.uniform()
+    step_rng(0, 5)
+    a = torch.rand(3)
+    step_rng(0, 5)
+    assert torch.equal(a, torch.rand(3))
+
+
+def test_cosine_schedule_rises_then_falls():
+    factor = cosine_schedule(warmup=10, total=110, floor=0.1)
+    assert factor(0) == pytest.approx(0.1)
+    assert factor(9) == factor(10) == 1
+    assert factor(60) == pytest.approx(0.1 + 0.9 * 0.5)
+    assert factor(110) == factor(500) == pytest.approx(0.1)
+    assert math.isfinite(cosine_schedule(5, 5)(9))
+
+
+def test_adamw_does_not_decay_biases():
+    optimizer = adamw(torch.nn.Linear(3, 2), 1e-3, 0.1)
+    decays = {
+        tuple(p.shape): g['weight_decay'] for g in optimizer.param_groups for p in g['params']
+    }
+    assert decays == {(2, 3): 0.1, (2,): 0.0}

@@ -1,0 +1,137 @@
+"""What every training program needs around its loop: a run folder, safe checkpoints, a schedule.
+
+Randomness is drawn anew in every step from the seed and the step's number, so that a run that was
+killed and resumed takes the very steps of one that was not, and no generator state has to be saved.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+STATE_VERSION = 1
+
+
+class RunFolder:
+    """An output folder that one run owns: a lock, the run state and its predecessor.
+
+    Raises RuntimeError where another run holds the folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.path / '.lock', 'w')  # noqa: SIM115, held until the process ends
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RuntimeError(
+                f'another run is writing to {self.path}: give this one another output folder, or '
+                'stop the other'
+            ) from error
+
+    def close(self) -> None:
+        """Let another run have the folder."""
+        self._lock.close()
+
+    @property
+    def state_file(self) -> Path:
+        """The newest run state."""
+        return self.path / 'state.pt'
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write the run state; a full disk or a kill leaves the last good one as it was."""
+        temporary = self.path / 'state.pt.tmp'
+        try:
+            with open(temporary, 'wb') as file:
+                torch.save({'version': STATE_VERSION, **state}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, self.state_file)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+    def load(self, settings: dict[str, Any]) -> dict[str, Any] | None:
+        """Read the run state, None where there is none yet.
+
+        Raises ValueError where it was made by another version or with other settings.
+        """
+        if not self.state_file.exists():
+            return None
+        try:
+            state = torch.load(self.state_file, map_location='cpu', weights_only=True)
+        except Exception as error:
+            raise ValueError(
+                f'{self.state_file} can not be read ({error}): delete it to begin anew'
+            ) from error
+        if state.get('version') != STATE_VERSION:
+            raise ValueError(
+                f'{self.state_file} is of version {state.get("version")}, expected '
+                f'{STATE_VERSION}: delete it to begin anew'
+            )
+        for name, value in settings.items():
+            if state['settings'].get(name) != value:
+                raise ValueError(
+                    f'{self.state_file} was made with {name} = {state["settings"].get(name)}, this '
+                    f'run has {value}: use the same settings, or another output folder'
+                )
+        return state
+
+
+class Stopper:
+    """Turns the first Ctrl-C (or SIGTERM) into a flag; the second one ends the program at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, _: object) -> None:
+        self.requested = True
+        signal.signal(number, signal.SIG_DFL)
+
+
+def step_rng(seed: int, step: int, rank: int = 0) -> np.random.Generator:
+    """Seed torch (dropout) for this step and return numpy's generator for it."""
+    sequence = np.random.SeedSequence([seed, step, rank])
+    torch.manual_seed(int(sequence.generate_state(1)[0]))
+    return np.random.default_rng(sequence)
+
+
+def cosine_schedule(warmup: int, total: int, floor: float = 0.01) -> Callable[[int], float]:
+    """Return the factor on the learning rate per step: a linear rise, then half a cosine."""
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / warmup
+        progress = min((step - warmup) / max(total - warmup, 1), 1.0)
+        return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
+
+    return factor
+
+
+def adamw(model: nn.Module, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
+    """AdamW that decays matrices only: norms, biases and embeddings of one dimension stay free."""
+    matrices = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    vectors = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    groups = [
+        {'params': matrices, 'weight_decay': weight_decay},
+        {'params': vectors, 'weight_decay': 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=learning_rate, fused=True)
+
+
+def clip_gradients(model: nn.Module, max_norm: float) -> Tensor:
+    """Scale all gradients to at most ``max_norm`` together; returns the norm they had."""
+    parameters = [p for p in model.parameters() if p.grad is not None]
+    return nn.utils.clip_grad_norm_(parameters, max_norm, foreach=True)
