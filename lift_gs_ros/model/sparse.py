@@ -1,0 +1,266 @@
+"""Sparse 3D convolution with two backends that share parameters and results.
+
+``torch`` is written here and runs wherever torch does; ``spconv`` uses that library. The layers
+of both have one parameter, ``weight (out, k, k, k, in)``, so one state dict serves both, and both
+work on tensors with ``features (N, C)``, ``indices (N, 4)`` and ``replace_feature``.
+
+How the torch backend computes (chosen by measurement on a CPU, ``benchmarks/model.py``): for each
+kernel offset the rows that have a neighbour there are gathered, multiplied by that offset's matrix
+and added to their outputs. A piece stays in the cache and three quarters of the time is in the
+matrix product itself; gathering all offsets at once moves hundreds of megabytes and a dense
+(N, 27 C) table multiplies 2.5 times more than a surface has neighbours.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Which input row meets which output row at one kernel offset; None: every row meets itself.
+Pairs = list[tuple[Tensor, Tensor] | None]
+
+_AXIS_BITS = 16
+_MARGIN = 2  # half of the largest kernel: a neighbour's key never reaches into the next row
+MAX_EXTENT = 2**_AXIS_BITS - 2 * _MARGIN
+
+
+def pack(indices: Tensor) -> Tensor:
+    """Pack (N, 4) indices (cloud, x, y, z), each in [0, 65532), into one int64 key each."""
+    cloud, x, y, z = indices.long().unbind(dim=1)
+    return ((cloud << _AXIS_BITS | x) << _AXIS_BITS | y) << _AXIS_BITS | z
+
+
+def unpack(keys: Tensor) -> Tensor:
+    """Invert ``pack``: int64 keys (N,) to indices (N, 4)."""
+    mask = 2**_AXIS_BITS - 1
+    shifts = (3 * _AXIS_BITS, 2 * _AXIS_BITS, _AXIS_BITS, 0)
+    return torch.stack([keys >> shift & mask for shift in shifts], dim=1)
+
+
+class VoxelGrid:
+    """Occupied voxels of one resolution; remembers the index maps that its layers share."""
+
+    def __init__(self, keys: Tensor, finer: VoxelGrid | None = None) -> None:
+        self.keys = keys  # (N,) int64, sorted, unique
+        self.finer = finer
+        self._coarser: VoxelGrid | None = None
+        self._neighbours: dict[int, Pairs] = {}
+        self._children: Pairs = []
+
+    @property
+    def coarser(self) -> VoxelGrid:
+        """The grid of twice the voxel size; its ``finer`` is this one."""
+        if self._coarser is None:
+            indices = unpack(self.keys)
+            indices[:, 1:] //= 2
+            keys, parents = torch.unique(pack(indices), return_inverse=True)
+            self._coarser = VoxelGrid(keys, finer=self)
+            self._coarser._children = self._pairs_with(parents)
+        return self._coarser
+
+    def _pairs_with(self, parents: Tensor) -> Pairs:
+        low_bits = unpack(self.keys)[:, 1:] & 1
+        corner = low_bits[:, 0] * 4 + low_bits[:, 1] * 2 + low_bits[:, 2]
+        rows = [(corner == i).nonzero()[:, 0] for i in range(8)]
+        return [(row, parents[row]) for row in rows]
+
+    def children(self) -> Pairs:
+        """Pairs (row of ``finer``, row of this grid) for the eight corners of a voxel."""
+        return self._children
+
+    def neighbours(self, kernel: int) -> Pairs:
+        """Pairs (row of the neighbour, row of the voxel) for each offset of an odd kernel."""
+        if kernel not in self._neighbours:
+            self._neighbours[kernel] = self._find_neighbours(kernel)
+        return self._neighbours[kernel]
+
+    def _find_neighbours(self, kernel: int) -> Pairs:
+        reach = range(-(kernel // 2), kernel // 2 + 1)
+        offsets = list(product(reach, reach, reach))
+        half = len(offsets) // 2
+        first: Pairs = []
+        for x, y, z in offsets[:half]:
+            wanted = self.keys + ((x << _AXIS_BITS) + y << _AXIS_BITS) + z
+            found = torch.searchsorted(self.keys, wanted).clamp_(max=len(self.keys) - 1)
+            rows = (self.keys[found] == wanted).nonzero()[:, 0]
+            first.append((found[rows], rows))
+        # My neighbour at an offset has me at the opposite one.
+        mirrored: Pairs = [pair and (pair[1], pair[0]) for pair in reversed(first)]
+        return [*first, None, *mirrored]
+
+
+@dataclass(frozen=True)
+class SparseTensor:
+    """Features on a voxel grid (the torch backend's counterpart of SparseConvTensor)."""
+
+    features: Tensor  # (N, C)
+    grid: VoxelGrid
+
+    @property
+    def indices(self) -> Tensor:
+        """Voxels (N, 4): number of the cloud, x, y, z."""
+        return unpack(self.grid.keys)
+
+    def replace_feature(self, features: Tensor) -> SparseTensor:
+        """Return other features on the same voxels."""
+        return replace(self, features=features)
+
+
+class _Convolve(torch.autograd.Function):
+    """Sum over offsets of (gathered rows) x (matrix of the offset), by hand in both directions.
+
+    Written by hand because autograd would keep every gathered piece alive until the backward.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, kernel: Tensor, pairs: Pairs, num_out: int) -> Tensor:
+        """Convolve features (N, in) with a kernel (K, in, out): (num_out, out)."""
+        ctx.save_for_backward(features, kernel)
+        ctx.pairs = pairs
+        out = features.new_zeros(num_out, kernel.shape[2])
+        for pair, matrix in zip(pairs, kernel):
+            if pair is None:
+                out.addmm_(features, matrix)
+            elif len(pair[0]):
+                out.index_add_(0, pair[1], features.index_select(0, pair[0]) @ matrix)
+        return out
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor, None, None]:
+        """Return the gradients of features and kernel."""
+        features, kernel = ctx.saved_tensors
+        grad = grad.contiguous()
+        grad_features = torch.zeros_like(features) if ctx.needs_input_grad[0] else None
+        grad_kernel = torch.zeros_like(kernel)
+        for pair, matrix, grad_matrix in zip(ctx.pairs, kernel, grad_kernel):
+            rows_in, rows_out = pair or (None, None)
+            piece_in = features if rows_in is None else features.index_select(0, rows_in)
+            piece_out = grad if rows_out is None else grad.index_select(0, rows_out)
+            torch.mm(piece_in.T, piece_out, out=grad_matrix)
+            if grad_features is None:
+                continue
+            if rows_in is None:
+                grad_features.addmm_(piece_out, matrix.T)
+            else:
+                grad_features.index_add_(0, rows_in, piece_out @ matrix.T)
+        return grad_features, grad_kernel, None, None
+
+
+class _Layer(nn.Module):
+    """The weight of a convolution, ``(out, k, k, k, in)`` as in spconv."""
+
+    def __init__(self, channels_in: int, channels_out: int, kernel: int) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.weight = nn.Parameter(torch.empty(channels_out, *[kernel] * 3, channels_in))
+        nn.init.normal_(self.weight, std=1 / math.sqrt(channels_in * kernel**2))
+
+    def convolve(self, features: Tensor, pairs: Pairs, num_out: int) -> Tensor:
+        matrices = self.weight.flatten(1, 3).permute(1, 2, 0).contiguous()  # (K, in, out)
+        # Sums over up to 27 neighbours are kept in float32, also under autocast.
+        with torch.autocast(features.device.type, enabled=False):
+            return _Convolve.apply(features.float(), matrices, pairs, num_out)
+
+
+class SubmanifoldConv(_Layer):
+    """Convolution whose output lives on the input's voxels (Graham et al. 2018)."""
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """Convolve on the same grid."""
+        pairs = x.grid.neighbours(self.kernel)
+        return x.replace_feature(self.convolve(x.features, pairs, len(x.features)))
+
+
+class DownConv(_Layer):
+    """Convolution of kernel 2 and stride 2: to voxels of twice the size."""
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """Convolve to the coarser grid."""
+        grid = x.grid.coarser
+        return SparseTensor(self.convolve(x.features, grid.children(), len(grid.keys)), grid)
+
+
+class UpConv(_Layer):
+    """Transposed convolution that undoes a ``DownConv``: back to exactly its input's voxels."""
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        """Convolve to the finer grid."""
+        grid = x.grid.finer
+        if grid is None:
+            raise ValueError('UpConv got a tensor of the finest grid, expected a DownConv output')
+        pairs: Pairs = [pair and (pair[1], pair[0]) for pair in x.grid.children()]
+        return SparseTensor(self.convolve(x.features, pairs, len(grid.keys)), grid)
+
+
+@dataclass(frozen=True)
+class Backend:
+    """How to build tensors and layers; ``level`` counts halvings of the resolution."""
+
+    name: str
+    tensor: Callable[[Tensor, Tensor, int], Any]  # features, sorted indices (N, 4), clouds
+    submanifold: Callable[[int, int, int, int], nn.Module]  # in, out, kernel, level
+    down: Callable[[int, int, int], nn.Module]  # in, out, level of the output
+    up: Callable[[int, int, int], nn.Module]  # in, out, level of the input
+
+
+def load_backend(name: str = 'auto') -> Backend:
+    """Return the backend ``torch``, ``spconv`` or ``auto``.
+
+    ``auto`` takes spconv where it is installed and a CUDA device is present; on a CPU the torch
+    backend is the faster one (``benchmarks/model.py``).
+    """
+    if name not in ('auto', 'torch', 'spconv'):
+        raise ValueError(f'sparse backend is {name!r}, expected "auto", "torch" or "spconv"')
+    installed = importlib.util.find_spec('spconv') is not None
+    if name == 'spconv' and not installed:
+        raise ImportError(
+            'the sparse backend "spconv" is not installed: install the wheel spconv-cu120 '
+            '(Python up to 3.11) or spconv-cu126 (3.12, 3.13), or use the backend "torch"'
+        )
+    if name == 'spconv' or (name == 'auto' and installed and torch.cuda.is_available()):
+        return _spconv_backend()
+    return Backend(
+        name='torch',
+        tensor=lambda features, indices, clouds: SparseTensor(features, VoxelGrid(pack(indices))),
+        submanifold=lambda i, o, kernel, level: SubmanifoldConv(i, o, kernel),
+        down=lambda i, o, level: DownConv(i, o, 2),
+        up=lambda i, o, level: UpConv(i, o, 2),
+    )
+
+
+def _spconv_backend() -> Backend:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', FutureWarning)  # spconv 2.3 uses torch.cuda.amp's old names
+        import spconv.pytorch as spconv
+        import spconv.pytorch.ops as ops
+    algorithm = None  # spconv's choice
+    if not torch.cuda.is_available():
+        algorithm = spconv.ConvAlgo.Native  # the only one on a CPU
+        # Its CPU backward asks for a CUDA stream, which it then does not use.
+        ops.get_current_stream = lambda: 0
+    common: dict[str, Any] = {'bias': False, 'algo': algorithm}
+
+    def tensor(features: Tensor, indices: Tensor, clouds: int) -> Any:
+        # Stride-2 layers drop an odd last voxel: the grid's size must halve evenly four times.
+        extent = [(int(high) // 16 + 1) * 16 for high in indices[:, 1:].amax(dim=0)]
+        return spconv.SparseConvTensor(features, indices.int(), extent, clouds)
+
+    def submanifold(i: int, o: int, kernel: int, level: int) -> nn.Module:
+        return spconv.SubMConv3d(i, o, kernel, indice_key=f'same{level}_{kernel}', **common)
+
+    def down(i: int, o: int, level: int) -> nn.Module:
+        return spconv.SparseConv3d(i, o, 2, stride=2, indice_key=f'down{level}', **common)
+
+    def up(i: int, o: int, level: int) -> nn.Module:
+        return spconv.SparseInverseConv3d(i, o, 2, indice_key=f'down{level}', **common)
+
+    return Backend('spconv', tensor, submanifold, down, up)
