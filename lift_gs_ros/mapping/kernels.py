@@ -1,0 +1,263 @@
+"""Compiled inner loops of the voxel map (numba, one core, without the GIL).
+
+A voxel is addressed by its integer coordinates ``floor(p / voxel_size)``, packed into one int64,
+21 bits an axis. Hash tables are open addressing with linear probing: ``table`` holds row numbers
+(-1 where free), its length is a power of two, and at most half of it is filled.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+AXIS_BITS = 21
+AXIS_LIMIT = 1 << (AXIS_BITS - 1)  # voxel coordinates lie in [-AXIS_LIMIT, AXIS_LIMIT)
+AXIS_MASK = (1 << AXIS_BITS) - 1
+
+# Columns of a frame's sums: pixels, position within the voxel (in voxels), colour (0 to 255).
+SUM_COLUMNS = 7
+# Columns of a chunk's values: mean position relative to the chunk's corner (metres), mean colour
+# (0 to 1), weight (pixels) and evidence (how often seen, less how often seen through).
+VALUE_COLUMNS = 8
+WEIGHT, EVIDENCE = 6, 7
+
+TILE = 4  # pixels; carving asks for the nearest depth per tile instead of per pixel
+# Depth is unknown in a tile with this many of its 16 pixels invalid: one column of dropouts, the
+# shadow of something thin, forbids carving there, and a few scattered dropouts do not.
+MAX_INVALID = 4
+
+
+@njit(cache=True, nogil=True, inline='always')
+def _slot(key, table):
+    """First slot to probe for a key (Fibonacci hashing, Knuth 6.4)."""
+    mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
+    return np.int64((mixed >> np.uint64(32)) & np.uint64(len(table) - 1))
+
+
+@njit(cache=True, nogil=True)
+def find_or_add(key, table, keys, count):
+    """Row of a key in ``keys``; ``count`` (the next free row, now taken) where it was not there."""
+    slot = _slot(key, table)
+    while table[slot] >= 0:
+        if keys[table[slot]] == key:
+            return np.int64(table[slot])
+        slot = (slot + 1) & (len(table) - 1)
+    table[slot] = count
+    keys[count] = key
+    return np.int64(count)
+
+
+@njit(cache=True, nogil=True)
+def rebuild_index(keys, count, table):
+    """Fill ``table`` anew from the first ``count`` keys, all different."""
+    table[:] = -1
+    for row in range(count):
+        slot = _slot(keys[row], table)
+        while table[slot] >= 0:
+            slot = (slot + 1) & (len(table) - 1)
+        table[slot] = row
+
+
+@njit(cache=True, nogil=True, inline='always')
+def _pack(x, y, z):
+    return (
+        ((x + AXIS_LIMIT) << (2 * AXIS_BITS)) | ((y + AXIS_LIMIT) << AXIS_BITS) | (z + AXIS_LIMIT)
+    )
+
+
+@njit(cache=True, nogil=True)
+def accumulate_frame(depth, color, rays, origin, near, far, table, keys, sums):
+    """Sum the pixels of a frame per voxel; return the number of voxels, -1 where they do not fit.
+
+    ``rays`` (3, 3) maps (u, v, 1) to the world ray of depth 1 and ``origin`` (3,) is the camera,
+    both in voxels. ``table`` comes in free (-1), rows of ``sums`` (C, 7) are cleared when taken.
+    """
+    count, row = 0, -1
+    last_x = last_y = last_z = -AXIS_LIMIT - 1  # no voxel: nothing lies there
+    for v in range(depth.shape[0]):
+        base_x = rays[0, 1] * v + rays[0, 2]
+        base_y = rays[1, 1] * v + rays[1, 2]
+        base_z = rays[2, 1] * v + rays[2, 2]
+        for u in range(depth.shape[1]):
+            d = np.float64(depth[v, u])
+            if not (near <= d <= far):
+                continue
+            x = origin[0] + d * (rays[0, 0] * u + base_x)
+            y = origin[1] + d * (rays[1, 0] * u + base_y)
+            z = origin[2] + d * (rays[2, 0] * u + base_z)
+            floor_x, floor_y, floor_z = np.floor(x), np.floor(y), np.floor(z)
+            ix, iy, iz = np.int64(floor_x), np.int64(floor_y), np.int64(floor_z)
+            # Neighbouring pixels mostly fall into the same voxel: no probe for these.
+            if ix != last_x or iy != last_y or iz != last_z:
+                last_x, last_y, last_z = ix, iy, iz
+                if count == len(keys):
+                    return -1
+                row = find_or_add(_pack(ix, iy, iz), table, keys, count)
+                if row == count:
+                    sums[row] = 0.0
+                    count += 1
+            sums[row, 0] += 1.0
+            sums[row, 1] += x - floor_x
+            sums[row, 2] += y - floor_y
+            sums[row, 3] += z - floor_z
+            sums[row, 4] += color[v, u, 0]
+            sums[row, 5] += color[v, u, 1]
+            sums[row, 6] += color[v, u, 2]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def accumulate_points(points, colors, table, keys, sums):
+    """Sum points (N, 3), in voxels, per voxel; as ``accumulate_frame``, colours from 0 to 1."""
+    count = 0
+    for i in range(len(points)):
+        x, y, z = np.floor(points[i, 0]), np.floor(points[i, 1]), np.floor(points[i, 2])
+        if count == len(keys):
+            return -1
+        row = find_or_add(_pack(np.int64(x), np.int64(y), np.int64(z)), table, keys, count)
+        if row == count:
+            sums[row] = 0.0
+            count += 1
+        sums[row, 0] += 1.0
+        sums[row, 1] += points[i, 0] - x
+        sums[row, 2] += points[i, 1] - y
+        sums[row, 3] += points[i, 2] - z
+        for channel in range(3):
+            sums[row, 4 + channel] += 255.0 * colors[i, channel]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def group_by_chunk(keys, count, cells):
+    """Sort a frame's voxels by the chunk (``cells`` voxels an edge) they lie in.
+
+    Returns chunk coordinates (M, 3), where each chunk's voxels start in ``order`` (M + 1,),
+    ``order`` (count,) and every voxel's code within its chunk, ``(x * cells + y) * cells + z``.
+    """
+    length = 2
+    while length < 2 * count:
+        length *= 2
+    table = np.full(length, -1, np.int32)
+    packed = np.empty(count, np.int64)
+    chunks = np.empty((count, 3), np.int64)
+    chunk_of = np.empty(count, np.int32)
+    codes = np.empty(count, np.int32)
+    starts = np.zeros(count + 2, np.int64)
+    num_chunks = 0
+    for i in range(count):
+        x = (keys[i] >> (2 * AXIS_BITS)) - AXIS_LIMIT
+        y = ((keys[i] >> AXIS_BITS) & AXIS_MASK) - AXIS_LIMIT
+        z = (keys[i] & AXIS_MASK) - AXIS_LIMIT
+        cx, cy, cz = x // cells, y // cells, z // cells
+        chunk = find_or_add(_pack(cx, cy, cz), table, packed, num_chunks)
+        if chunk == num_chunks:
+            chunks[chunk, 0], chunks[chunk, 1], chunks[chunk, 2] = cx, cy, cz
+            num_chunks += 1
+        chunk_of[i] = chunk
+        codes[i] = ((x - cx * cells) * cells + y - cy * cells) * cells + z - cz * cells
+        starts[chunk + 2] += 1
+    for chunk in range(num_chunks):
+        starts[chunk + 2] += starts[chunk + 1]
+    order = np.empty(count, np.int64)
+    for i in range(count):
+        order[starts[chunk_of[i] + 1]] = i
+        starts[chunk_of[i] + 1] += 1
+    return chunks[:num_chunks], starts[: num_chunks + 1], order, codes
+
+
+@njit(cache=True, nogil=True)
+def merge(
+    frame_codes,
+    sums,
+    order,
+    voxel_size,
+    cells,
+    max_weight,
+    max_evidence,
+    table,
+    codes,
+    values,
+    size,
+):
+    """Merge a frame's voxels ``order`` of one chunk into its store; return the new size.
+
+    Running mean ``m += (sum - n m) / (w + n)`` with the old weight w capped at ``max_weight``, so
+    that what a surface looks like now wins in the end.
+    """
+    for i in order:
+        code = frame_codes[i]
+        row = find_or_add(code, table, codes, size)
+        if row == size:
+            values[row] = 0.0
+            size += 1
+        pixels = sums[i, 0]
+        share = pixels / (values[row, WEIGHT] + pixels)
+        cell = (code // (cells * cells), code // cells % cells, code % cells)
+        for axis in range(3):
+            position = (cell[axis] + sums[i, 1 + axis] / pixels) * voxel_size
+            color = sums[i, 4 + axis] / (255.0 * pixels)
+            values[row, axis] += share * (position - values[row, axis])
+            values[row, 3 + axis] += share * (color - values[row, 3 + axis])
+        values[row, WEIGHT] = min(values[row, WEIGHT] + pixels, max_weight)
+        values[row, EVIDENCE] = min(values[row, EVIDENCE] + 1.0, max_evidence)
+    return size
+
+
+@njit(cache=True, nogil=True)
+def nearest_depth(depth, tiles):
+    """Write the nearest valid depth of every tile, 0 where unknown; return the largest of them."""
+    largest = np.float32(0)
+    for i in range(tiles.shape[0]):
+        for j in range(tiles.shape[1]):
+            nearest, invalid = np.float32(np.inf), 0
+            for v in range(i * TILE, (i + 1) * TILE):
+                for u in range(j * TILE, (j + 1) * TILE):
+                    if depth[v, u] > 0:
+                        nearest = min(nearest, depth[v, u])
+                    else:
+                        invalid += 1
+            tiles[i, j] = nearest if invalid < MAX_INVALID else 0
+            largest = max(largest, tiles[i, j])
+    return largest
+
+
+@njit(cache=True, nogil=True)
+def _is_seen_through(u, v, z, radius_u, radius_v, margin, tiles):
+    """Whether every tile that a voxel at depth ``z`` covers shows only what lies well behind."""
+    left, right = np.int64(np.floor((u - radius_u) / TILE)), np.int64((u + radius_u) / TILE)
+    top, bottom = np.int64(np.floor((v - radius_v) / TILE)), np.int64((v + radius_v) / TILE)
+    if left < 0 or top < 0 or right >= tiles.shape[1] or bottom >= tiles.shape[0]:
+        return False
+    for i in range(top, bottom + 1):
+        for j in range(left, right + 1):
+            if tiles[i, j] < z + margin:
+                return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def carve(camera_from_chunk, intrinsics, near, far, voxel_size, margin, tiles, codes, values, size):
+    """Take evidence from the voxels that the camera sees through; return the size that remains.
+
+    Voxels without evidence leave, and the others close up (the caller rebuilds the index).
+    ``camera_from_chunk`` (4, 4) starts from the chunk's corner, in metres.
+    """
+    fx, fy, cx, cy = intrinsics[0, 0], intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
+    transform = camera_from_chunk
+    kept = 0
+    for row in range(size):
+        px, py, pz = values[row, 0], values[row, 1], values[row, 2]
+        z = transform[2, 0] * px + transform[2, 1] * py + transform[2, 2] * pz + transform[2, 3]
+        if near <= z <= far:
+            x = transform[0, 0] * px + transform[0, 1] * py + transform[0, 2] * pz + transform[0, 3]
+            y = transform[1, 0] * px + transform[1, 1] * py + transform[1, 2] * pz + transform[1, 3]
+            radius = 0.5 * voxel_size / z
+            u, v = fx * x / z + cx, fy * y / z + cy
+            if _is_seen_through(u, v, z, fx * radius, fy * radius, margin, tiles):
+                values[row, EVIDENCE] -= 1.0
+        if values[row, EVIDENCE] > 0:
+            if kept < row:
+                codes[kept] = codes[row]
+                values[kept] = values[row]
+            kept += 1
+    return kept

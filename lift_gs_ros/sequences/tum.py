@@ -1,0 +1,196 @@
+"""Reader of TUM RGB-D (Sturm et al. 2012): depth registered to colour, z up in the world.
+
+Two layouts, with depth in uint16 PNG, 5000 units a metre, and ``TX TY TZ QX QY QZ QW``
+camera-to-world poses:
+
+* the original: ``rgb.txt`` and ``depth.txt`` (``stamp file`` a line), ``groundtruth.txt`` (``stamp
+  pose`` a line, at 100 Hz). A depth image goes with the colour image nearest in time, within 20 ms,
+  and with the pose interpolated at its own stamp: the geometry is the depth camera's.
+* keyframes as published by object SLAM papers: ``raw_imgs/%04d_rgb_raw.jpg``,
+  ``depth_imgs/%04d_depth_raw.png``, and ``truth_cam_poses.txt``, whose row i is frame i.
+
+Intrinsics come from an ORB-SLAM settings file in the folder (``*.yaml`` with ``Camera.fx``), else
+from the folder's name (freiburg1, freiburg2, freiburg3), else they are the Kinect's defaults. The
+lens distortion of freiburg1 and freiburg2, up to some pixels in the corners, is not undone.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lift_gs_ros.geometry import Camera, FloatArray
+from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
+from lift_gs_ros.sequences.recorded import RecordedSequence, read_color, read_depth
+
+logger = logging.getLogger(__name__)
+
+LAYOUT = 'rgb.txt, depth.txt and groundtruth.txt'
+KEYFRAME_LAYOUT = 'raw_imgs/, depth_imgs/ and truth_cam_poses.txt'
+UNITS_PER_METRE = 5000.0
+MAX_COLOR_OFFSET = 0.02  # seconds between a depth image and its colour image, as TUM's own tool
+MAX_POSE_GAP = 0.1  # seconds between the two poses to interpolate
+# fx, fy, cx, cy of 640x480 images, from the data set's page on file formats.
+INTRINSICS = {
+    'freiburg1': (517.3, 516.5, 318.6, 255.3),
+    'freiburg2': (520.9, 521.0, 325.1, 249.7),
+    'freiburg3': (535.4, 539.2, 320.1, 247.6),
+}
+DEFAULT_INTRINSICS = (525.0, 525.0, 319.5, 239.5)
+
+
+def is_tum(path: Path) -> bool:
+    """Say whether a folder has the original layout."""
+    return all((path / name).is_file() for name in ('rgb.txt', 'depth.txt', 'groundtruth.txt'))
+
+
+def is_tum_keyframes(path: Path) -> bool:
+    """Say whether a folder has the layout of numbered keyframes."""
+    return (path / 'raw_imgs').is_dir() and (path / 'truth_cam_poses.txt').is_file()
+
+
+def open_tum(path: Path) -> RecordedSequence:
+    """Open a sequence in the original layout."""
+    depths, colors = _read_list(path / 'depth.txt'), _read_list(path / 'rgb.txt')
+    poses = _read_poses(path / 'groundtruth.txt')
+    poses = poses[np.isfinite(poses).all(axis=1)]
+    poses = poses[np.argsort(poses[:, 0], kind='stable')]
+    color_stamps = np.array([stamp for stamp, _ in colors])
+    settings = _read_settings(path)
+    readers = []
+    for stamp, file in depths:
+        nearest = int(np.abs(color_stamps - stamp).argmin()) if len(colors) else -1
+        color = colors[nearest] if nearest >= 0 else None
+        reader = partial(_read_associated, path, (stamp, file), color, poses, settings)
+        readers.append((file, reader))
+    return RecordedSequence(path.resolve().name, _rate([s for s, _ in depths]), readers)
+
+
+def open_tum_keyframes(path: Path) -> RecordedSequence:
+    """Open a sequence in the layout of numbered keyframes."""
+    poses = _read_poses(path / 'truth_cam_poses.txt')
+    settings = _read_settings(path)
+    readers = []
+    for number, pose in enumerate(poses):
+        color = path / 'raw_imgs' / f'{number:04d}_rgb_raw.jpg'
+        depth = path / 'depth_imgs' / f'{number:04d}_depth_raw.png'
+        readers.append((f'{number:04d}', partial(_read_frame, color, depth, pose, settings)))
+    return RecordedSequence(path.resolve().name, _rate(poses[:, 0].tolist()), readers)
+
+
+def _read_associated(
+    path: Path,
+    depth: tuple[float, str],
+    color: tuple[float, str] | None,
+    poses: FloatArray,
+    settings: tuple[Camera, float],
+) -> RgbdFrame:
+    stamp, depth_file = depth
+    if color is None or abs(color[0] - stamp) > MAX_COLOR_OFFSET:
+        raise ValueError(f'no colour image within {MAX_COLOR_OFFSET} s of {stamp:.4f}')
+    pose = _interpolate(poses, stamp)
+    return _read_frame(path / color[1], path / depth_file, pose, settings)
+
+
+def _read_frame(
+    color: Path, depth: Path, pose: FloatArray, settings: tuple[Camera, float]
+) -> RgbdFrame:
+    camera, units = settings
+    world_from_camera = _pose_matrix(pose)
+    metres = depth_to_metres(read_depth(depth), units)
+    stamp = round(float(pose[0]) * 1e9)
+    return RgbdFrame(stamp, read_color(color), metres, camera, world_from_camera)
+
+
+def _interpolate(poses: FloatArray, stamp: float) -> FloatArray:
+    """Pose row (8,) at a stamp, linear between its neighbours (quaternions normalised later)."""
+    after = int(np.searchsorted(poses[:, 0], stamp))
+    if after < len(poses) and poses[after, 0] == stamp:
+        return poses[after]
+    if not 0 < after < len(poses):
+        raise ValueError(f'no pose on both sides of {stamp:.4f}')
+    first, second = poses[after - 1].copy(), poses[after].copy()
+    gap = second[0] - first[0]
+    if gap > MAX_POSE_GAP:
+        raise ValueError(f'the poses around {stamp:.4f} are {gap:.2f} s apart, too far to trust')
+    if first[4:] @ second[4:] < 0:  # q and -q are the same rotation
+        second[4:] *= -1
+    return first + (stamp - first[0]) / gap * (second - first)
+
+
+def _pose_matrix(pose: FloatArray) -> FloatArray:
+    """``world_from_camera`` (4, 4) of a row ``stamp tx ty tz qx qy qz qw``."""
+    norm = np.linalg.norm(pose[4:])
+    if not np.isfinite(pose).all() or norm < 0.5:
+        raise ValueError(f'pose is {pose}, expected a position and a unit quaternion')
+    x, y, z, w = pose[4:] / norm
+    matrix = np.eye(4)
+    matrix[:3, :3] = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    matrix[:3, 3] = pose[1:4]
+    return matrix
+
+
+def _lines(path: Path) -> list[list[str]]:
+    lines = (line.split() for line in path.read_text().splitlines())
+    return [words for words in lines if words and not words[0].startswith('#')]
+
+
+def _read_list(path: Path) -> list[tuple[float, str]]:
+    entries = []
+    for words in _lines(path):
+        try:
+            entries.append((float(words[0]), words[1]))
+        except (ValueError, IndexError):
+            logger.warning('%s: line "%s" is skipped: no stamp and file', path, ' '.join(words))
+    return sorted(entries)
+
+
+def _read_poses(path: Path) -> NDArray[np.float64]:
+    """Rows (N, 8); a row that is no pose is all NaN, so that row i stays row i."""
+    poses = []
+    for words in _lines(path):
+        try:
+            pose = [float(word) for word in words]
+        except ValueError:
+            pose = []
+        poses.append(pose if len(pose) == 8 else [np.nan] * 8)
+    return np.array(poses, np.float64).reshape(-1, 8)
+
+
+def _read_settings(path: Path) -> tuple[Camera, float]:
+    """Camera and depth units a metre."""
+    for file in sorted(path.glob('*.yaml')):
+        number = r':\s*([-+.\deE]+)'
+        text = file.read_text(errors='replace')
+        values = [
+            re.search(rf'^Camera\.{key}{number}', text, re.M) for key in 'fx fy cx cy'.split()
+        ]
+        if all(values):
+            units = re.search(rf'^DepthMapFactor{number}', text, re.M)
+            camera = Camera.from_focal(*(float(v[1]) for v in values if v), 640, 480)
+            return camera, float(units[1]) if units else UNITS_PER_METRE
+    for key, values in INTRINSICS.items():
+        if key in path.resolve().name:
+            return Camera.from_focal(*values, 640, 480), UNITS_PER_METRE
+    logger.warning(
+        '%s: no *.yaml with Camera.fx and no freiburg1, 2 or 3 in its name: '
+        'the intrinsics are the Kinect defaults %s',
+        path,
+        DEFAULT_INTRINSICS,
+    )
+    return Camera.from_focal(*DEFAULT_INTRINSICS, 640, 480), UNITS_PER_METRE
+
+
+def _rate(stamps: list[float]) -> float:
+    steps = np.diff(stamps)
+    steps = steps[np.isfinite(steps) & (steps > 0)]
+    return float(1 / np.median(steps)) if len(steps) else 30.0
