@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from lift_gs_ros.geometry import (
+    BOX_EDGES,
     Box,
     Camera,
     FloatArray,
@@ -25,9 +26,6 @@ MENTIONED_COLOR = (0, 170, 255)
 OCCLUSION_TOLERANCE = 0.1  # metres that a mask point may lie behind the measured depth
 NEAR_PLANE = 0.05  # metres; edges of a box are clipped here
 
-# Pairs of Box.corners() that differ in one bit, hence in one axis.
-BOX_EDGES = [(i, i | 1 << axis) for i in range(8) for axis in range(3) if not i >> axis & 1]
-
 
 def visible_pixels(frame: RgbdFrame, points: FloatArray) -> NDArray[np.int64]:
     """Pixels (n, 2) as (u, v) of the points (N, 3), world frame, that the frame sees unoccluded."""
@@ -43,13 +41,17 @@ def visible_pixels(frame: RgbdFrame, points: FloatArray) -> NDArray[np.int64]:
     return pixels[(measured > 0) & (depth <= measured + OCCLUSION_TOLERANCE)]
 
 
-def best_view(frames: Iterable[RgbdFrame], points: FloatArray) -> RgbdFrame | None:
-    """Return the frame that sees most of the points (N, 3), or None where none sees any."""
-    best, most = None, 0
+def best_views(
+    frames: Iterable[RgbdFrame], objects: Sequence[FloatArray]
+) -> list[RgbdFrame | None]:
+    """Return for each object (N, 3) the frame that sees most of its points, None if none does."""
+    best: list[RgbdFrame | None] = [None] * len(objects)
+    most = [0] * len(objects)
     for frame in frames:
-        seen = len(visible_pixels(frame, points))
-        if seen > most:
-            best, most = frame, seen
+        for i, points in enumerate(objects):
+            seen = len(visible_pixels(frame, points))
+            if seen > most[i]:
+                best[i], most[i] = frame, seen
     return best
 
 

@@ -84,6 +84,10 @@ class Camera:
         return rays * np.asarray(depth, dtype=np.float64)[..., None]
 
 
+# Pairs of ``Box.corners()`` that an edge joins: they differ in one bit, hence in one axis.
+BOX_EDGES = [(i, i | 1 << axis) for i in range(8) for axis in range(3) if not i >> axis & 1]
+
+
 @dataclass(frozen=True)
 class Box:
     """An axis-aligned box in the map frame."""

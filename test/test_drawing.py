@@ -48,8 +48,9 @@ def test_points_behind_the_measured_surface_are_not_visible(frame):
 
 def test_the_best_view_is_the_frame_that_sees_most_of_the_object(frame):
     away = RgbdFrame(0, frame.color, frame.depth, frame.camera, look_at([0, -2, 1], [0, -4, 1]))
-    assert drawing.best_view([away, frame], square(0.0)) is frame
-    assert drawing.best_view([away], square(0.0)) is None
+    [view, hidden] = drawing.best_views([away, frame], [square(0.0), square(1.0)])
+    assert view is frame
+    assert hidden is None
 
 
 def test_mask_and_box_are_drawn_where_the_object_projects(frame):

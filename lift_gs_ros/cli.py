@@ -1,0 +1,138 @@
+"""Command line: ``lift-gs ground`` answers on a recording without ROS, ``lift-gs demo`` with it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from pathlib import Path
+
+from lift_gs_ros import drawing
+from lift_gs_ros.grounding.grounder import Grounder, GrounderSettings
+from lift_gs_ros.grounding.instances import Grounding, MapSummary
+from lift_gs_ros.mapping.keyframes import KeyframeSelector
+from lift_gs_ros.mapping.voxel_map import VoxelMap
+from lift_gs_ros.sequences import Sequence, open_sequence
+
+
+def fuse(sequence: Sequence, voxel_map: VoxelMap) -> None:
+    """Fuse the keyframes of a sequence into a map."""
+    keyframes = KeyframeSelector()
+    for frame in sequence:
+        if keyframes.is_keyframe(frame.stamp, frame.world_from_camera):
+            voxel_map.integrate(frame)
+
+
+def fill(grounder: Grounder, voxel_map: VoxelMap) -> None:
+    """Hand a whole map to a grounder and encode it."""
+    for key in voxel_map.chunk_keys():
+        grounder.update(key, voxel_map.chunk(key))
+    summary = MapSummary(
+        voxel_map.version,
+        voxel_map.num_voxels,
+        len(voxel_map.chunk_keys()),
+        voxel_map.keyframes,
+    )
+    grounder.set_map(summary, voxel_map.last_stamp)
+    grounder.encode()
+
+
+def print_table(answers: list[Grounding], verdicts: list[str] | None = None) -> None:
+    """Print one line an instance."""
+    print(f'{"query":<34} {"phrase":<22} {"score":>5} {"center (m)":>20} {"size (m)":>17}  truth')
+    for i, answer in enumerate(answers):
+        verdict = verdicts[i] if verdicts else ''
+        rows = answer.targets or [None]
+        for instance in rows:
+            if instance is None:
+                reason = answer.message or f'not here (none {answer.none_score:.2f})'
+                print(f'{answer.query:<34.34} {reason:<67}  {verdict}')
+                continue
+            center = ' '.join(f'{value:6.2f}' for value in instance.box.center)
+            size = ' '.join(f'{value:5.2f}' for value in instance.box.size)
+            print(
+                f'{answer.query:<34.34} {instance.phrase:<22.22} {instance.score:5.2f} '
+                f'{center:>20} {size:>17}  {verdict}'
+            )
+            verdict = ''
+
+
+def ground(arguments: argparse.Namespace) -> int:
+    """Fuse a recording, answer queries on it, write answers.json and a picture each."""
+    sequence = open_sequence(arguments.sequence)
+    voxel_map = VoxelMap()
+    begin = time.perf_counter()
+    fuse(sequence, voxel_map)
+    print(
+        f'{voxel_map.keyframes} keyframes, {voxel_map.num_voxels} voxels, '
+        f'{len(voxel_map.chunk_keys())} chunks in {time.perf_counter() - begin:.1f} s'
+    )
+    settings = GrounderSettings(chunk_size=voxel_map.chunk_size)
+    grounder = Grounder.load(arguments.checkpoint, arguments.device, settings)
+    if grounder.weights == 'untrained':
+        print('The weights are untrained: the answers mean nothing.', file=sys.stderr)
+    fill(grounder, voxel_map)
+    answers = [grounder.ground(query) for query in arguments.query]
+    print_table(answers)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    texts = [{**answer.to_json(), 'weights': grounder.weights} for answer in answers]
+    (arguments.out / 'answers.json').write_text(json.dumps(texts, indent=2) + '\n')
+    cloud = voxel_map.to_point_cloud()
+    for i, answer in enumerate(answers):
+        picture = drawing.draw_map(cloud, answer, voxel_map.voxel_size)
+        picture.save(arguments.out / f'{i:02d}_map.png')
+    return 0
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """Run the whole ROS graph on one machine."""
+    from lift_gs_ros.demo import run_demo
+
+    return run_demo(
+        arguments.sequence,
+        [query.strip() for query in arguments.query.split(';') if query.strip()],
+        arguments.out,
+        checkpoint=arguments.checkpoint,
+        device=arguments.device,
+        seed=arguments.seed,
+    )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(prog='lift-gs', description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar='command')
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument('--out', type=Path, default=Path('demo_out'), help='folder for results')
+    common.add_argument('--checkpoint', default='', help="safetensors file ('' = the shipped one)")
+    common.add_argument('--device', default='auto', help='cpu, cuda or auto')
+
+    sub = commands.add_parser('ground', parents=[common], help=ground.__doc__)
+    sub.add_argument('sequence', help='folder of a recording (7-Scenes or TUM RGB-D layout)')
+    sub.add_argument('query', nargs='+', help='"the red mug next to the sink"')
+    sub.set_defaults(run=ground)
+
+    sub = commands.add_parser('demo', parents=[common], help=demo.__doc__)
+    sub.add_argument('--sequence', default='', help="folder of a recording ('' = simulated room)")
+    sub.add_argument('--query', default='', help='queries, separated by semicolons')
+    sub.add_argument('--seed', type=int, default=0, help='which simulated room')
+    sub.set_defaults(run=demo)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of ``lift-gs``."""
+    logging.basicConfig(level=logging.INFO, format='%(levelname)s %(name)s: %(message)s')
+    arguments = build_parser().parse_args(argv)
+    try:
+        return arguments.run(arguments)
+    except (ValueError, OSError, ImportError) as error:
+        print(f'lift-gs: {error}', file=sys.stderr)
+        return 2
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,242 @@
+"""The whole system on one machine: a camera, the map, the model and a client that asks.
+
+Starts camera_node, mapping_node and grounding_node as processes of a real ROS 2 graph, publishes
+queries as std_msgs/String, collects the answers, and writes answers.json and pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import rclpy
+from PIL import Image
+from rclpy.node import Node
+from sensor_msgs.msg import PointCloud2
+from std_msgs.msg import String
+
+from lift_gs_ros import drawing
+from lift_gs_ros.cli import print_table
+from lift_gs_ros.geometry import Box, PointCloud
+from lift_gs_ros.grounding.instances import Grounding
+from lift_gs_ros.msg import Grounding as GroundingMessage
+from lift_gs_ros.nodes.answers import grounding_from_messages
+from lift_gs_ros.nodes.point_clouds import cloud_from_message
+from lift_gs_ros.nodes.qos import LATCHED
+from lift_gs_ros.sequences import Sequence, open_sequence
+from lift_gs_ros.simulation.expressions import make_expressions
+from lift_gs_ros.simulation.rooms import make_room
+from lift_gs_ros.simulation.sequence import RoomSequence
+
+SHUTDOWN_SECONDS = 10
+SETTLED_SECONDS = 3.0  # no new answer for so long: the map has stopped growing
+PICTURE_SIZE = (640, 480)
+
+
+@dataclass(frozen=True)
+class DemoQuery:
+    """A query and, where the truth is known, what a right answer is."""
+
+    text: str
+    truth: tuple[Box, ...] | None = None  # None: unknown; empty: nothing of the kind is there
+
+    def verdict(self, answer: Grounding) -> str:
+        """Compare the best target with the truth; IoU is that of axis-aligned boxes."""
+        if self.truth is None:
+            return ''
+        if not self.truth:
+            return 'wrong: it is absent' if answer.targets else 'right: it is absent'
+        if not answer.targets:
+            return 'missed'
+        iou = max(answer.targets[0].box.iou(box) for box in self.truth)
+        return f'{"right" if iou >= 0.25 else "wrong"}: IoU {iou:.2f}'
+
+
+class DemoClient:
+    """The other end of the graph: asks on /query and keeps what comes back."""
+
+    def __init__(self) -> None:
+        rclpy.init()
+        self.node = Node('demo_client')
+        self._queries = self.node.create_publisher(String, 'query', 10)
+        self.answers: list[GroundingMessage] = []
+        self.masks = PointCloud2()
+        self.map = PointCloud2()
+        subscribe = self.node.create_subscription
+        subscribe(GroundingMessage, 'grounding', self.answers.append, LATCHED)
+        subscribe(PointCloud2, 'masks', lambda cloud: setattr(self, 'masks', cloud), LATCHED)
+        subscribe(PointCloud2, 'map', lambda cloud: setattr(self, 'map', cloud), LATCHED)
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self.node.destroy_node()
+        rclpy.shutdown()
+
+    def spin_until(self, done: Callable[[], bool], seconds: float, waiting_for: str) -> None:
+        """Take in messages until ``done``; TimeoutError that names what did not come."""
+        end = time.monotonic() + seconds
+        while not done():
+            if time.monotonic() > end:
+                raise TimeoutError(f'no {waiting_for} within {seconds:.0f} s')
+            rclpy.spin_once(self.node, timeout_sec=0.1)
+
+    def spin(self, seconds: float) -> None:
+        """Take in messages for a while."""
+        end = time.monotonic() + seconds
+        while (rest := end - time.monotonic()) > 0:
+            rclpy.spin_once(self.node, timeout_sec=rest)
+
+    def publish(self, text: str) -> None:
+        """Ask on the topic, once somebody listens."""
+        listening = self._queries.get_subscription_count
+        self.spin_until(lambda: listening() > 0, 60, 'subscriber of the topic query')
+        self._queries.publish(String(data=text))
+
+    def settle(self) -> None:
+        """Wait until no more answers come: the map has stopped growing."""
+        seen = -1
+        while len(self.answers) > seen:
+            seen = len(self.answers)
+            self.spin(SETTLED_SECONDS)
+
+    def ask(self, text: str) -> Grounding:
+        """Publish a query and return the answer to it."""
+        before = len(self.answers)
+        self.publish(text)
+        answered = [answer for answer in self.answers[before:] if answer.query == text]
+
+        def is_answered() -> bool:
+            answered[:] = [answer for answer in self.answers[before:] if answer.query == text]
+            return bool(answered)
+
+        self.spin_until(is_answered, 60, f'answer to "{text}"')
+        self.spin(0.5)  # the masks are a message of their own
+        return grounding_from_messages(answered[-1], self.masks)
+
+
+@contextmanager
+def running(commands: dict[str, list[str]], logs: Path) -> Iterator[dict[str, subprocess.Popen]]:
+    """Start a process for each command, their output in log files; interrupt them at the end."""
+    processes: dict[str, subprocess.Popen] = {}
+    logs.mkdir(parents=True, exist_ok=True)
+    try:
+        for name, command in commands.items():
+            with open(logs / f'{name}.log', 'wb') as file:
+                processes[name] = subprocess.Popen(command, stdout=file, stderr=file)
+        yield processes
+    finally:
+        for process in processes.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+        for process in processes.values():
+            try:
+                process.wait(SHUTDOWN_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def node_command(node: str, **parameters: object) -> list[str]:
+    """Command line of one of the package's nodes."""
+    command = [sys.executable, '-m', f'lift_gs_ros.nodes.{node}', '--ros-args']
+    for name, value in parameters.items():
+        if value != '':
+            command += ['-p', f'{name}:={json.dumps(value)}']
+    return command
+
+
+def room_queries(seed: int) -> list[DemoQuery]:
+    """Make a few expressions about a simulated room, of different kinds, with their answers."""
+    room = make_room(seed)
+    boxes = {thing.instance_id: thing.box for thing in room.objects}
+    queries: dict[str, list[DemoQuery]] = {}
+    for expression in make_expressions(room, seed):
+        truth = tuple(boxes[target] for target in expression.target_ids)
+        queries.setdefault(expression.kind, []).append(DemoQuery(expression.text, truth))
+    wanted = {'colour_noun': 3, 'relation': 1, 'several': 1, 'none': 1}
+    return [query for kind, count in wanted.items() for query in queries.get(kind, [])[:count]]
+
+
+def run_demo(
+    sequence: str, queries: list[str], out: Path, checkpoint: str, device: str, seed: int
+) -> int:
+    """Run the graph on a recording ('' = a simulated room); return the exit status."""
+    asked = [DemoQuery(text) for text in queries] or ([] if sequence else room_queries(seed))
+    if not asked:
+        raise ValueError('a recorded sequence needs a query, for example QUERY="the red cabinet"')
+    source = open_sequence(sequence) if sequence else RoomSequence(make_room(seed))
+    print(f'{source.name}: {len(source)} frames at {source.rate:g} Hz', flush=True)
+    os.environ.setdefault('ROS_DOMAIN_ID', '77')  # never talk to a robot on the same network
+    commands = {
+        'grounding_node': node_command('grounding_node', checkpoint=checkpoint, device=device),
+        'mapping_node': node_command('mapping_node'),
+        'camera_node': node_command('camera_node', sequence=sequence, seed=seed, loop=False),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    with running(commands, out / 'logs') as processes:
+        client = DemoClient()
+        try:
+            answers = _converse(client, processes, asked)
+            cloud = cloud_from_message(client.map)
+        finally:
+            client.close()
+    _write(out, source, cloud, answers, asked, client.answers[-1].weights)
+    return 0
+
+
+def _converse(
+    client: DemoClient, processes: dict[str, subprocess.Popen], asked: list[DemoQuery]
+) -> list[Grounding]:
+    """Ask while the camera runs, and everything once the map stands."""
+    client.publish(asked[0].text)
+    begin = time.monotonic()
+
+    def camera_is_done() -> bool:
+        for name, process in processes.items():
+            if process.poll() not in (None, 0):
+                raise RuntimeError(f'{name} ended with {process.returncode}: see its log')
+        return processes['camera_node'].poll() == 0
+
+    client.spin_until(camera_is_done, 1200, 'end of the sequence')
+    client.settle()
+    live = [answer for answer in client.answers if not answer.message]
+    print(
+        f'"{asked[0].text}" was answered {len(live)} times while the map grew '
+        f'({time.monotonic() - begin:.0f} s)\n'
+    )
+    return [client.ask(query.text) for query in asked]
+
+
+def _write(
+    out: Path,
+    source: Sequence,
+    cloud: PointCloud,
+    answers: list[Grounding],
+    asked: list[DemoQuery],
+    weights: str,
+) -> None:
+    """Print the table; write answers.json, a picture of each answer and a sheet of all."""
+    if weights == 'untrained':
+        print('The weights are UNTRAINED: the answers mean nothing.\n')
+    print_table(answers, [query.verdict(answer) for query, answer in zip(asked, answers)])
+    texts = [{**answer.to_json(), 'weights': weights} for answer in answers]
+    (out / 'answers.json').write_text(json.dumps(texts, indent=2) + '\n')
+    best = [a.instances[0].points if a.instances else cloud.positions for a in answers]
+    sheet: list[Image.Image] = []
+    for i, frame in enumerate(drawing.best_views(source, best)):
+        if frame is None:
+            frame = next(iter(source))
+        view = drawing.draw_answer(frame, answers[i]).resize(PICTURE_SIZE)
+        overview = drawing.draw_map(cloud, answers[i], 0.05).resize(PICTURE_SIZE)
+        view.save(out / f'{i:02d}_camera.png')
+        overview.save(out / f'{i:02d}_map.png')
+        sheet += [view, overview]
+    drawing.tile(sheet).save(out / 'answers.png')
+    print(f'\nwritten: {out / "answers.json"}, {out / "answers.png"} and a picture of each answer')
