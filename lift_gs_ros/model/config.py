@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 NUM_STAGES = 8  # four down, four up; the coarsest voxels are 16 times the finest
+LANGUAGE_ENCODERS = ('minilm', 'open_clip')
 TOKEN_STRIDES = (1, 2, 4, 8)  # the levels that the decoder path of the UNet passes
 
 
@@ -33,6 +34,7 @@ class LiftGSConfig:
     feedforward_dim: int = 2048
     dropout: float = 0.15
     proposals: int = 256  # m
+    language: str = 'open_clip'  # the encoder that the weights were trained with
     language_dim: int = 768  # D, width of the language encoder's embeddings
     position_bands: int = 8  # octaves of the Fourier features, wavelengths 32 m down to 0.25 m
 
@@ -65,6 +67,8 @@ class LiftGSConfig:
                 f'hidden_dim {self.hidden_dim} is not divisible by heads {self.heads}: '
                 'every head gets an equal share of the channels'
             )
+        if self.language not in LANGUAGE_ENCODERS:
+            raise ValueError(f'language is {self.language!r}, expected one of {LANGUAGE_ENCODERS}')
         if not 0 <= self.dropout < 1:
             raise ValueError(f'dropout is {self.dropout}, expected a probability in [0, 1)')
 
@@ -94,6 +98,7 @@ class LiftGSConfig:
             'feedforward_dim': 768,
             'dropout': 0.1,
             'proposals': 64,
+            'language': 'minilm',
             'language_dim': 384,
         }
         return cls(**{**sizes, **changes})
@@ -115,6 +120,7 @@ class LiftGSConfig:
             'feedforward_dim': 32,
             'dropout': 0.0,
             'proposals': 5,
+            'language': 'minilm',
             'language_dim': 12,
             'position_bands': 4,
         }

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from lift_gs_ros.model.config import TOKEN_STRIDES, LiftGSConfig
-from lift_gs_ros.model.sparse import MAX_EXTENT, Backend, pack, unpack
+from lift_gs_ros.model.sparse import Backend
+from lift_gs_ros.model.voxel_grid import MAX_EXTENT, pack, unpack
 
 INPUT_CHANNELS = 6  # colour, offset of the point within its voxel
 _COARSEST = 16  # clouds start at a multiple of this many voxels, so that grids align in the map

@@ -1,0 +1,150 @@
+"""From a sentence to tokens: embeddings with the characters that they come from.
+
+Two encoders behind one class: ``minilm``, the embedded default, whose weights arrive with a pip
+package, and ``open_clip``, the paper's CLIP ViT-L/14. Both are frozen.
+
+Sentence encoders put all captions of a room close together (cosines of 0.65 and more), which
+leaves a contrastive loss little to work with. So the mean over a fixed list of phrases, computed
+once at loading, is subtracted from every embedding.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+CACHE_SIZE = 4096  # sentences; about 20 kB each
+
+_KINDS = ('chair', 'table', 'sofa', 'bed', 'lamp', 'cupboard', 'door', 'window', 'plant', 'mug')
+_COLORS = ('red', 'green', 'blue', 'yellow', 'black', 'white', 'brown', 'grey')
+_CENTRING_PHRASES = (
+    *(f'the {color} {kind}' for kind in _KINDS for color in _COLORS),
+    *(f'the {a} next to the {b}' for a, b in zip(_KINDS, _KINDS[1:])),
+    *_KINDS,
+)
+
+
+@dataclass(frozen=True)
+class LanguageTokens:
+    """A sentence as T tokens."""
+
+    text: str
+    embeddings: NDArray[np.float32]  # (T, D) centred
+    spans: NDArray[np.int64]  # (T, 2) characters [begin, end) of each token in the text
+    sentence: NDArray[np.float32]  # (D,) one vector for the whole text, centred
+    truncated: bool = False  # the text has more tokens than the encoder takes
+
+    def as_one_token(self) -> LanguageTokens:
+        """Return the sentence's vector as the only token, the way a CLIP query is asked.
+
+        LIFT-GS, section 3.1: an embedding is "either from a single word or a full sentence".
+        """
+        spans = np.array([[0, len(self.text)]], dtype=np.int64)
+        return replace(self, embeddings=self.sentence[None], spans=spans)
+
+    @classmethod
+    def join(cls, parts: Sequence[LanguageTokens], separator: str = '. ') -> LanguageTokens:
+        """Ask several texts at once; each keeps the tokens that it has alone.
+
+        Spans refer to the joined text. This is how pseudo-queries become one Q (A.1). The first
+        character of part i is at ``sum(len(text) + len(separator))`` over the parts before it.
+        """
+        if not parts:
+            raise ValueError('got no texts to join, expected at least one')
+        begins = np.cumsum([0, *(len(part.text) + len(separator) for part in parts[:-1])])
+        return cls(
+            text=separator.join(part.text for part in parts),
+            embeddings=np.concatenate([part.embeddings for part in parts]),
+            spans=np.concatenate([part.spans + begin for part, begin in zip(parts, begins)]),
+            sentence=np.mean([part.sentence for part in parts], axis=0, dtype=np.float32),
+            truncated=any(part.truncated for part in parts),
+        )
+
+
+class LanguageBackbone(Protocol):
+    """What an encoder must be able to do; see ``minilm.py`` and ``clip.py``."""
+
+    dim: int
+
+    def tokens(self, texts: list[str]) -> list[LanguageTokens]:
+        """Encode texts that are not empty, without centring."""
+
+    def to(self, device: torch.device | str) -> Any:
+        """Move the parameters to a device."""
+
+
+class LanguageEncoder:
+    """Centres and caches what a backbone says. ``dim`` is D, the width of the embeddings."""
+
+    def __init__(self, backbone: LanguageBackbone) -> None:
+        self.dim = backbone.dim
+        self._backbone = backbone
+        self._cache: OrderedDict[str, LanguageTokens] = OrderedDict()
+        examples = backbone.tokens(list(_CENTRING_PHRASES))
+        self._token_mean = np.concatenate([tokens.embeddings for tokens in examples]).mean(axis=0)
+        self._sentence_mean = np.mean([tokens.sentence for tokens in examples], axis=0)
+
+    def to(self, device: torch.device | str) -> LanguageEncoder:
+        """Move the parameters to a device; results are numpy arrays all the same."""
+        self._backbone.to(device)
+        return self
+
+    def encode(self, text: str) -> LanguageTokens:
+        """Encode one text; a blank one has no tokens, a too long one says so in ``truncated``."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[LanguageTokens]:
+        """Encode texts in one pass; those seen lately come from a cache."""
+        known = {text: self._cache[text] for text in texts if text in self._cache}
+        missing = [text for text in dict.fromkeys(texts) if text not in known]
+        for tokens in self._compute(missing):
+            known[tokens.text] = tokens
+        for text in dict.fromkeys(texts):
+            self._cache[text] = known[text]
+            self._cache.move_to_end(text)
+        while len(self._cache) > CACHE_SIZE:
+            self._cache.popitem(last=False)
+        return [known[text] for text in texts]
+
+    def _compute(self, texts: list[str]) -> list[LanguageTokens]:
+        spoken = [text for text in texts if text.strip()]
+        nothing = LanguageTokens(
+            text='',
+            embeddings=np.zeros((0, self.dim), np.float32),
+            spans=np.zeros((0, 2), np.int64),
+            sentence=np.zeros(self.dim, np.float32),
+        )
+        results = [replace(nothing, text=text) for text in texts if not text.strip()]
+        for tokens in self._backbone.tokens(spoken) if spoken else []:
+            results.append(
+                replace(
+                    tokens,
+                    embeddings=tokens.embeddings - self._token_mean,
+                    sentence=tokens.sentence - self._sentence_mean,
+                )
+            )
+        return results
+
+
+def load_language_encoder(name: str = 'minilm', weights: str | Path = '') -> LanguageEncoder:
+    """Load the encoder ``minilm`` or ``open_clip`` from local files, onto the CPU.
+
+    ``weights`` is the file of CLIP's weights ('' = the place that the error message names).
+    Raises ImportError or FileNotFoundError with what to install or to get; never downloads.
+    """
+    if name == 'minilm':
+        from lift_gs_ros.model.minilm import MiniLM
+
+        return LanguageEncoder(MiniLM.load())
+    if name == 'open_clip':
+        from lift_gs_ros.model.clip import OpenClip
+
+        return LanguageEncoder(OpenClip.load(weights))
+    raise ValueError(f'language encoder is {name!r}, expected "minilm" or "open_clip"')
