@@ -44,7 +44,7 @@ def halo_points(cloud: PointCloud, key: ChunkKey, chunk_size: float, overlap: fl
     lower = np.array(key, np.float64) * chunk_size - overlap
     upper = lower + chunk_size + 2 * overlap
     near = (cloud.positions >= lower) & (cloud.positions < upper)
-    return cloud[near.all(axis=1)]
+    return cloud[np.flatnonzero(near.all(axis=1))]
 
 
 def with_halo(
@@ -60,6 +60,7 @@ def with_halo(
 
     Returns:
         The points, those of the chunk itself first, and a mask (N,) of these.
+
     """
     _check_chunk_size(chunk_size)
     if not 0 <= overlap <= chunk_size:

@@ -21,6 +21,7 @@ class KeyframeSelector:
 
     The first frame is a keyframe, and so is one whose stamp lies before the last keyframe's: time
     was reset (a bag was restarted), and what the old stamp said about intervals is void.
+
     """
 
     def __init__(

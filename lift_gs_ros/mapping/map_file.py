@@ -18,7 +18,7 @@ NO_STAMP = -1  # npz holds no None
 
 @dataclass(frozen=True)
 class MapFile:
-    """What is in the file; chunk i has ``sizes[i]`` consecutive rows of ``codes`` and ``values``."""
+    """The content: chunk i has ``sizes[i]`` consecutive rows of ``codes`` and ``values``."""
 
     voxel_size: float  # metres
     chunk_size: float  # metres

@@ -3,8 +3,8 @@
 Every voxel keeps the running mean of the surface points and colours seen in it: what LIFT-GS takes
 in, a coloured point cloud of one point per 5 cm voxel. Space that is seen to be empty is carved
 after a few observations, clamped as in OctoMap (Hornung et al. 2013, eq. 4), so that an object
-that was moved leaves the map. Voxels live in cubic chunks: a keyframe touches those that the camera sees,
-however large the map has grown.
+that was moved leaves the map. Voxels live in cubic chunks: a keyframe touches those that the
+camera sees, however large the map has grown.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class VoxelMap:
             vanishes; a voxel seen less often goes sooner. 0 never carves.
 
     Not thread-safe: one thread owns a map.
+
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class VoxelMap:
         self.max_weight = float(max_weight)
         self.carve_after = int(carve_after)
         self.version = 0  # increases with every change
+        self.last_stamp: int | None  # nanoseconds, of the newest observation fused
         self._cells = cells
         self._resize_scratch(SMALLEST_SCRATCH)
         self._clear()
@@ -187,7 +189,7 @@ class VoxelMap:
         self._chunks: dict[ChunkKey, ChunkStore] = {}
         self.keyframes = 0  # frames and clouds fused
         self.evicted_chunks = 0  # chunks that left because of max_voxels
-        self.last_stamp: int | None = None  # nanoseconds, of the newest observation fused
+        self.last_stamp = None
 
     def _add_chunk(self, key: ChunkKey) -> ChunkStore:
         corner = np.array(key, np.float64) * self.chunk_size

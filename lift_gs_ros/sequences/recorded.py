@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class RecordedSequence:
 
     name: str
     rate: float  # frames per second at which the sequence was recorded
-    readers: list[tuple[str, Callable[[], RgbdFrame]]]  # a frame's name, and how to read it
+    readers: Sequence[tuple[str, Callable[[], RgbdFrame]]]  # a frame's name, and how to read it
     skipped: int = 0
 
     def __len__(self) -> int:

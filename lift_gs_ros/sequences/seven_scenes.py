@@ -52,6 +52,7 @@ def open_seven_scenes(path: Path, registered: bool = False, z_up: bool = True) -
         path: the folder.
         registered: colour is registered to depth already (not so in the original data).
         z_up: turn the world so that z is up, where ``gravity-direction.txt`` says what down is.
+
     """
     readers = []
     steps = []

@@ -171,23 +171,22 @@ def _read_settings(path: Path) -> tuple[Camera, float]:
     for file in sorted(path.glob('*.yaml')):
         number = r':\s*([-+.\deE]+)'
         text = file.read_text(errors='replace')
-        values = [
-            re.search(rf'^Camera\.{key}{number}', text, re.M) for key in 'fx fy cx cy'.split()
-        ]
-        if all(values):
-            units = re.search(rf'^DepthMapFactor{number}', text, re.M)
-            camera = Camera.from_focal(*(float(v[1]) for v in values if v), 640, 480)
-            return camera, float(units[1]) if units else UNITS_PER_METRE
-    for key, values in INTRINSICS.items():
+        keys = ('Camera.fx', 'Camera.fy', 'Camera.cx', 'Camera.cy', 'DepthMapFactor')
+        found = [re.search(rf'^{key}{number}', text, re.MULTILINE) for key in keys]
+        fx, fy, cx, cy, units = (float(match[1]) if match else None for match in found)
+        if fx and fy and cx and cy:
+            return Camera.from_focal(fx, fy, cx, cy, 640, 480), units or UNITS_PER_METRE
+    for key, (fx, fy, cx, cy) in INTRINSICS.items():
         if key in path.resolve().name:
-            return Camera.from_focal(*values, 640, 480), UNITS_PER_METRE
+            return Camera.from_focal(fx, fy, cx, cy, 640, 480), UNITS_PER_METRE
     logger.warning(
         '%s: no *.yaml with Camera.fx and no freiburg1, 2 or 3 in its name: '
         'the intrinsics are the Kinect defaults %s',
         path,
         DEFAULT_INTRINSICS,
     )
-    return Camera.from_focal(*DEFAULT_INTRINSICS, 640, 480), UNITS_PER_METRE
+    fx, fy, cx, cy = DEFAULT_INTRINSICS
+    return Camera.from_focal(fx, fy, cx, cy, 640, 480), UNITS_PER_METRE
 
 
 def _rate(stamps: list[float]) -> float:
