@@ -1,0 +1,179 @@
+"""From a pair of images to changed chunks of the map: what mapping_node's worker does."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sensor_msgs.msg import CameraInfo, Image
+
+from lift_gs_ros.geometry import Camera, FloatArray
+from lift_gs_ros.grounding.instances import MapSummary
+from lift_gs_ros.mapping.chunks import ChunkKey
+from lift_gs_ros.mapping.frame import RgbdFrame
+from lift_gs_ros.mapping.keyframes import KeyframeSelector
+from lift_gs_ros.mapping.voxel_map import VoxelMap
+from lift_gs_ros.nodes.conversions import (
+    NANOSECONDS,
+    ChunkUpdate,
+    camera_from_info,
+    color_from_image,
+    depth_from_image,
+    is_distorted,
+    stamp_to_ns,
+)
+from lift_gs_ros.nodes.poses import (
+    JumpDetector,
+    PoseSource,
+    PoseUnavailableError,
+    wait_for_pose,
+)
+from lift_gs_ros.nodes.reporting import Report
+from lift_gs_ros.nodes.synchronizer import CLOCK_RESTART_NS
+
+# So many frames in a row before a clock that went back is believed: one may be a bad stamp.
+FRAMES_OF_A_NEW_CLOCK = 5
+
+
+@dataclass(frozen=True)
+class ImagePair:
+    """Colour and depth of one moment, as they came."""
+
+    color: Image
+    depth: Image
+    info: CameraInfo | None  # the newest when the pair came
+    arrived: float = field(default_factory=time.monotonic)
+
+
+class Mapper:
+    """Owns the map. Not thread-safe: one worker calls it.
+
+    ``values`` are the parameters of mapping_node and may change while it runs.
+    """
+
+    def __init__(
+        self, values: Mapping[str, Any], poses: PoseSource, report: Report, stopped: threading.Event
+    ) -> None:
+        self._values, self._poses, self._report, self._stopped = values, poses, report, stopped
+        self.map = VoxelMap(
+            voxel_size=values['voxel_size'],
+            chunk_size=values['chunk_size'],
+            max_voxels=values['max_voxels'],
+            min_depth=values['min_depth'],
+            max_depth=values['max_depth'],
+            carve_after=values['carve_after'],
+        )
+        self._keyframes = KeyframeSelector(
+            translation=values['keyframe_translation'],
+            rotation=values['keyframe_rotation'],
+            min_interval=values['keyframe_min_interval'],
+            max_interval=values['keyframe_max_interval'] or math.inf,
+        )
+        self._jumps = JumpDetector()
+        self.pending: set[ChunkKey] = set()  # changed or gone, and not sent yet
+        self._warned_of_distortion = False
+        self.last_stamp = 0
+        self._frames_behind = 0
+        self.summary = MapSummary()
+        self.last_ms = 0.0  # from the arrival of the newest keyframe to the end of its fusion
+
+    def fuse(self, pair: ImagePair) -> None:
+        """Fuse a pair where it is a keyframe; the chunks that change are added to ``pending``.
+
+        What is wrong with a pair is reported, and the map stays as it was.
+        """
+        try:
+            self._fuse(pair)
+        except PoseUnavailableError as error:
+            if not self._stopped.is_set():
+                self._report.problem('frames_without_pose', error)
+        except ValueError as error:
+            self._report.problem('bad_frames', error)
+
+    def _fuse(self, pair: ImagePair) -> None:
+        stamp = stamp_to_ns(pair.color.header.stamp)
+        camera = self._read_camera(pair.info)
+        color, depth = color_from_image(pair.color), depth_from_image(pair.depth)
+        frame = RgbdFrame(stamp, color, depth, camera, self._pose(stamp, pair))
+        if not frame.depth.any():
+            raise ValueError('depth holds no valid pixel (all are 0, NaN or inf)')
+        self._check_clock(stamp)
+        if not self._keyframes.is_keyframe(stamp, frame.world_from_camera):
+            return
+        self.pending |= self.map.integrate(frame)
+        self.last_stamp = stamp
+        self._summarise()
+        self._report.count('keyframes')
+        self.last_ms = 1e3 * (time.monotonic() - pair.arrived)
+        self._check_jump(frame.world_from_camera)
+
+    def _read_camera(self, info: CameraInfo | None) -> Camera:
+        if info is None:
+            raise ValueError('no camera_info has come yet')
+        if is_distorted(info) and not self._warned_of_distortion:
+            self._warned_of_distortion = True
+            self._report.problem(
+                'distorted_camera_infos',
+                'camera_info has lens distortion; rectified images are expected: if these are '
+                'raw, rectify them (image_proc) or the map will be bent',
+            )
+        return camera_from_info(info)
+
+    def _check_jump(self, world_from_camera: FloatArray) -> None:
+        threshold = self._values['jump_threshold']
+        jump = self._jumps.check(world_from_camera, threshold)
+        if jump is not None:
+            self._report.problem(
+                'pose_jumps',
+                f'the camera moved {jump:.2f} m from one keyframe to the next (jump_threshold is '
+                f'{threshold} m): a loop closure, or a lost track? What was mapped before may '
+                'stand in the wrong place now; the service ~/reset starts a new map',
+            )
+
+    def _pose(self, stamp: int, pair: ImagePair) -> FloatArray:
+        deadline = pair.arrived + self._values['pose_timeout']
+        frame_id = pair.color.header.frame_id
+        return wait_for_pose(self._poses, stamp, frame_id, deadline, self._stopped)
+
+    def _check_clock(self, stamp: int) -> None:
+        """Refuse a stamp that runs backwards; start a new map when the clock has started again."""
+        if stamp >= self.last_stamp:
+            self._frames_behind = 0
+            return
+        behind = self.last_stamp - stamp
+        self._frames_behind += behind > CLOCK_RESTART_NS
+        if self._frames_behind < FRAMES_OF_A_NEW_CLOCK:
+            raise ValueError(
+                f'stamp runs backwards: {behind / NANOSECONDS:.3f} s behind the last keyframe'
+            )
+        self._report.problem('clock_restarts', 'stamps started again: so does the map')
+        self.reset()
+
+    def reset(self) -> None:
+        """Start a new map; the chunks that are gone are added to ``pending``."""
+        self.pending |= set(self.map.chunk_keys())
+        self.map.reset()
+        self._keyframes.reset()
+        self._jumps.reset()
+        self.last_stamp, self._frames_behind = 0, 0
+        self._summarise()
+
+    def _summarise(self) -> None:
+        chunks = len(self.map.chunk_keys())
+        self.summary = MapSummary(self.map.version, self.map.num_voxels, chunks, self.map.keyframes)
+
+    def chunk_update(self, key: ChunkKey) -> ChunkUpdate:
+        """Return the newest state of a chunk, ready to be sent."""
+        return ChunkUpdate(
+            key=key,
+            cloud=self.map.chunk(key),
+            chunk_size=self.map.chunk_size,
+            voxel_size=self.map.voxel_size,
+            map=self.summary,
+            stamp=self.last_stamp,
+            frame_id=self._values['map_frame'],
+        )

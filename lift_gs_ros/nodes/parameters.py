@@ -1,0 +1,178 @@
+"""Parameters of a node as a table: name, default, description, range, and whether it may change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One declared parameter; the default decides its type."""
+
+    name: str
+    default: Any
+    description: str
+    bounds: tuple[float, float] | None = None  # inclusive
+    choices: tuple[str, ...] = ()
+    read_only: bool = True
+
+    def descriptor(self) -> ParameterDescriptor:
+        """Describe the parameter as ``ros2 param describe`` shows it."""
+        descriptor = ParameterDescriptor(description=self.description, read_only=self.read_only)
+        if self.choices:
+            descriptor.additional_constraints = f'one of {", ".join(self.choices)}'
+        if self.bounds and isinstance(self.default, float):
+            low, high = map(float, self.bounds)
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+        elif self.bounds:
+            low, high = map(int, self.bounds)
+            descriptor.integer_range = [IntegerRange(from_value=low, to_value=high, step=1)]
+        return descriptor
+
+
+def declare(
+    node: Node,
+    parameters: Sequence[Parameter],
+    on_change: Callable[[dict[str, Any]], None] = lambda values: None,
+) -> dict[str, Any]:
+    """Declare all parameters and return their values, which follow changes at run time.
+
+    ``on_change`` sees the values as they would become; a ValueError from it refuses the change with
+    its text as the reason.
+    """
+    values = {p.name: _declare(node, p) for p in parameters}
+
+    def set_values(changes) -> SetParametersResult:
+        # Also asked about parameters of rclpy itself, such as use_sim_time.
+        wanted = {change.name: change.value for change in changes if change.name in values}
+        try:
+            on_change({**values, **wanted})
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        values.update(wanted)
+        return SetParametersResult(successful=True)
+
+    node.add_on_set_parameters_callback(set_values)
+    return values
+
+
+def _declare(node: Node, parameter: Parameter) -> Any:
+    value = node.declare_parameter(parameter.name, parameter.default, parameter.descriptor()).value
+    if parameter.choices and value not in parameter.choices:
+        raise ValueError(
+            f"parameter {parameter.name} is '{value}', expected one of "
+            f'{", ".join(parameter.choices)}'
+        )
+    return value
+
+
+MAPPING = (
+    Parameter('map_frame', 'map', 'Fixed frame of the map and of the poses (REP-105)'),
+    Parameter(
+        'sensor_qos',
+        'sensor_data',
+        'QoS of images, camera_info and poses: sensor_data (best effort) takes every publisher',
+        choices=('sensor_data', 'reliable'),
+    ),
+    Parameter('sync_slop', 0.02, 'Largest difference of colour and depth stamps, s', (0, 1)),
+    Parameter('queue_size', 4, 'Image pairs that may wait; the oldest is dropped', (1, 1000)),
+    Parameter(
+        'pose_source',
+        'odometry',
+        'odometry (nav_msgs/Odometry), pose (geometry_msgs/PoseStamped) or tf (needs tf2_ros)',
+        choices=('odometry', 'pose', 'tf'),
+    ),
+    Parameter(
+        'base_from_camera',
+        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+        'Pose of the optical frame in the frame that odometry or pose is about: x y z qx qy qz qw',
+    ),
+    Parameter(
+        'pose_timeout', 0.5, 'Wait so long for the pose of an image, s', (0, 10), read_only=False
+    ),
+    Parameter('pose_max_gap', 0.5, 'Interpolate between poses at most so far apart, s', (0, 10)),
+    Parameter(
+        'jump_threshold',
+        1.0,
+        'A longer way from one keyframe to the next is reported, m',
+        (0, 1000),
+        read_only=False,
+    ),
+    Parameter('keyframe_translation', 0.1, 'Fuse when the camera has moved so far, m', (0, 100)),
+    Parameter('keyframe_rotation', 0.17, 'or turned so far, rad', (0, 4)),
+    Parameter('keyframe_min_interval', 0.0, 'but not sooner than this, s', (0, 3600)),
+    Parameter('keyframe_max_interval', 0.0, 'and at the latest after this, s; 0: never', (0, 3600)),
+    Parameter('voxel_size', 0.05, 'Edge of a voxel, m; the model is trained for 0.05', (0.001, 1)),
+    Parameter('chunk_size', 4.8, 'Edge of a chunk, m: a whole number of voxels', (0.1, 100)),
+    Parameter(
+        'max_voxels', 2_000_000, 'Bound of the map: what was seen longest ago goes', (1, 10**9)
+    ),
+    Parameter('min_depth', 0.1, 'Depth below is not fused, m', (0, 100)),
+    Parameter('max_depth', 5.0, 'Depth above is not fused, m', (0.1, 100)),
+    Parameter(
+        'carve_after', 4, 'Keyframes that see through a voxel to remove it; 0: never', (0, 1000)
+    ),
+    Parameter(
+        'map_rate', 1.0, 'Publish the whole map at most so often, Hz', (0.01, 100), read_only=False
+    ),
+)
+
+GROUNDING = (
+    Parameter('map_frame', 'map', 'Frame of an answer before there is a map'),
+    Parameter('checkpoint', '', 'Path of a checkpoint (safetensors); empty: the one that ships'),
+    Parameter('device', 'auto', 'auto, cpu, cuda or cuda:N'),
+    Parameter(
+        'score_threshold', 0.3, 'Report instances from this score on', (0, 1), read_only=False
+    ),
+    Parameter(
+        'mask_threshold',
+        0.5,
+        'A point belongs to an instance from this probability on',
+        (0, 1),
+        read_only=False,
+    ),
+    Parameter('max_instances', 20, 'Reported for one phrase', (1, 10000)),
+    Parameter(
+        'max_chunks', 32, 'Chunks that one query looks at: the most similar ones', (1, 10000)
+    ),
+    Parameter('chunk_overlap', 0.6, 'Context that a chunk gets from its neighbours, m', (0, 100)),
+    Parameter('largest_component', True, 'Drop points of a mask that hang loose'),
+    Parameter(
+        'answer_rate',
+        1.0,
+        'Answer the current query again, when the map has changed, at most so often, Hz',
+        (0.01, 100),
+        read_only=False,
+    ),
+    Parameter(
+        'max_query_length', 2000, 'Refuse longer queries, characters', (1, 1000000), read_only=False
+    ),
+    Parameter('query_queue_size', 10, 'Queries that may wait; the oldest is refused', (1, 10000)),
+)
+
+CAMERA = (
+    Parameter('sequence', '', 'Folder of a recorded sequence; empty: a simulated room'),
+    Parameter('seed', 0, 'Which simulated room', (0, 2**31 - 1)),
+    Parameter('rate', 0.0, 'Frames per second; 0: that of the sequence', (0, 1000)),
+    Parameter('loop', False, 'Begin again at the end instead of leaving'),
+    Parameter('map_frame', 'map', 'Frame of the poses'),
+    Parameter('camera_frame', 'camera_optical_frame', 'Frame of the images (z forward)'),
+    Parameter(
+        'depth_encoding',
+        '16UC1',
+        '16UC1 (millimetres) or 32FC1 (metres)',
+        choices=('16UC1', '32FC1'),
+    ),
+    Parameter('publish_tf', True, 'Publish the pose on /tf too, where tf2_msgs is installed'),
+    Parameter('wait_for_subscribers', True, 'Begin when somebody listens to colour and depth'),
+)

@@ -1,0 +1,147 @@
+"""sensor_msgs/PointCloud2 to point clouds and back, in numpy, without a loop over points."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import PointCloud2, PointField
+from std_msgs.msg import Header
+
+from lift_gs_ros.geometry import PointCloud
+
+_FORMATS = {
+    PointField.INT8: 'i1',
+    PointField.UINT8: 'u1',
+    PointField.INT16: 'i2',
+    PointField.UINT16: 'u2',
+    PointField.INT32: 'i4',
+    PointField.UINT32: 'u4',
+    PointField.FLOAT32: 'f4',
+    PointField.FLOAT64: 'f8',
+}
+_DATATYPES = {np.dtype(code): datatype for datatype, code in _FORMATS.items()}
+GREY = 0.5
+
+
+def cloud_from_message(message: PointCloud2) -> PointCloud:
+    """Read the fields x, y, z and, where there is one, rgb or rgba; drop points that hold NaN.
+
+    Fields may come in any order, with padding, in any numeric type and either byte order; colour is
+    four bytes, 0xAARRGGBB, called float32 or uint32. Without a colour field points are grey.
+    """
+    if message.width * message.height == 0:
+        return PointCloud.empty()
+    names = {field.name for field in message.fields}
+    color = next((name for name in ('rgb', 'rgba') if name in names), None)
+    points = columns_from_message(message, ('x', 'y', 'z') + ((color,) if color else ()))
+    positions = np.stack([points[name] for name in 'xyz'], axis=-1).astype(np.float32)
+    colors = np.full_like(positions, GREY) if color is None else unpack_rgb(points[color])
+    finite = np.isfinite(positions).all(axis=1)
+    return PointCloud(positions[finite], colors[finite])
+
+
+def columns_from_message(message: PointCloud2, names: tuple[str, ...]) -> NDArray:
+    """View the named fields as a structured array (N,); colour as uint32."""
+    if message.width * message.height == 0:
+        return np.zeros(0, [(name, '<f4') for name in names])
+    fields = {field.name: field for field in reversed(message.fields)}
+    missing = [name for name in names if name not in fields]
+    if missing:
+        raise ValueError(
+            f'point cloud has the fields {sorted(fields)}, expected {list(names)}: '
+            f'{missing} missing'
+        )
+    return _points(message, [fields[name] for name in names])
+
+
+def _points(message: PointCloud2, fields: list[PointField]) -> NDArray:
+    """View the data as a structured array (N,) of the given fields."""
+    row = message.width * message.point_step
+    size = len(message.data)
+    if message.row_step < row or message.row_step * message.height != size or row == 0:
+        raise ValueError(
+            f'point cloud of {message.width}x{message.height} points of {message.point_step} bytes '
+            f'with row_step {message.row_step} carries {size} bytes, expected a row_step of at '
+            f'least {row} and row_step * height = {message.row_step * message.height} bytes'
+        )
+    endian = '>' if message.is_bigendian else '<'
+    dtype = np.dtype(
+        {
+            'names': [field.name for field in fields],
+            'formats': [endian + _format(field, message.point_step) for field in fields],
+            'offsets': [field.offset for field in fields],
+            'itemsize': message.point_step,
+        }
+    )
+    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.row_step)
+    return np.ascontiguousarray(rows[:, :row]).view(dtype).reshape(-1)
+
+
+def _format(field: PointField, point_step: int) -> str:
+    code = _FORMATS.get(field.datatype)
+    is_color = field.name in ('rgb', 'rgba')
+    if code is None or field.count > 1 or (is_color and not code.endswith('4')):
+        raise ValueError(
+            f"field '{field.name}' has datatype {field.datatype} and count {field.count}, expected "
+            f'{"FLOAT32 or UINT32 (7, 6)" if is_color else "a datatype of PointField"} and count 1'
+        )
+    if field.offset + int(code[1]) > point_step:
+        raise ValueError(
+            f"field '{field.name}' ends at byte {field.offset + int(code[1])} "
+            f'of a point of {point_step} bytes'
+        )
+    return 'u4' if is_color else code
+
+
+def unpack_rgb(packed: NDArray[np.uint32]) -> NDArray[np.float32]:
+    """Unpack 0xAARRGGBB (N,) to red, green, blue (N, 3) in [0, 1]."""
+    packed = packed.astype(np.uint32, copy=False)
+    channels = np.stack([packed >> 16, packed >> 8, packed], axis=-1) & 255
+    return channels.astype(np.float32) / np.float32(255)
+
+
+def pack_rgb(colors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Pack red, green, blue (N, 3) in [0, 1] to 0x00RRGGBB, called float32 as RViz expects."""
+    red, green, blue = (np.clip(colors, 0, 1) * 255 + 0.5).astype(np.uint32).T
+    return (red << 16 | green << 8 | blue).astype('<u4').view('<f4')
+
+
+def cloud_to_message(cloud: PointCloud, header: Header) -> PointCloud2:
+    """Write x, y, z, rgb (float32 each, 16 bytes a point)."""
+    points = np.empty((len(cloud), 4), '<f4')
+    points[:, :3] = cloud.positions
+    points[:, 3] = pack_rgb(cloud.colors)
+    fields = [
+        _field(name, 4 * i, PointField.FLOAT32) for i, name in enumerate(('x', 'y', 'z', 'rgb'))
+    ]
+    return _message(points, fields, 16, header)
+
+
+def columns_to_message(columns: Mapping[str, NDArray], header: Header) -> PointCloud2:
+    """Write named columns (N,) of any PointField datatype, packed in the given order."""
+    dtype = np.dtype([(name, column.dtype.newbyteorder('<')) for name, column in columns.items()])
+    points = np.empty(len(next(iter(columns.values()))), dtype)
+    for name, column in columns.items():
+        points[name] = column
+    offsets = {name: dtype.fields[name][1] for name in columns} if dtype.fields else {}
+    fields = [_field(name, offsets[name], _DATATYPES[columns[name].dtype]) for name in columns]
+    return _message(points, fields, dtype.itemsize, header)
+
+
+def _field(name: str, offset: int, datatype: int) -> PointField:
+    return PointField(name=name, offset=offset, datatype=datatype, count=1)
+
+
+def _message(
+    points: NDArray, fields: list[PointField], point_step: int, header: Header
+) -> PointCloud2:
+    message = PointCloud2(header=header, fields=fields, height=1, width=len(points))
+    message.point_step, message.row_step = point_step, point_step * len(points)
+    message.is_bigendian, message.is_dense = False, True
+    data = array.array('B')
+    data.frombytes(points.tobytes())
+    message.data = data
+    return message

@@ -1,0 +1,68 @@
+"""Runs a node until a signal or its own end, and takes it down in order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+THREADS = 4  # sensors, queries, a service that waits for its answer, timers
+STOP_SECONDS = 4.0  # ros2 launch sends SIGTERM five seconds after SIGINT
+
+
+class Adapter(Protocol):
+    """A node with a worker of its own."""
+
+    node: Node
+    finished: threading.Event  # set by the node itself when it has nothing more to do
+    failure: str  # why it finished, where that is an error
+
+    def start(self) -> None:
+        """Begin to work; the executor is spinning."""
+
+    def stop(self, timeout: float) -> bool:
+        """End the worker; True when it has ended."""
+
+
+def run(name: str, make: Callable[[], Adapter], args: list[str] | None = None) -> None:
+    """Run a node to its end and leave the process: 0 after a signal, 1 after a failure."""
+    # rclpy's own handlers would shut the context down under a worker that is still publishing.
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    interrupted = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: interrupted.set())
+    try:
+        adapter = make()
+    except Exception as error:
+        rclpy.logging.get_logger(name).fatal(f'cannot start: {error}')
+        rclpy.try_shutdown()
+        sys.exit(1)
+    executor = MultiThreadedExecutor(THREADS)
+    executor.add_node(adapter.node)
+    spinning = threading.Thread(target=executor.spin, name='executor', daemon=True)
+    spinning.start()
+    adapter.start()
+    while not (interrupted.is_set() or adapter.finished.is_set()):
+        interrupted.wait(0.2)
+    ended = adapter.stop(STOP_SECONDS)
+    if adapter.failure:
+        adapter.node.get_logger().fatal(adapter.failure)
+    executor.shutdown(timeout_sec=1.0)
+    spinning.join(1.0)
+    code = 1 if adapter.failure else 0
+    if not ended or spinning.is_alive():
+        # A thread is deep in a computation: ending the interpreter under it could crash.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    adapter.node.destroy_node()
+    rclpy.try_shutdown()
+    sys.exit(code)

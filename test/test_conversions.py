@@ -1,0 +1,346 @@
+import array
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+
+from builtin_interfaces.msg import Time  # noqa: E402
+from geometry_msgs.msg import Pose  # noqa: E402
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+from visualization_msgs.msg import Marker  # noqa: E402
+
+from lift_gs_ros.geometry import Box, Camera, PointCloud, look_at  # noqa: E402
+from lift_gs_ros.grounding.instances import (  # noqa: E402
+    GroundedInstance,
+    Grounding,
+    Latency,
+    MapSummary,
+)
+from lift_gs_ros.nodes import answers, conversions, point_clouds  # noqa: E402
+
+HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id='map')
+
+
+def make_image(pixels: np.ndarray, encoding: str, padding: int = 0, bigendian: bool = False):
+    height, width = pixels.shape[:2]
+    rows = np.ascontiguousarray(pixels).reshape(height, -1).view(np.uint8)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=77)
+    return Image(
+        height=height,
+        width=width,
+        encoding=encoding,
+        step=rows.shape[1],
+        is_bigendian=bigendian,
+        data=array.array('B', rows.tobytes()),
+    )
+
+
+def make_cloud(points: np.ndarray, bigendian: bool = False, row_padding: int = 0) -> PointCloud2:
+    """Pack a structured array with whatever offsets its dtype has."""
+    types = {'f4': 7, 'f8': 8, 'u4': 6, 'i4': 5, 'u2': 4, 'i2': 3}
+    fields = [
+        PointField(name=name, offset=offset, datatype=types[field.str[1:]], count=1)
+        for name, (field, offset) in points.dtype.fields.items()
+    ]
+    data = points.tobytes() + bytes(row_padding)
+    return PointCloud2(
+        height=1,
+        width=len(points),
+        fields=fields,
+        is_bigendian=bigendian,
+        point_step=points.dtype.itemsize,
+        row_step=len(data),
+        data=array.array('B', data),
+    )
+
+
+def test_stamps_survive_the_round_trip_and_negative_ones_are_refused():
+    nanoseconds = 1_700_000_000_123_456_789
+    assert conversions.stamp_to_ns(conversions.ns_to_stamp(nanoseconds)) == nanoseconds
+    with pytest.raises(ValueError, match='stamp is -1 ns'):
+        conversions.ns_to_stamp(-1)
+
+
+@pytest.mark.parametrize('padding', [0, 5])
+@pytest.mark.parametrize(
+    ('encoding', 'channels'),
+    [('rgb8', [0, 1, 2]), ('bgr8', [2, 1, 0]), ('rgba8', [0, 1, 2, 0]), ('bgra8', [2, 1, 0, 0])],
+)
+def test_every_colour_encoding_gives_red_green_blue(encoding, channels, padding):
+    color = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    message = make_image(color[..., channels], encoding, padding)
+    np.testing.assert_array_equal(conversions.color_from_image(message), color)
+
+
+def test_a_grey_image_becomes_three_equal_channels():
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    color = conversions.color_from_image(make_image(grey, 'mono8', padding=3))
+    np.testing.assert_array_equal(color, np.stack([grey] * 3, axis=-1))
+
+
+@pytest.mark.parametrize('bigendian', [False, True])
+@pytest.mark.parametrize('encoding', ['16UC1', 'mono16', '32FC1'])
+def test_depth_is_metres_with_zero_for_unknown_in_either_byte_order(encoding, bigendian):
+    order = '>' if bigendian else '<'
+    if encoding == '32FC1':
+        raw = np.array([[1.5, np.nan, np.inf], [-1.0, 0.25, 0.0]], order + 'f4')
+        expected = [[1.5, 0, 0], [0, 0.25, 0]]
+    else:
+        raw = np.array([[1500, 0, 65535], [1, 250, 0]], order + 'u2')
+        expected = [[1.5, 0, 0], [0.001, 0.25, 0]]
+    depth = conversions.depth_from_image(make_image(raw, encoding, 3, bigendian))
+    assert depth.dtype == np.float32
+    np.testing.assert_allclose(depth, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [{'width': 5}, {'height': 4}, {'step': 11}, {'step': 0}, {'width': 0}, {'width': 2**31}],
+)
+def test_sizes_that_disagree_are_refused_and_all_named(change):
+    message = make_image(np.zeros((3, 4, 3), np.uint8), 'rgb8')
+    for name, value in change.items():
+        setattr(message, name, value)
+    with pytest.raises(ValueError, match=f'{message.width}x{message.height}.*{message.step}.*36'):
+        conversions.color_from_image(message)
+
+
+def test_an_unknown_encoding_is_refused_with_the_known_ones():
+    message = make_image(np.zeros((3, 4), np.uint8), 'bayer_rggb8')
+    with pytest.raises(ValueError, match='bayer_rggb8.*rgb8, bgr8'):
+        conversions.color_from_image(message)
+    with pytest.raises(ValueError, match='bayer_rggb8.*16UC1, mono16, 32FC1'):
+        conversions.depth_from_image(message)
+
+
+@pytest.mark.parametrize(('encoding', 'tolerance'), [('16UC1', 5.1e-4), ('32FC1', 0)])
+def test_depth_images_survive_the_round_trip(encoding, tolerance):
+    depth = np.array([[0, 0.5, 1.2345], [70.0, 3.0, 0.001]], np.float32)
+    message = conversions.image_from_depth(depth, HEADER, encoding)
+    if encoding == '16UC1':
+        depth[1, 0] = 0  # 70 m do not fit into 16 bits of millimetres
+    np.testing.assert_allclose(conversions.depth_from_image(message), depth, atol=tolerance)
+
+
+def test_colour_images_survive_the_round_trip():
+    color = np.random.default_rng(1).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    message = conversions.image_from_color(color, HEADER)
+    assert (message.encoding, message.step, message.header) == ('rgb8', 21, HEADER)
+    np.testing.assert_array_equal(conversions.color_from_image(message), color)
+
+
+def make_info() -> CameraInfo:
+    return conversions.info_from_camera(Camera.from_focal(500, 510, 319.5, 239.5, 640, 480), HEADER)
+
+
+def test_cameras_survive_the_round_trip():
+    camera = conversions.camera_from_info(make_info())
+    np.testing.assert_array_equal(camera.intrinsics, [[500, 0, 319.5], [0, 510, 239.5], [0, 0, 1]])
+    assert (camera.width, camera.height) == (640, 480)
+
+
+def test_a_camera_info_of_zeros_is_refused():
+    with pytest.raises(ValueError, match='calibrated'):
+        conversions.camera_from_info(CameraInfo(width=640, height=480))
+
+
+def test_the_rectified_projection_wins_over_the_raw_intrinsics():
+    info = make_info()
+    info.p[0] = 450.0
+    assert conversions.camera_from_info(info).intrinsics[0, 0] == 450
+    info.p = np.zeros(12)
+    assert conversions.camera_from_info(info).intrinsics[0, 0] == 500
+
+
+def test_a_region_of_interest_and_binning_see_the_same_rays():
+    info = make_info()
+    info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 100, 50, 400, 300
+    info.binning_x = info.binning_y = 2
+    camera = conversions.camera_from_info(info)
+    assert (camera.width, camera.height) == (200, 150)
+    point = np.array([0.1, -0.05, 2.0])
+    full, _ = conversions.camera_from_info(make_info()).project(point)
+    binned, _ = camera.project(point)
+    np.testing.assert_allclose((full - [100, 50] + 0.5) / 2 - 0.5, binned)
+
+
+def test_distortion_is_noticed():
+    info = make_info()
+    assert not conversions.is_distorted(info)
+    info.d = [0.1, 0.0, 0.0, 0.0, 0.0]
+    assert conversions.is_distorted(info)
+
+
+def test_point_clouds_survive_the_round_trip():
+    rng = np.random.default_rng(2)
+    colors = rng.integers(0, 256, (100, 3)).astype(np.float32) / 255
+    cloud = PointCloud(rng.normal(size=(100, 3)).astype(np.float32), colors)
+    message = point_clouds.cloud_to_message(cloud, HEADER)
+    assert [field.name for field in message.fields] == ['x', 'y', 'z', 'rgb']
+    back = point_clouds.cloud_from_message(message)
+    np.testing.assert_array_equal(back.positions, cloud.positions)
+    np.testing.assert_allclose(back.colors, cloud.colors, atol=1e-6)
+    empty = point_clouds.cloud_to_message(PointCloud.empty(), HEADER)
+    assert len(point_clouds.cloud_from_message(empty)) == 0
+
+
+@pytest.mark.parametrize('bigendian', [False, True])
+@pytest.mark.parametrize('color_type', ['u4', 'f4', 'i4'])
+@pytest.mark.parametrize('name', ['rgb', 'rgba'])
+def test_any_field_order_padding_type_and_byte_order_is_read(bigendian, color_type, name):
+    order = '>' if bigendian else '<'
+    dtype = np.dtype(
+        {
+            'names': ['ring', name, 'z', 'y', 'x'],
+            'formats': [order + code for code in ('u2', color_type, 'f8', 'f4', 'i2')],
+            'offsets': [1, 4, 9, 20, 27],
+            'itemsize': 31,
+        }
+    )
+    points = np.zeros(3, dtype)
+    points['x'], points['y'], points['z'] = [1, 2, 3], [0.5, 1.5, 2.5], [-1, -2, -3]
+    packed = np.array([0xFF0000, 0x00FF00, 0x0000FF], order + 'u4')
+    points[name] = packed.view(order + color_type)
+    cloud = point_clouds.cloud_from_message(make_cloud(points, bigendian, row_padding=7))
+    np.testing.assert_allclose(cloud.positions, [[1, 0.5, -1], [2, 1.5, -2], [3, 2.5, -3]])
+    np.testing.assert_array_equal(cloud.colors, np.eye(3))
+
+
+def test_a_cloud_without_colour_is_grey_and_loses_its_nan_points():
+    points = np.zeros(3, [('x', '<f4'), ('y', '<f4'), ('z', '<f4')])
+    points['y'][1] = np.nan
+    cloud = point_clouds.cloud_from_message(make_cloud(points))
+    np.testing.assert_array_equal(cloud.colors, np.full((2, 3), 0.5))
+
+
+@pytest.mark.parametrize(
+    ('change', 'match'),
+    [
+        ({'width': 4}, '4x1.*36 bytes'),
+        ({'point_step': 0}, 'of 0 bytes'),
+        ({'point_step': 8, 'row_step': 36}, "'z' ends at byte 12 of a point of 8 bytes"),
+        ({'height': 2}, '3x2'),
+        ({'fields': []}, r"\['x', 'y', 'z'\] missing"),
+    ],
+)
+def test_a_cloud_that_contradicts_itself_is_refused(change, match):
+    message = make_cloud(np.zeros(3, [('x', '<f4'), ('y', '<f4'), ('z', '<f4')]))
+    for name, value in change.items():
+        setattr(message, name, value)
+    with pytest.raises(ValueError, match=match):
+        point_clouds.cloud_from_message(message)
+
+
+def test_poses_survive_the_round_trip():
+    matrix = look_at([1, 2, 1.5], [0, 0, 0.5])
+    np.testing.assert_allclose(
+        conversions.matrix_from_pose(conversions.pose_from_matrix(matrix)), matrix, atol=1e-12
+    )
+    transform = conversions.transform_from_matrix(matrix)
+    np.testing.assert_allclose(conversions.matrix_from_transform(transform), matrix, atol=1e-12)
+
+
+@pytest.mark.parametrize(('x', 'w', 'match'), [(np.nan, 1.0, 'finite'), (0.0, 0.0, 'length 0')])
+def test_poses_with_nan_or_a_quaternion_off_unit_length_are_refused(x, w, match):
+    pose = Pose()
+    pose.position.x, pose.orientation.w = x, w
+    with pytest.raises(ValueError, match=match):
+        conversions.matrix_from_pose(pose)
+
+
+def test_chunks_survive_the_round_trip():
+    cloud = PointCloud(np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32))
+    update = conversions.ChunkUpdate(
+        (-1, 0, 2), cloud, 4.5, 0.0625, MapSummary(version=7, keyframes=3), 5, 'map'
+    )
+    back = conversions.chunk_from_message(conversions.chunk_to_message(update))
+    np.testing.assert_array_equal(back.cloud.positions, cloud.positions)
+    for name in ('key', 'chunk_size', 'voxel_size', 'map', 'stamp', 'frame_id'):
+        assert getattr(back, name) == getattr(update, name), name
+
+
+def make_instance(instance_id: int, is_target: bool = True) -> GroundedInstance:
+    points = np.random.default_rng(instance_id).uniform(0, 1, (5, 3)).astype(np.float32)
+    return GroundedInstance(
+        instance_id=instance_id,
+        phrase='the röd mug',
+        span=(0, 11),
+        is_target=is_target,
+        score=0.75,
+        box=Box.from_points(points),
+        points=points,
+        point_scores=np.linspace(0.5, 1, 5, dtype=np.float32),
+    )
+
+
+def make_grounding(*ids: int) -> Grounding:
+    return Grounding(
+        query='the röd mug by the sink',
+        stamp=3,
+        frame_id='map',
+        instances=[make_instance(i, is_target=i < 10) for i in ids],
+        none_score=0.25,
+        latency=Latency(1, 2, 4),
+        map=MapSummary(5, 6, 7, 8),
+    )
+
+
+def test_an_answer_and_its_masks_survive_the_round_trip():
+    grounding = make_grounding(3, 12)
+    message = answers.grounding_to_message(grounding, 'untrained')
+    assert message.weights == 'untrained'
+    back = answers.grounding_from_messages(message, answers.masks_to_message(grounding))
+    assert back.to_json() == grounding.to_json()
+    for ours, theirs in zip(grounding.instances, back.instances):
+        np.testing.assert_array_equal(ours.points, theirs.points)
+        np.testing.assert_array_equal(ours.point_scores, theirs.point_scores)
+
+
+def test_nothing_found_is_an_empty_cloud_with_the_same_fields():
+    message = answers.masks_to_message(make_grounding())
+    names = [field.name for field in message.fields]
+    assert names == ['x', 'y', 'z', 'rgb', 'instance_id', 'score']
+    assert (message.width, len(message.data)) == (0, 0)
+
+
+def test_markers_keep_their_ids_and_are_deleted_when_they_are_gone():
+    writer = answers.MarkerWriter()
+
+    def write(*ids):
+        markers = writer.write(make_grounding(*ids)).markers
+        return {(m.ns, m.id): m.action for m in markers if m.action != Marker.DELETEALL}
+
+    first = writer.write(make_grounding(1, 2)).markers
+    assert first[0].action == Marker.DELETEALL
+    assert {(m.ns, m.id) for m in first[1:]} == {
+        (namespace, i) for namespace in ('boxes', 'edges', 'labels') for i in (1, 2)
+    }
+    second = write(2, 3)
+    assert {key for key, action in second.items() if action == Marker.DELETE} == {
+        ('boxes', 1),
+        ('edges', 1),
+        ('labels', 1),
+    }
+    assert second['labels', 2] == second['labels', 3] == Marker.ADD
+    assert set(write().values()) == {Marker.DELETE}
+    assert write() == {}
+
+
+def test_a_label_says_phrase_and_score_and_a_box_has_twelve_edges():
+    markers = answers.MarkerWriter().write(make_grounding(1)).markers
+    by_namespace = {marker.ns: marker for marker in markers}
+    assert by_namespace['labels'].text == 'the röd mug 0.75'
+    ends = [(p.x, p.y, p.z) for p in by_namespace['edges'].points]
+    assert len(ends) == 24
+    for begin, end in zip(ends[::2], ends[1::2]):
+        assert sum(a != b for a, b in zip(begin, end)) == 1
+
+
+def test_detections_hold_the_targets_where_vision_msgs_is_installed():
+    pytest.importorskip('vision_msgs', reason='vision_msgs is not installed')
+    message = answers.detections_to_message(make_grounding(1, 12))
+    assert [detection.id for detection in message.detections] == ['1']
+    assert message.detections[0].results[0].hypothesis.class_id == 'the röd mug'
+    assert message.detections[0].bbox.size.x == pytest.approx(make_instance(1).box.size[0])
