@@ -1,0 +1,151 @@
+"""The cache of training samples: one npz file per room, written once and read by every run.
+
+A file holds the room's fused map and its posed views with the paper's decomposition of pseudo
+labels (A.1): ``semantics`` (H, W), the index of each pixel's mask, and ``index2semantics``, what
+the teacher says about each index - here a caption.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from lift_gs_ros.geometry import Camera, FloatArray
+from lift_gs_ros.model.gaussian_head import INITIAL_OPACITY, INITIAL_SCALE
+from lift_gs_ros.splat.gaussians import SH_COEFFICIENTS, Gaussians
+from lift_gs_ros.splat.render import compositing_weights
+
+CACHE_VERSION = 1
+MIN_WEIGHT = 0.03  # compositing weights below are dropped: they are many and say little
+
+
+@dataclass
+class CachedView:
+    """One posed image with a teacher's masks and captions, over the map's points."""
+
+    camera: Camera
+    world_from_camera: FloatArray  # (4, 4)
+    image: NDArray[np.uint8]  # (H, W, 3)
+    semantics: NDArray[np.int16]  # (H, W) index of the mask, -1 where the teacher saw none
+    captions: list[str]  # of each mask
+    positions: NDArray[np.float32]  # (N, 3) the room's map
+
+    @cached_property
+    def weights(self) -> csr_array:
+        """Compositing weights (H * W, N) of the map's points at their initial geometry."""
+        return fixed_weights(self.positions, self.camera, self.world_from_camera)
+
+    @cached_property
+    def seen(self) -> NDArray[np.bool_]:
+        """Points (N,) that contribute to this view."""
+        strongest = np.zeros(len(self.positions), np.float32)
+        np.maximum.at(strongest, self.weights.indices, self.weights.data)
+        return strongest > 0.1
+
+
+@dataclass
+class CachedRoom:
+    """A room as training sees it: no instance, no label, no box in 3D."""
+
+    name: str
+    positions: NDArray[np.float32]  # (N, 3) metres
+    colors: NDArray[np.float32]  # (N, 3) in [0, 1]
+    camera: Camera
+    views: list[CachedView]
+
+
+def fixed_weights(
+    positions: NDArray[np.float32],
+    camera: Camera,
+    world_from_camera: FloatArray,
+    voxel_size: float = 0.05,
+) -> csr_array:
+    """Compositing weights (H * W, N) of Gaussians as the Gaussian head begins with them."""
+    means = torch.from_numpy(positions)
+    count = len(means)
+    gaussians = Gaussians(
+        means,
+        torch.tensor([1.0, 0, 0, 0]).repeat(count, 1),
+        torch.full((count, 3), INITIAL_SCALE * voxel_size),
+        torch.full((count,), INITIAL_OPACITY),
+        torch.zeros(count, SH_COEFFICIENTS, 3),
+    )
+    matrix = compositing_weights(gaussians, camera, world_from_camera)
+    data = matrix.values().numpy()
+    strong = data >= MIN_WEIGHT
+    starts = np.concatenate([[0], np.cumsum(strong)])[matrix.crow_indices().numpy()]
+    columns = matrix.col_indices().numpy()[strong].astype(np.int32)
+    return csr_array((data[strong], columns, starts.astype(np.int32)), shape=tuple(matrix.shape))
+
+
+def save_room(path: str | Path, room: CachedRoom) -> None:
+    """Write a room; the file appears under its name only when it is whole."""
+    path = Path(path)
+    captions = [caption for view in room.views for caption in view.captions]
+    temporary = path.with_suffix('.tmp.npz')
+    np.savez_compressed(
+        temporary,
+        version=CACHE_VERSION,
+        positions=room.positions,
+        colors=np.round(room.colors * 255).astype(np.uint8),
+        intrinsics=room.camera.intrinsics,
+        poses=np.stack([view.world_from_camera for view in room.views]),
+        images=np.stack([view.image for view in room.views]),
+        semantics=np.stack([view.semantics for view in room.views]),
+        index2semantics=np.array(captions, dtype=np.str_),
+        masks_per_view=np.array([len(view.captions) for view in room.views]),
+    )
+    os.replace(temporary, path)
+
+
+def load_room(path: str | Path) -> CachedRoom:
+    """Read a room.
+
+    Raises ValueError where the file is damaged or was written by another version.
+    """
+    path = Path(path)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            data = {name: file[name] for name in file.files}
+    except Exception as error:
+        raise ValueError(f'{path} is no cached room or is damaged ({error}): build it again') from (
+            error
+        )
+    if int(data.get('version', -1)) != CACHE_VERSION:
+        raise ValueError(
+            f'{path} has version {data.get("version")}, expected {CACHE_VERSION}: build the cache '
+            'again with python -m training.data.rooms'
+        )
+    height, width = data['images'].shape[1:3]
+    camera = Camera(data['intrinsics'], width, height)
+    ends = np.cumsum(data['masks_per_view'])
+    captions = np.split(data['index2semantics'], ends[:-1])
+    views = [
+        CachedView(camera, pose, image, semantics, [str(c) for c in own], data['positions'])
+        for pose, image, semantics, own in zip(
+            data['poses'], data['images'], data['semantics'], captions
+        )
+    ]
+    colors = data['colors'].astype(np.float32) / 255
+    return CachedRoom(path.stem, data['positions'], colors, camera, views)
+
+
+def load_rooms(folder: str | Path, limit: int | None = None) -> list[CachedRoom]:
+    """Read a folder's rooms in the order of their names.
+
+    Raises FileNotFoundError where there are none.
+    """
+    files = sorted(path for path in Path(folder).glob('*.npz') if '.tmp' not in path.name)
+    if not files:
+        raise FileNotFoundError(
+            f'no cached rooms in {folder}: build them with '
+            f'python -m training.data.rooms --split train --rooms 300 --out {folder}'
+        )
+    return [load_room(path) for path in files[:limit]]
