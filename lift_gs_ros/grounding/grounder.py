@@ -81,7 +81,7 @@ class Grounder:
         """Load a checkpoint ('' = the one that ships) onto 'cpu', 'cuda' or 'auto'."""
         if device == 'auto':
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        model = load_checkpoint(checkpoint).to(device)
+        model = load_checkpoint(checkpoint, device)
         return cls(model, load_language_encoder(model.config.language).to(device), settings)
 
     def clear(self) -> None:
@@ -141,10 +141,7 @@ class Grounder:
 
     @torch.inference_mode()
     def _encode_cloud(self, cloud: PointCloud) -> SceneEncoding:
-        device = self._model.device
-        positions = torch.from_numpy(cloud.positions).to(device)
-        colors = torch.from_numpy(cloud.colors).to(device)
-        return self._model.encode([(positions, colors)])[0]
+        return self._model.encode([(cloud.positions, cloud.colors)])[0]
 
     def ground(self, query: str) -> Grounding:
         """Answer a query from the newest encodings; encodes first only where there is none yet."""

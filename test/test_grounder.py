@@ -1,0 +1,166 @@
+"""The Grounder with the real network (random weights): what must hold whatever it has learned."""
+
+import numpy as np
+import pytest
+import torch
+
+from lift_gs_ros.geometry import PointCloud
+from lift_gs_ros.grounding.grounder import Grounder, GrounderSettings
+from lift_gs_ros.grounding.instances import MapSummary
+from lift_gs_ros.mapping.chunks import split_into_chunks
+from lift_gs_ros.model.config import LiftGSConfig
+from lift_gs_ros.model.language import load_language_encoder
+from lift_gs_ros.model.lift_gs import LiftGS
+
+CHUNK_SIZE = 1.6
+
+
+@pytest.fixture(scope='module')
+def language():
+    return load_language_encoder('minilm')
+
+
+@pytest.fixture
+def grounder(language) -> Grounder:
+    torch.manual_seed(0)
+    config = LiftGSConfig.tiny(language_dim=language.dim)
+    settings = GrounderSettings(
+        chunk_size=CHUNK_SIZE, chunk_overlap=0.4, score_threshold=0.0, mask_threshold=0.2
+    )
+    return Grounder(LiftGS(config), language, settings)
+
+
+def slab(seed: int = 0, count: int = 3000) -> PointCloud:
+    """A floor of 3 m x 3 m in four chunks."""
+    rng = np.random.default_rng(seed)
+    positions = rng.uniform([0.05, 0.05, 0.05], [3.1, 3.1, 0.3], (count, 3))
+    return PointCloud(positions, rng.uniform(0, 1, (count, 3)))
+
+
+def fill(grounder: Grounder, cloud: PointCloud) -> None:
+    for key, chunk in split_into_chunks(cloud, CHUNK_SIZE).items():
+        grounder.update(key, chunk)
+    grounder.set_map(MapSummary(version=7, voxels=len(cloud), chunks=4, keyframes=3), stamp=42)
+
+
+def test_a_query_before_the_first_chunk_is_told_that_there_is_no_map(grounder):
+    answer = grounder.ground('the red mug')
+    assert answer.message == 'no map yet'
+    assert answer.instances == []
+    assert answer.none_score == 1.0
+
+
+@pytest.mark.parametrize('query', ['', '  \n'])
+def test_a_blank_query_has_no_answer(grounder, query):
+    fill(grounder, slab())
+    assert grounder.ground(query).message == 'empty query'
+
+
+def test_instances_are_made_of_map_points_each_once(grounder):
+    cloud = slab()
+    fill(grounder, cloud)
+    answer = grounder.ground('the red mug next to the sink')
+    assert answer.instances, 'with thresholds this low there must be something to check'
+    known = {tuple(point) for point in cloud.positions.tolist()}
+    for instance in answer.instances:
+        points = [tuple(point) for point in instance.points.tolist()]
+        assert len(set(points)) == len(points), 'a halo point was answered twice'
+        assert set(points) <= known
+        np.testing.assert_allclose(instance.box.lower, instance.points.min(axis=0), atol=1e-6)
+        np.testing.assert_allclose(instance.box.upper, instance.points.max(axis=0), atol=1e-6)
+
+
+def test_an_answer_names_its_phrases_its_map_and_its_time(grounder):
+    query = 'the red mug next to the sink'
+    fill(grounder, slab())
+    answer = grounder.ground(query)
+    for instance in answer.instances:
+        assert query[slice(*instance.span)] == instance.phrase
+        assert instance.is_target == (instance.phrase == 'the red mug')
+        assert 0 <= instance.score <= 1
+    assert (answer.map.version, answer.stamp, answer.frame_id) == (7, 42, 'map')
+    assert answer.latency.total_ms >= answer.latency.decode_ms > 0
+    order = [(not i.is_target, -i.score) for i in answer.instances]
+    assert order == sorted(order)
+
+
+def test_the_same_query_on_the_same_map_has_the_same_answer(grounder):
+    fill(grounder, slab())
+    first, second = grounder.ground('the red mug'), grounder.ground('the red mug')
+    assert first.to_json()['instances'] == second.to_json()['instances']
+    assert first.latency.encode_ms > 0
+    assert second.latency.encode_ms == 0
+
+
+def test_only_changed_chunks_and_neighbours_with_a_changed_halo_are_encoded_again(grounder):
+    cloud = slab()
+    chunks = split_into_chunks(cloud, CHUNK_SIZE)
+    fill(grounder, cloud)
+    grounder.encode()
+    key = (0, 0, 0)
+    positions = chunks[key].positions
+    inner = (positions < CHUNK_SIZE - 0.4).all(axis=1)  # out of every neighbour's halo
+    moved = positions.copy()
+    moved[inner, 2] += 0.01
+    grounder.update(key, PointCloud(moved, chunks[key].colors))
+    assert grounder.num_dirty == 1
+    grounder.update(key, PointCloud(positions + np.float32(0.01), chunks[key].colors))
+    assert grounder.num_dirty == 4
+    assert grounder.encode(budget=3) is True
+    assert grounder.encode(budget=1) is False
+
+
+def test_a_removed_chunk_is_not_answered_with(grounder):
+    cloud = slab()
+    fill(grounder, cloud)
+    grounder.encode()
+    for key in split_into_chunks(cloud, CHUNK_SIZE):
+        if key[0] == 0:
+            grounder.update(key, PointCloud.empty())
+    answer = grounder.ground('the red mug')
+    assert answer.instances
+    assert all((instance.points[:, 0] >= CHUNK_SIZE).all() for instance in answer.instances)
+
+
+def test_moving_the_map_moves_the_answer_and_nothing_else(language):
+    def ask(shift: np.ndarray) -> list:
+        torch.manual_seed(0)
+        settings = GrounderSettings(chunk_size=64.0, score_threshold=0.0, mask_threshold=0.2)
+        config = LiftGSConfig.tiny(language_dim=language.dim)
+        grounder = Grounder(LiftGS(config), language, settings)
+        cloud = slab()
+        grounder.update((0, 0, 0), PointCloud(cloud.positions + np.float32(shift), cloud.colors))
+        return grounder.ground('the red mug').instances
+
+    # A whole number of the coarsest voxels (0.8 m); float32 rounds positions a little.
+    here, there = ask(np.zeros(3)), ask(np.array([8.0, 16.0, 0.0]))
+    assert len(here) == len(there) > 0
+    for one, other in zip(here, there):
+        assert abs(one.score - other.score) < 1e-2
+        np.testing.assert_allclose(one.box.center + [8, 16, 0], other.box.center, atol=0.1)
+
+
+def test_a_large_map_is_asked_only_where_it_is_most_similar(language):
+    torch.manual_seed(0)
+    settings = GrounderSettings(
+        chunk_size=CHUNK_SIZE, max_chunks=1, score_threshold=0.0, mask_threshold=0.2
+    )
+    grounder = Grounder(LiftGS(LiftGSConfig.tiny(language_dim=language.dim)), language, settings)
+    fill(grounder, slab())
+    for instance in grounder.ground('the red mug').instances:
+        keys = np.unique(np.floor(instance.points / CHUNK_SIZE), axis=0)
+        assert len(keys) == 1
+
+
+@pytest.mark.parametrize(
+    ('field', 'value', 'words'),
+    [
+        ('score_threshold', 1.5, 'score_threshold is 1.5'),
+        ('chunk_size', 0.0, 'chunk_size is 0.0'),
+        ('max_chunks', 0, 'max_chunks is 0'),
+        ('chunk_overlap', 9.0, 'chunk_overlap is 9.0 m'),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(field, value, words):
+    with pytest.raises(ValueError, match=words):
+        GrounderSettings(**{field: value})
