@@ -1,0 +1,226 @@
+"""The noun phrases of a query, with their characters, and which of them is asked for.
+
+A rule-based chunker for English requests to a robot: no download, no model, under a millisecond.
+Words that can not be inside a simple noun phrase (prepositions, verbs, conjunctions) cut the
+sentence; what remains between two cuts is a phrase. The phrase that no relation leads to is the
+target: "the lamp" in "in front of the sofa, the lamp". What is not English is one phrase.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """Characters [begin, end) of a query that name an object."""
+
+    begin: int
+    end: int
+    is_target: bool  # asked for, not only mentioned
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*|[,.;:?!()\n]")
+
+_DETERMINERS = _words(
+    'the a an this these those my your our his her its their some any all every each both no '
+    'another'
+)
+_RELATIONS = _words(
+    'in on at by near beside besides behind under underneath beneath below above over between '
+    'among inside outside within into onto against across along around opposite with without from '
+    'to toward towards through beyond past off upon of for as down not is are was were be being '
+    "has have had that that's which which's who that where it's "
+    'it he she they them him someone somebody'
+)
+_PARTICIPLES = _words(
+    'standing sitting lying hanging leaning facing holding containing resting located placed '
+    'mounted attached stuck fixed positioned situated put kept left stacked surrounded covered '
+    'wearing having touching supporting used adjacent close closer closest near nearer nearest far '
+    'farther farthest furthest opposite next'
+)
+_CONJUNCTIONS = _words('and or plus also then')
+_COMMANDS = _words(
+    'find show bring give get take fetch grab go drive move navigate locate point select highlight '
+    'sit segment detect look search want need see pick identify mark open close turn tell '
+    "where's what's what there there's please can could would you i me we us we'd i'd like am "
+    "i'm looking help let let's hey ok okay do does"
+)
+_ALSO_NOUNS = _words('can point drive move turn mark show help need look search')  # "trash can"
+_QUANTITIES = _words('one two three four five most many several')  # "one of the chairs"
+_COMMAND_GROUPS = (
+    'where is|where are|what is|is there|are there|look for|looking for|search for|go to|drive to|'
+    'move to|navigate to|point to|point at|take me to|pick up|look at|go over to|turn to'
+)
+_SPATIAL_NOUNS = _words(
+    'left right front back top bottom side middle center centre corner end hand'
+)
+_COPULAS = _words('is are was were be being that which')
+_TRAILING = _words('right directly just immediately very most also too here there now please only')
+_GROUPS = re.compile(r'\b(?:' + _COMMAND_GROUPS.replace(' ', r'\s+') + r')\b', re.IGNORECASE)
+_RELATION_GROUPS = re.compile(
+    r'\b(?:in\s+front\s+of|on\s+top\s+of|next\s+to|(?:left|right)\s+of|made\s+(?:out\s+)?(?:of|from)'
+    r'|(?:close|closer|closest|nearer|nearest|adjacent)\s+to|(?:far|farther|farthest|furthest)\s+from'
+    r'|away\s+from|out\s+of|such\s+as)\b',
+    re.IGNORECASE,
+)
+_FOREIGN = _words('der das ein eine dem den neben le les une el los las una del il gli uno la')
+_ENGLISH = _words('the of to with near and on find where is')
+
+
+@dataclass(frozen=True)
+class _Token:
+    word: str  # lower case
+    begin: int
+    end: int
+    kind: str  # 'word', 'determiner', 'relation', 'command', 'conjunction', 'comma', 'material'
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    tokens: list[_Token]
+    link: frozenset[str]  # kinds of the tokens between the chunk before and this one
+    verb_only: bool  # what leads here is only "is" or "are"
+
+
+def noun_phrases(text: str) -> list[Phrase]:
+    """Find the noun phrases of a query, in order; a blank text has none, any other at least one.
+
+    Offsets count characters of ``text``. There is always a target where there is a phrase.
+    """
+    words = _WORD.findall(text.lower())
+    if not any(word[0].isalnum() for word in words):
+        return []
+    if _FOREIGN.intersection(words) and not _ENGLISH.intersection(words):
+        return [_whole(text)]
+    chunks = [chunk for chunk in _chunks(_tokens(text)) if _names_something(chunk)]
+    if not chunks:
+        return [_whole(text)]
+    targets = _targets(chunks)
+    return [
+        Phrase(chunk.tokens[0].begin, chunk.tokens[-1].end, is_target)
+        for chunk, is_target in zip(chunks, targets)
+    ]
+
+
+def _whole(text: str) -> Phrase:
+    spans = [match.span() for match in re.finditer(r'\w+', text)]
+    return Phrase(spans[0][0], spans[-1][1], True)
+
+
+def _tokens(text: str) -> list[_Token]:
+    """Split into words and groups of words, each with what it does in the sentence."""
+    found: list[_Token] = []
+    at = 0
+    for match in _WORD.finditer(text):
+        if match.start() < at:
+            continue  # inside a group
+        command, relation = _GROUPS.match(text, match.start()), None
+        if not command:
+            relation = _RELATION_GROUPS.match(text, match.start())
+        group = command or relation
+        end = group.end() if group else match.end()
+        word = text[match.start() : end].lower().replace('’', "'")
+        kind = _kind(word, found[-1].kind if found else '')
+        if group:
+            kind = 'command' if command else 'material' if word.startswith('made') else 'relation'
+        found.append(_Token(word, match.start(), end, kind))
+        at = end
+    return [_in_context(found, i) for i in range(len(found))]
+
+
+def _kind(word: str, before: str) -> str:
+    if not word[0].isalnum():
+        return 'comma'
+    if word in _DETERMINERS:
+        return 'determiner'
+    if word in _CONJUNCTIONS:
+        return 'conjunction'
+    is_name = before == 'determiner' or (before == 'word' and word in _ALSO_NOUNS)
+    if word in _COMMANDS and not is_name:
+        return 'command'
+    return 'relation' if word in _RELATIONS else 'word'
+
+
+def _in_context(tokens: list[_Token], i: int) -> _Token:
+    """Decide the words whose part of speech depends on their neighbours."""
+    token = tokens[i]
+    before = tokens[i - 1].kind if i else 'comma'
+    after = tokens[i + 1].kind if i + 1 < len(tokens) else 'comma'
+    kind = token.kind
+    if token.word == 'that' and after == 'word' and (i == 0 or before not in ('word', 'comma')):
+        kind = 'determiner'
+    elif token.word in ('open', 'close') and before != 'comma' and after == 'relation':
+        kind = 'relation'  # "the door left open by ..."
+    elif token.word == 'opposite' and before == 'determiner':
+        kind = 'word'
+    elif token.word in _PARTICIPLES and kind == 'word' and before == 'word':
+        # "the chair standing by ..." but "the old hanging lamp"
+        kind = 'word' if after == 'word' else 'relation'
+    elif token.word == 'of' and before in ('word', 'determiner'):
+        previous = tokens[i - 1].word
+        is_amount = before == 'determiner' or previous in _QUANTITIES
+        if is_amount or (after == 'word' and previous not in _SPATIAL_NOUNS):
+            kind = 'word'  # "chest of drawers", "all of the chairs"
+    return _Token(token.word, token.begin, token.end, kind)
+
+
+def _chunks(tokens: list[_Token]) -> list[_Chunk]:
+    chunks: list[_Chunk] = []
+    current: list[_Token] = []
+    link: list[_Token] = []
+
+    def finish() -> None:
+        nonlocal current, link
+        while current and current[-1].word in _TRAILING and len(current) > 1:
+            current.pop()
+        if current:
+            kinds = frozenset(token.kind for token in link)
+            verbs = {token.word for token in link if token.kind != 'comma'}
+            chunks.append(_Chunk(current, kinds, bool(verbs) and verbs <= _COPULAS))
+            current, link = [], []
+
+    for token in tokens:
+        starts = token.kind == 'determiner' and any(t.kind == 'word' for t in current)
+        if starts and current[-1].word != 'of':
+            finish()
+        if token.kind in ('word', 'determiner'):
+            current.append(token)
+        else:
+            finish()
+            link.append(token)
+    finish()
+    return chunks
+
+
+def _names_something(chunk: _Chunk) -> bool:
+    """Drop "the left", "red" in "the chair is red", "wood" in "made of wood", lone "one"."""
+    names = [token.word for token in chunk.tokens if token.kind == 'word']
+    has_determiner = chunk.tokens[0].kind == 'determiner'
+    if not names or all(name in _SPATIAL_NOUNS for name in names):
+        return False
+    if 'material' in chunk.link or (chunk.verb_only and not has_determiner):
+        return False
+    return names != ['one'] or has_determiner
+
+
+def _targets(chunks: list[_Chunk]) -> list[bool]:
+    """A phrase that a relation leads to is an anchor; one that is enumerated is like the last."""
+    targets: list[bool] = []
+    for i, chunk in enumerate(chunks):
+        if 'command' in chunk.link:
+            targets.append(True)
+        elif 'relation' in chunk.link or 'material' in chunk.link:
+            targets.append(False)
+        elif i and not targets[-1]:
+            # After "between the table and ..." another anchor; after "next to the sofa, ..." the
+            # thing itself.
+            targets.append('conjunction' not in chunk.link and not any(targets))
+        else:
+            targets.append(True)
+    return targets if any(targets) else [i == 0 for i in range(len(chunks))]

@@ -1,0 +1,95 @@
+"""Noun phrases of queries: the target in angle brackets, what is only mentioned in square ones."""
+
+import re
+
+import pytest
+
+from lift_gs_ros.model.phrases import noun_phrases
+
+QUERIES = [
+    '<the black chair> close to [the table] near [the wall]',
+    'find me <the red mug>',
+    'find me <the red mug> next to [the sink].',
+    'Where is <the trash can>?',
+    "where's <my phone>",
+    'in front of [the sofa], <the lamp>',
+    ', in front of [the sofa], <the lamp>',
+    'next to [the sink] find <the mug>',
+    '<chair>',
+    '<all red chairs>',
+    '<all of the chairs>',
+    '<one of the chairs> by [the window]',
+    'show me <the grey chair> closest to [the door]',
+    '<the closest chair> to [the door]',
+    '<the chair> nearest [the door]',
+    '<the lamp> standing on [the table]',
+    '<the old hanging lamp>',
+    '<the picture> hanging above [the sofa]',
+    '<the person> holding [a cup]',
+    '<the chair> between [the table] and [the sofa]',
+    'find <the chair> and <the table>',
+    '<the chair> and <the table> near [the wall]',
+    '<chair>, <table>, <lamp>',
+    '<the leg> of [the table]',
+    '<a chest of drawers>',
+    '<a bottle of water> on [the desk]',
+    '<the table> made of wood',
+    '<the chair> to the left of [the sofa]',
+    '<the chair> on the left',
+    '<the left chair>',
+    '<the chair> on the left side of [the bed]',
+    '<the chair> right next to [the window]',
+    '<the second chair> from the left',
+    '<the chair> that is next to [the table]',
+    'bring me <that box>',
+    '<the chair> that is red',
+    '<the lamp> is on [the table]',
+    'is there <a plant> in [the room]?',
+    'can you please go to <the door>',
+    "I'm looking for <the remote control> for [the TV]",
+    'pick up <the t-shirt> under [the bed]',
+    '<the one> on [the shelf]',
+    '<two mugs> on [the kitchen counter], close to [the stove]',
+    'FIND <THE RED CHAIR>',
+    '  <the   red mug>  ',
+    '<the box> opposite [the door]',
+    '<the opposite wall>',
+    '<the chair> with [red cushions]',
+    'on [the table] there is <a mug>',
+    '<the café table> near [the naïve painting]',
+    '<der rote Stuhl neben dem Tisch>',
+    '<la chaise rouge à côté de la table>',
+    '<赤い椅子>',
+    '<красный стул>',
+    '🪑 <chair>',
+    'what is on <the table>',
+    '<find>',
+    'it is <the lamp> behind [the TV]',
+    '<the mug>, not [the red one]',
+    '<the laptop> that someone left open on [the desk]',
+    '<the object> used for [cooking]',
+    '<the tallest shelf> in the corner of [the room]',
+    'I want to sit down, take me to <a comfy armchair>',
+]
+
+
+@pytest.mark.parametrize('marked', QUERIES)
+def test_phrases_and_their_targets_have_exact_characters(marked):
+    text, expected = '', []
+    for part in re.split(r'(<[^>]*>|\[[^\]]*\])', marked):
+        inner = part[1:-1] if part[:1] in ('<', '[') else part
+        if inner != part:
+            expected.append((inner, len(text), part[0] == '<'))
+        text += inner
+    found = [(text[p.begin : p.end], p.begin, p.is_target) for p in noun_phrases(text)]
+    assert found == expected
+
+
+@pytest.mark.parametrize('text', ['', '   ', '?!', '\n', '...'])
+def test_text_without_words_has_no_phrases(text):
+    assert noun_phrases(text) == []
+
+
+def test_any_text_with_words_has_a_target():
+    for text in ['of of of', 'the', 'it is', 'next to', 'and', 'the left', 'x' * 100_000]:
+        assert any(phrase.is_target for phrase in noun_phrases(text)), text[:20]
