@@ -181,8 +181,9 @@ def merge(
 ):
     """Merge a frame's voxels ``order`` of one chunk into its store; return the new size.
 
-    Running mean ``m += (sum - n m) / (w + n)`` with the old weight w capped at ``max_weight``, so
-    that what a surface looks like now wins in the end.
+    Running mean ``m += n / (w + n) (mean of the n pixels - m)``; here the weight w of the pixels
+    before counts as ``max_weight n`` at most, so that what a surface looks like now wins soon,
+    and as soon for a surface of few pixels (far, oblique, a small image) as for one of many.
     """
     for i in order:
         code = frame_codes[i]
@@ -191,14 +192,14 @@ def merge(
             values[row] = 0.0
             size += 1
         pixels = sums[i, 0]
-        share = pixels / (values[row, WEIGHT] + pixels)
+        share = pixels / (min(values[row, WEIGHT], max_weight * pixels) + pixels)
         cell = (code // (cells * cells), code // cells % cells, code % cells)
         for axis in range(3):
             position = (cell[axis] + sums[i, 1 + axis] / pixels) * voxel_size
             color = sums[i, 4 + axis] / (255.0 * pixels)
             values[row, axis] += share * (position - values[row, axis])
             values[row, 3 + axis] += share * (color - values[row, 3 + axis])
-        values[row, WEIGHT] = min(values[row, WEIGHT] + pixels, max_weight)
+        values[row, WEIGHT] += pixels
         values[row, EVIDENCE] = min(values[row, EVIDENCE] + 1.0, max_evidence)
     return size
 

@@ -35,8 +35,8 @@ class VoxelMap:
         max_voxels: hard bound of the map's size. The chunks seen least recently leave whole.
         min_depth: depths below are not fused, metres.
         max_depth: depths above are not fused, metres (depth noise grows with its square).
-        max_weight: cap of a voxel's weight in pixels: with 169 pixels a frame (2 m away, 5 cm), a
-            new look has won over an old one after about ``max_weight / 169`` keyframes.
+        max_weight: what a voxel was counts at most as much as so many looks like the newest, so
+            that after 2.3 times as many keyframes 90 % of a change of colour has arrived.
         carve_after: keyframes that must see through a voxel, often seen before, until it
             vanishes; a voxel seen less often goes sooner. 0 never carves.
 
@@ -51,7 +51,7 @@ class VoxelMap:
         max_voxels: int = 2_000_000,
         min_depth: float = 0.1,
         max_depth: float = 5.0,
-        max_weight: float = 1000.0,
+        max_weight: float = 10.0,
         carve_after: int = 4,
     ) -> None:
         if not (np.isfinite(voxel_size) and voxel_size > 0):

@@ -1,0 +1,438 @@
+import os
+
+import numpy as np
+import pytest
+from box_scenes import CAMERA, FLOOR, WALL, render, with_sensor_noise
+
+from lift_gs_ros.geometry import Box, Camera, PointCloud, look_at
+from lift_gs_ros.mapping.frame import RgbdFrame
+from lift_gs_ros.mapping.voxel_map import VoxelMap
+
+AHEAD = look_at((0, 0, 0.5), (0, 4, -0.6))
+CHAIR = Box.from_corners((-0.32, 2.02, -0.92), (0.32, 2.52, 0.22)), (200, 20, 20)
+
+
+def test_one_frame_gives_the_mean_position_and_colour_of_each_voxel():
+    frame = render([WALL, FLOOR, CHAIR], AHEAD)
+    voxel_map = VoxelMap()
+    voxel_map.integrate(frame)
+    fused = voxel_map.to_point_cloud()
+
+    points = frame.to_point_cloud(max_depth=5.0)
+    cells, inverse = np.unique(
+        np.floor(points.positions / 0.05).astype(int), axis=0, return_inverse=True
+    )
+    counts = np.bincount(inverse)
+    means = np.stack([np.bincount(inverse, column) / counts for column in points.positions.T], 1)
+    colors = np.stack([np.bincount(inverse, column) / counts for column in points.colors.T], 1)
+
+    order = np.lexsort(np.floor(fused.positions / 0.05).T)
+    expected = np.lexsort(cells.T)
+    assert len(fused) == len(cells) == voxel_map.num_voxels
+    assert np.abs(fused.positions[order] - means[expected]).max() < 1e-5
+    assert np.abs(fused.colors[order] - colors[expected]).max() < 1e-5
+
+
+def test_points_of_a_cloud_fuse_like_the_pixels_they_came_from():
+    frame = render([WALL, CHAIR], AHEAD)
+    from_frame, from_cloud = VoxelMap(), VoxelMap()
+    from_frame.integrate(frame)
+    from_cloud.insert(frame.to_point_cloud(max_depth=5.0), stamp=7)
+    a, b = from_frame.to_point_cloud(), from_cloud.to_point_cloud()
+    order, expected = (np.lexsort(np.floor(c.positions / 0.05).T) for c in (a, b))
+    assert np.abs(a.positions[order] - b.positions[expected]).max() < 1e-5
+    assert np.abs(a.colors[order] - b.colors[expected]).max() < 1e-5
+    assert from_cloud.last_stamp == 7
+
+
+def test_points_that_hold_nan_or_inf_are_left_out():
+    positions = np.array([[0, 0, 0], [np.nan, 0, 0], [0, np.inf, 0], [1, 1, 1]], np.float32)
+    colors = np.full((4, 3), 0.5, np.float32)
+    colors[3, 0] = np.nan
+    voxel_map = VoxelMap()
+    assert voxel_map.insert(PointCloud(positions, colors)) == {(0, 0, 0)}
+    assert voxel_map.num_voxels == 1
+    assert voxel_map.insert(PointCloud(positions[1:], colors[1:])) == set()
+    assert voxel_map.insert(PointCloud.empty()) == set()
+    assert voxel_map.keyframes == 1
+
+
+def test_chunks_partition_the_map_into_their_cells():
+    voxel_map = VoxelMap(chunk_size=1.6)
+    changed = voxel_map.integrate(render([WALL, FLOOR, CHAIR], AHEAD))
+    keys = voxel_map.chunk_keys()
+    assert len(keys) > 4
+    assert set(keys) == changed
+    assert min(min(key) for key in keys) < 0  # floor, not truncation, below zero
+    for key in keys:
+        positions = voxel_map.chunk(key).positions
+        lower = np.array(key) * 1.6
+        assert len(positions) > 0
+        assert (positions >= lower - 1e-5).all()
+        assert (positions <= lower + 1.6 + 1e-5).all()
+    assert sum(len(voxel_map.chunk(key)) for key in keys) == voxel_map.num_voxels
+    assert len(voxel_map.chunk((99, 99, 99))) == 0
+
+
+def test_integrate_names_exactly_the_chunks_that_changed():
+    voxel_map = VoxelMap(chunk_size=0.8)
+    scene = [WALL, FLOOR, CHAIR]
+    for step, x in enumerate((0.0, 1.0, -1.0, 1.0, 0.0)):
+        before = {key: voxel_map.chunk(key) for key in voxel_map.chunk_keys()}
+        version = voxel_map.version
+        scene = [WALL, FLOOR, CHAIR] if step < 2 else [WALL, FLOOR]
+        changed = voxel_map.integrate(render(scene, look_at((x, 0, 0.5), (0, 4, 0))))
+        assert voxel_map.version > version
+        for key in set(before) | set(voxel_map.chunk_keys()):
+            after, known = voxel_map.chunk(key), before.get(key, PointCloud.empty())
+            if len(after) != len(known) or not np.array_equal(after.positions, known.positions):
+                assert key in changed
+    assert all(type(part) is int for key in changed for part in key)
+
+
+def test_what_changes_nothing_keeps_the_version():
+    voxel_map = VoxelMap()
+    blind = RgbdFrame(0, np.zeros((240, 320, 3), np.uint8), np.zeros((240, 320)), CAMERA, AHEAD)
+    assert voxel_map.integrate(blind) == set()
+    assert (voxel_map.version, voxel_map.keyframes, voxel_map.last_stamp) == (0, 0, None)
+
+
+def test_depths_outside_the_range_are_not_fused():
+    near = Box.from_corners((-0.2, 0.3, 0.0), (0.2, 0.4, 1.0)), (0, 0, 0)
+    voxel_map = VoxelMap(min_depth=0.5, max_depth=3.0)
+    assert voxel_map.integrate(render([WALL, near], look_at((0, 0, 0.5), (0, 4, 0.5)))) == set()
+    voxel_map.integrate(render([WALL, CHAIR], AHEAD))
+    assert CHAIR[0].upper[1] + 0.1 > voxel_map.to_point_cloud().positions[:, 1].max()
+
+
+def test_a_change_of_colour_wins_in_the_end():
+    voxel_map = VoxelMap(max_weight=10)
+    red = render([WALL, FLOOR, (CHAIR[0], (255, 0, 0))], AHEAD)
+    blue = render([WALL, FLOOR, (CHAIR[0], (0, 0, 255))], AHEAD)
+    for _ in range(30):
+        voxel_map.integrate(red)
+    for _ in range(24):
+        voxel_map.integrate(blue)
+    fused = voxel_map.to_point_cloud()
+    chair = fused.colors[CHAIR[0].contains(fused.positions)]
+    assert len(chair) > 50
+    assert np.median(chair[:, 0]) == pytest.approx((10 / 11) ** 24, abs=0.01)
+    assert np.median(chair[:, 2]) > 0.89
+
+
+def test_few_pixels_hardly_move_what_many_have_settled():
+    voxel_map = VoxelMap(carve_after=0)
+    grid = np.stack(np.meshgrid(*[np.linspace(0.001, 0.049, 8)] * 3), -1).reshape(-1, 3)
+    for _ in range(5):
+        voxel_map.insert(PointCloud(grid, np.ones_like(grid)))
+    voxel_map.insert(PointCloud(np.full((1, 3), 0.049), np.zeros((1, 3))))
+    assert np.abs(voxel_map.to_point_cloud().positions - 0.025).max() < 0.024 / 11 + 1e-6
+
+
+def _share_left(voxel_map: VoxelMap, box: Box, before: int) -> float:
+    return _count(voxel_map, box) / before
+
+
+def _count(voxel_map: VoxelMap, box: Box) -> int:
+    around = Box(box.center, box.size + 0.06)  # noise moves the mean, not the voxel
+    return int(around.contains(voxel_map.to_point_cloud().positions).sum())
+
+
+@pytest.mark.parametrize('noisy', [False, True])
+def test_an_object_that_moved_away_leaves_the_map_and_the_room_stays(noisy):
+    rng = np.random.default_rng(0)
+    voxel_map = VoxelMap()
+
+    def look(boxes, x):
+        frame = render(boxes, look_at((x, 0, 0.8), (0, 4, -0.8)))
+        voxel_map.integrate(with_sensor_noise(frame, rng) if noisy else frame)
+
+    for x in np.linspace(-0.5, 0.5, 6):
+        look([WALL, FLOOR, CHAIR], x)
+    chair, wall = _count(voxel_map, CHAIR[0]), _count(voxel_map, WALL[0])
+    assert chair > 100
+    for x in np.linspace(-0.5, 0.5, 8):
+        look([WALL, FLOOR], x)
+    assert _share_left(voxel_map, CHAIR[0], chair) < 0.03
+    assert _share_left(voxel_map, WALL[0], wall) >= 0.98
+
+
+def test_carving_takes_more_than_one_look_and_can_be_switched_off():
+    furnished, empty = render([WALL, FLOOR, CHAIR], AHEAD), render([WALL, FLOOR], AHEAD)
+    for carve_after, looks, share in ((4, 3, 1.0), (4, 4, 0.0), (0, 10, 1.0)):
+        voxel_map = VoxelMap(carve_after=carve_after)
+        for _ in range(6):
+            voxel_map.integrate(furnished)
+        before = _count(voxel_map, CHAIR[0])
+        for _ in range(looks):
+            voxel_map.integrate(empty)
+        assert before > 100
+        assert _share_left(voxel_map, CHAIR[0], before) == share
+
+
+def test_a_chunk_that_is_carved_empty_is_gone_and_reported():
+    speck = Box.from_corners((0.02, 2.02, 0.32), (0.2, 2.2, 0.5)), (9, 9, 9)
+    voxel_map = VoxelMap(chunk_size=0.8)
+    voxel_map.integrate(render([WALL, speck], AHEAD))
+    assert (0, 2, 0) in voxel_map.chunk_keys()
+    changed = voxel_map.integrate(render([WALL], AHEAD))
+    assert (0, 2, 0) in changed
+    assert (0, 2, 0) not in voxel_map.chunk_keys()
+    assert len(voxel_map.chunk((0, 2, 0))) == 0
+
+
+@pytest.mark.parametrize('noisy', [False, True])
+@pytest.mark.parametrize('distance', [1.0, 2.0, 3.0])
+@pytest.mark.parametrize('depth', [0.02, 0.4], ids=['leg', 'board seen edge-on'])
+def test_a_thin_thing_is_not_carved_away(noisy, distance, depth):
+    rng = np.random.default_rng(1)
+    leg = Box.from_corners((-0.01, distance, -1), (0.01, distance + depth, 0.6)), (90, 60, 30)
+    voxel_map = VoxelMap()
+    for x in np.linspace(-0.6, 0.6, 6):  # from the sides first: the board's faces are in the map
+        voxel_map.integrate(render([WALL, leg], look_at((x, 0, 0.3), (0, 4, 0.2))))
+    before = _count(voxel_map, leg[0])
+    for x in np.linspace(-0.02, 0.02, 12):
+        frame = render([WALL, leg], look_at((x, 0, 0.3), (0, 4, 0.2)))
+        voxel_map.integrate(with_sensor_noise(frame, rng) if noisy else frame)
+    assert before >= 10
+    assert _share_left(voxel_map, leg[0], before) > 0.9
+
+
+def test_dropouts_and_image_borders_carve_nothing():
+    voxel_map = VoxelMap()
+    voxel_map.integrate(render([WALL, CHAIR], AHEAD))
+    before = _count(voxel_map, CHAIR[0])
+    empty = render([WALL], AHEAD)
+    through = render([CHAIR], AHEAD).depth > 0
+    grown = np.copy(through)
+    for axis in (0, 1):  # one tile around the chair's outline, which lies within voxels
+        for step in range(-6, 7):
+            grown |= np.roll(through, step, axis)
+    depth = np.where(grown, 0, empty.depth)
+    for _ in range(6):
+        voxel_map.integrate(RgbdFrame(0, empty.color, depth, CAMERA, AHEAD))
+    assert _share_left(voxel_map, CHAIR[0], before) > 0.95
+
+
+def test_the_bound_holds_and_the_chunks_seen_least_recently_leave():
+    rng = np.random.default_rng(2)
+    voxel_map = VoxelMap(chunk_size=1.0, max_voxels=1000)
+    gone: set = set()
+    for x in range(30):
+        positions = rng.uniform(0.01, 0.99, (400, 3)) + [x, 0, 0]
+        changed = voxel_map.insert(PointCloud(positions, np.zeros((400, 3))))
+        assert voxel_map.num_voxels <= 1000
+        present = set(voxel_map.chunk_keys())
+        assert (x, 0, 0) in present
+        gone |= changed - present
+        assert gone == {(i, 0, 0) for i in range(x + 1)} - present
+    assert voxel_map.evicted_chunks == len(gone)
+    assert max(gone) < min(present)  # the oldest went
+
+
+def test_the_bound_holds_even_for_a_single_frame():
+    voxel_map = VoxelMap(chunk_size=0.8, max_voxels=600)
+    changed = voxel_map.integrate(render([WALL, FLOOR, CHAIR], AHEAD))
+    assert 0 < voxel_map.num_voxels <= 600
+    assert voxel_map.evicted_chunks == len(changed) - len(voxel_map.chunk_keys())
+    # What is farthest from the camera went first.
+    assert voxel_map.to_point_cloud().positions[:, 1].mean() < 3
+
+
+def test_many_small_voxels_outgrow_every_initial_size():
+    voxel_map = VoxelMap(voxel_size=0.01, chunk_size=4.8)
+    frame = render([WALL, FLOOR, CHAIR], AHEAD)
+    voxel_map.integrate(frame)
+    cells = np.floor(frame.to_point_cloud(5.0).positions / 0.01)
+    assert len(np.unique(cells, axis=0)) == pytest.approx(voxel_map.num_voxels, rel=1e-2)
+    assert voxel_map.num_voxels > 20_000
+
+
+def test_a_map_far_from_the_origin_is_as_fine():
+    far = np.array([20_000.0, -30_000.0, 100.0])
+    boxes = [(Box(box.center + far, box.size), rgb) for box, rgb in (WALL, CHAIR)]
+    pose = AHEAD.copy()
+    pose[:3, 3] += far
+    voxel_map = VoxelMap()
+    voxel_map.integrate(render(boxes, pose))
+    positions = voxel_map.to_point_cloud().positions - far
+    near = VoxelMap()
+    near.integrate(render([WALL, CHAIR], AHEAD))
+    assert len(positions) == pytest.approx(near.num_voxels, rel=0.05)
+    on_wall = positions[positions[:, 1] > 3]
+    assert np.abs(on_wall[:, 1] - 4.02).max() < 5e-3  # float32 has 2 mm there
+
+
+def test_points_that_no_voxel_can_address_are_refused_and_the_map_is_kept():
+    voxel_map = VoxelMap()
+    voxel_map.integrate(render([WALL], AHEAD))
+    before = voxel_map.num_voxels, voxel_map.version
+    pose = AHEAD.copy()
+    pose[0, 3] = 1e9
+    with pytest.raises(ValueError, match='nearer to the robot'):
+        voxel_map.integrate(
+            RgbdFrame(
+                0, np.zeros((240, 320, 3), np.uint8), np.ones((240, 320), np.float32), CAMERA, pose
+            )
+        )
+    with pytest.raises(ValueError, match='nearer to the robot'):
+        voxel_map.insert(PointCloud(np.full((1, 3), 1e8), np.zeros((1, 3))))
+    assert (voxel_map.num_voxels, voxel_map.version) == before
+
+
+def test_two_runs_over_the_same_frames_give_the_same_map():
+    maps = VoxelMap(), VoxelMap()
+    for voxel_map in maps:
+        for x in (-0.5, 0.0, 0.5):
+            voxel_map.integrate(render([WALL, FLOOR, CHAIR], look_at((x, 0, 0.5), (0, 4, 0))))
+    a, b = (voxel_map.to_point_cloud() for voxel_map in maps)
+    assert np.array_equal(a.positions, b.positions)
+    assert np.array_equal(a.colors, b.colors)
+
+
+def test_image_sizes_that_are_no_multiple_of_a_tile_work():
+    camera = Camera.from_focal(100, 100, 63, 47, 127, 95)
+    voxel_map = VoxelMap()
+    for _ in range(3):
+        voxel_map.integrate(render([WALL, CHAIR], AHEAD, camera=camera))
+    assert voxel_map.num_voxels > 100
+    tiny = Camera.from_focal(3, 3, 1, 1, 3, 2)
+    voxel_map.integrate(render([WALL], AHEAD, camera=tiny))
+
+
+def test_reset_forgets_everything_but_the_version():
+    voxel_map = VoxelMap()
+    voxel_map.integrate(render([WALL], AHEAD, stamp=5))
+    version = voxel_map.version
+    voxel_map.reset()
+    assert voxel_map.version > version
+    assert (voxel_map.num_voxels, voxel_map.keyframes, voxel_map.last_stamp) == (0, 0, None)
+    assert voxel_map.chunk_keys() == []
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'voxel_size': 0}, 'voxel_size is 0'),
+        ({'voxel_size': float('nan')}, 'voxel_size is nan'),
+        ({'voxel_size': 0.07}, 'whole voxels'),
+        ({'chunk_size': 0.0}, 'whole voxels'),
+        ({'chunk_size': float('inf')}, 'whole voxels'),
+        ({'voxel_size': 0.001}, '1024'),
+        ({'max_voxels': 0}, 'max_voxels is 0'),
+        ({'min_depth': 5.0}, 'min_depth is 5.0'),
+        ({'max_depth': float('inf')}, 'max_depth inf'),
+        ({'max_weight': 0.5}, 'max_weight is 0.5'),
+        ({'carve_after': -1}, 'carve_after is -1'),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        VoxelMap(**arguments)
+
+
+# Save and load.
+
+
+@pytest.fixture
+def saved(tmp_path):
+    voxel_map = VoxelMap(chunk_size=1.6)
+    for stamp, x in enumerate((-0.5, 0.5)):
+        frame = render([WALL, FLOOR, CHAIR], look_at((x, 0, 0.5), (0, 4, 0)), stamp)
+        voxel_map.integrate(frame)
+    path = tmp_path / 'map.npz'
+    voxel_map.save(path)
+    return voxel_map, path
+
+
+def test_a_loaded_map_goes_on_as_the_saved_one_would(saved):
+    voxel_map, path = saved
+    loaded = VoxelMap(chunk_size=1.6)
+    loaded.insert(PointCloud(np.full((1, 3), 50.0), np.zeros((1, 3))))
+    old, version = loaded.chunk_keys(), loaded.version
+    assert loaded.load(path) == set(old) | set(voxel_map.chunk_keys())
+    assert loaded.version > version
+    assert (loaded.keyframes, loaded.last_stamp) == (2, 1)
+    for _ in range(3):
+        for target in (voxel_map, loaded):
+            target.integrate(render([WALL, FLOOR], AHEAD))
+    a, b = voxel_map.to_point_cloud(), loaded.to_point_cloud()
+    assert np.array_equal(a.positions, b.positions)
+    assert np.array_equal(a.colors, b.colors)
+
+
+def test_an_empty_map_can_be_saved_and_loaded(tmp_path):
+    VoxelMap().save(tmp_path / 'empty')
+    voxel_map = VoxelMap()
+    voxel_map.load(tmp_path / 'empty')
+    assert voxel_map.num_voxels == 0
+    assert voxel_map.last_stamp is None
+
+
+def test_loading_respects_the_bound(saved):
+    voxel_map, path = saved
+    small = VoxelMap(chunk_size=1.6, max_voxels=voxel_map.num_voxels // 2)
+    changed = small.load(path)
+    assert 0 < small.num_voxels <= voxel_map.num_voxels // 2
+    assert changed == set(voxel_map.chunk_keys())
+    assert small.evicted_chunks > 0
+
+
+def _refuses(path, match, chunk_size=1.6):
+    running = VoxelMap(chunk_size=chunk_size)
+    running.insert(PointCloud(np.ones((1, 3)), np.ones((1, 3))))
+    before = running.version
+    with pytest.raises(ValueError, match=match):
+        running.load(path)
+    assert (running.num_voxels, running.version) == (1, before)
+
+
+@pytest.mark.parametrize('share', [0.0, 0.01, 0.3, 0.9, 0.999])
+def test_a_truncated_file_is_refused_and_the_running_map_kept(saved, share):
+    _, path = saved
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    _refuses(path, 'damaged')
+
+
+def test_a_file_with_one_wrong_byte_is_refused(saved):
+    _, path = saved
+    content = path.read_bytes()
+    # Within the data of some array; zip keeps fields that mean nothing elsewhere.
+    for position in np.linspace(len(content) // 10, len(content) * 9 // 10, 20).astype(int):
+        damaged = bytearray(content)
+        damaged[position] ^= 0x10
+        path.write_bytes(damaged)
+        _refuses(path, 'damaged')
+
+
+def test_foreign_files_are_refused(saved, tmp_path):
+    _, path = saved
+    (tmp_path / 'notes.txt').write_text('the map is in the other file')
+    _refuses(tmp_path / 'notes.txt', 'no saved map')
+    np.savez(tmp_path / 'other.npz', points=np.zeros((3, 3)))
+    _refuses(tmp_path / 'other.npz', 'no saved map')
+    _refuses(path, 'voxels of 0.05 m in chunks of 1.6 m', chunk_size=4.8)
+    with np.load(path) as archive:
+        np.savez(tmp_path / 'newer.npz', **{**archive, 'version': 99})
+    _refuses(tmp_path / 'newer.npz', 'version 99')
+    with np.load(path) as archive:
+        np.savez(tmp_path / 'edited.npz', **{**archive, 'keyframes': 99})
+    _refuses(tmp_path / 'edited.npz', 'checksum')
+    with pytest.raises(FileNotFoundError):
+        VoxelMap().load(tmp_path / 'absent.npz')
+
+
+def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(saved, monkeypatch):
+    voxel_map, path = saved
+    content = path.read_bytes()
+    voxel_map.integrate(render([WALL], AHEAD))
+
+    def full(_):
+        raise OSError('no space left on device')
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError, match='no space'):
+        voxel_map.save(path)
+    assert path.read_bytes() == content
+    assert os.listdir(path.parent) == [path.name]
