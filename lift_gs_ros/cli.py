@@ -97,6 +97,7 @@ def demo(arguments: argparse.Namespace) -> int:
         checkpoint=arguments.checkpoint,
         device=arguments.device,
         seed=arguments.seed,
+        rate=arguments.rate,
     )
 
 
@@ -119,6 +120,7 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument('--sequence', default='', help="folder of a recording ('' = simulated room)")
     sub.add_argument('--query', default='', help='queries, separated by semicolons')
     sub.add_argument('--seed', type=int, default=0, help='which simulated room')
+    sub.add_argument('--rate', type=float, default=5.0, help="frames a second; 0: the sequence's")
     sub.set_defaults(run=demo)
     return parser
 

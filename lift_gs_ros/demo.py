@@ -32,9 +32,6 @@ from lift_gs_ros.nodes.answers import grounding_from_messages
 from lift_gs_ros.nodes.point_clouds import cloud_from_message
 from lift_gs_ros.nodes.qos import LATCHED
 from lift_gs_ros.sequences import Sequence, open_sequence
-from lift_gs_ros.simulation.expressions import make_expressions
-from lift_gs_ros.simulation.rooms import make_room
-from lift_gs_ros.simulation.sequence import RoomSequence
 
 SHUTDOWN_SECONDS = 10
 SETTLED_SECONDS = 3.0  # no new answer for so long: the map has stopped growing
@@ -152,32 +149,51 @@ def node_command(node: str, **parameters: object) -> list[str]:
     return command
 
 
-def room_queries(seed: int) -> list[DemoQuery]:
-    """Make a few expressions about a simulated room, of different kinds, with their answers."""
+def simulated_room(seed: int) -> tuple[Sequence, list[DemoQuery]]:
+    """Make a room and a few expressions about it, of different kinds, with the right answers."""
+    # Not for a recorded sequence: the simulation casts rays with Open3D, slow to import.
+    from lift_gs_ros.simulation.expressions import make_expressions
+    from lift_gs_ros.simulation.rooms import make_room
+    from lift_gs_ros.simulation.sequence import RoomSequence
+
     room = make_room(seed)
-    boxes = {thing.instance_id: thing.box for thing in room.objects}
     queries: dict[str, list[DemoQuery]] = {}
     for expression in make_expressions(room, seed):
-        truth = tuple(boxes[target] for target in expression.target_ids)
+        truth = tuple(room.object(target).box for target in expression.target_ids)
         queries.setdefault(expression.kind, []).append(DemoQuery(expression.text, truth))
     wanted = {'colour_noun': 3, 'relation': 1, 'several': 1, 'none': 1}
-    return [query for kind, count in wanted.items() for query in queries.get(kind, [])[:count]]
+    chosen = [query for kind, count in wanted.items() for query in queries.get(kind, [])[:count]]
+    return RoomSequence(room), chosen
 
 
 def run_demo(
-    sequence: str, queries: list[str], out: Path, checkpoint: str, device: str, seed: int
+    sequence: str,
+    queries: list[str],
+    out: Path,
+    checkpoint: str,
+    device: str,
+    seed: int,
+    rate: float,
 ) -> int:
     """Run the graph on a recording ('' = a simulated room); return the exit status."""
-    asked = [DemoQuery(text) for text in queries] or ([] if sequence else room_queries(seed))
-    if not asked:
+    asked = [DemoQuery(text) for text in queries]
+    if sequence and not asked:
         raise ValueError('a recorded sequence needs a query, for example QUERY="the red cabinet"')
-    source = open_sequence(sequence) if sequence else RoomSequence(make_room(seed))
-    print(f'{source.name}: {len(source)} frames at {source.rate:g} Hz', flush=True)
+    source: Sequence
+    if sequence:
+        source = open_sequence(sequence)
+    else:
+        source, about_the_room = simulated_room(seed)
+        asked = asked or about_the_room
+    print(f'{source.name}: {len(source)} frames', flush=True)
     os.environ.setdefault('ROS_DOMAIN_ID', '77')  # never talk to a robot on the same network
     commands = {
         'grounding_node': node_command('grounding_node', checkpoint=checkpoint, device=device),
-        'mapping_node': node_command('mapping_node'),
-        'camera_node': node_command('camera_node', sequence=sequence, seed=seed, loop=False),
+        # Reliable: two cores that run everything at once must not cost frames.
+        'mapping_node': node_command('mapping_node', sensor_qos='reliable'),
+        'camera_node': node_command(
+            'camera_node', sequence=sequence, seed=seed, rate=rate, loop=False
+        ),
     }
     out.mkdir(parents=True, exist_ok=True)
     with running(commands, out / 'logs') as processes:

@@ -131,15 +131,19 @@ def draw_map(
 
 
 def overview_camera(cloud: PointCloud, width: int, height: int) -> tuple[Camera, FloatArray]:
-    """Return a camera obliquely above a cloud that has all of it in view, and its pose."""
+    """Return a camera obliquely above a cloud, as near as shows 99% of it, and its pose."""
     focal = 1.1 * width
-    camera = Camera.from_focal(focal, focal, (width - 1) / 2, (height - 1) / 2, width, height)
+    half = np.array([width - 1, height - 1]) / 2
+    camera = Camera.from_focal(focal, focal, half[0], half[1], width, height)
     lower, upper = np.percentile(cloud.positions, [1, 99], axis=0)
-    center, radius = (lower + upper) / 2, np.linalg.norm(upper - lower) / 2
+    center = (lower + upper) / 2
     direction = np.array([-0.45, -0.75, 1.1])
-    distance = radius / np.sin(np.arctan(min(width, height) / 2 / focal))
-    eye = center + distance * direction / np.linalg.norm(direction)
-    return camera, look_at(eye, center)
+    pose = look_at(center + direction, center)
+    x_y, z = np.split((cloud.positions - center) @ pose[:3, :3], [2], axis=1)
+    # A point is in view from a distance d when focal * |x| / (d + z) <= half, and so for y.
+    needed = (focal * np.abs(x_y) / (0.95 * half) - z).max(axis=1)
+    pose[:3, 3] = center - np.percentile(needed, 99) * pose[:3, 2]
+    return camera, pose
 
 
 def render_points(

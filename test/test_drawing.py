@@ -84,7 +84,8 @@ def test_the_overview_shows_the_whole_map_and_the_mask_in_colour():
     camera, pose = drawing.overview_camera(cloud, 320, 240)
     image = drawing.render_points(cloud, camera, pose, 0.025)
     border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
-    assert (border == 250).all()
+    assert (border == 250).mean() > 0.95
+    assert (image != 250).any(axis=-1).mean() > 0.3
     painted = np.asarray(drawing.draw_map(cloud, answer_at(square(0.0)), 0.05, 320, 240))
     assert (painted == drawing.TARGET_COLOR).all(axis=-1).sum() > 50
 
