@@ -101,11 +101,11 @@ class _Composite(torch.autograd.Function):
 def _in_threads(kernel: Callable, count: int, *arguments: Any) -> None:
     """Call kernel(first, last, ...) over parts of range(count)."""
     threads = torch.get_num_threads()
-    parts = 1 if threads == 1 else 8 * threads  # parts differ in cost: the pool evens them out
-    edges = [count * part // parts for part in range(parts + 1)]
     if threads == 1:
         kernel(0, count, *arguments)
         return
+    parts = 8 * threads  # parts differ in cost: the pool evens them out
+    edges = [count * part // parts for part in range(parts + 1)]
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(lambda first, last: kernel(first, last, *arguments), edges[:-1], edges[1:]))
 
@@ -143,7 +143,7 @@ def _find(first, last, geometry, bounds, width, counts, offsets, indices, alphas
                 if before == 0:  # done
                     continue
                 exponent = _exponent(shape, u, v)
-                if exponent < 0 or exponent > cutoff:
+                if not 0 <= exponent <= cutoff:
                     continue
                 alpha = min(opacity * math.exp(-exponent), geometry.dtype.type(MAX_ALPHA))
                 if alpha < MIN_ALPHA:

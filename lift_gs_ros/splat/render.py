@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Literal
@@ -115,9 +116,15 @@ def compositing_weights(
     order = torch.argsort(pixels * len(gaussians) + columns)
     counts = torch.bincount(pixels, minlength=pixel_count)
     rows = torch.nn.functional.pad(counts.cumsum(0), (1, 0))
-    return torch.sparse_csr_tensor(
-        rows, columns[order], values[order], (pixel_count, len(gaussians))
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Sparse CSR tensor support is in beta')
+        return torch.sparse_csr_tensor(
+            rows,
+            columns[order],
+            values[order],
+            (pixel_count, len(gaussians)),
+            check_invariants=False,
+        )
 
 
 def _choose_backend(backend: Backend, device: torch.device) -> Backend:
