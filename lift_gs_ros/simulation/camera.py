@@ -14,7 +14,7 @@ from lift_gs_ros.simulation.raycasting import Hits, RoomScene
 from lift_gs_ros.simulation.room import Room
 from lift_gs_ros.simulation.rooms import SPLITS
 
-_AMBIENT = 0.50
+_AMBIENT = 0.54
 _FILL = 0.12  # light from the camera's side, so that surfaces away from the lamps keep a shape
 
 
@@ -88,7 +88,7 @@ def lamps(room: Room) -> list[tuple[FloatArray, float]]:
     return placed
 
 
-def _texture(points: NDArray[np.float32], ids: NDArray[np.int32]) -> NDArray[np.float32]:
+def _texture(points: FloatArray, ids: NDArray[np.int32]) -> FloatArray:
     """Brightness (H, W) of a smooth pattern fixed to the world, other for each instance."""
     phase = ids.astype(np.float32) * np.float32(1.7)
     x, y, z = np.moveaxis(points, -1, 0)

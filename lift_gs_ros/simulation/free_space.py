@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import FloatArray
-from lift_gs_ros.simulation.layout import Rectangle
+from lift_gs_ros.simulation.layout import distance_to_rectangle
 from lift_gs_ros.simulation.room import Room
 
 CELL = 0.1  # metres
@@ -19,16 +19,6 @@ _Cell = tuple[int, int]
 _STEPS = tuple(
     (dx, dy, float(np.hypot(dx, dy))) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy
 )
-
-
-def _distance_to_rectangle(points: FloatArray, rect: Rectangle) -> FloatArray:
-    """Distance (...) of points (..., 2) from a rectangle, 0 inside."""
-    center, edges = rect.mean(axis=0), (rect[1] - rect[0], rect[3] - rect[0])
-    outside = []
-    for edge in edges:
-        length = np.linalg.norm(edge)
-        outside.append(np.clip(np.abs((points - center) @ (edge / length)) - length / 2, 0, None))
-    return np.hypot(*outside)
 
 
 def clearance(room: Room, points: FloatArray) -> FloatArray:
@@ -46,7 +36,7 @@ def clearance(room: Room, points: FloatArray) -> FloatArray:
     if outline.notch is not None:
         obstacles.append(outline.notch)
     for rect in obstacles:
-        free = np.minimum(free, _distance_to_rectangle(points, rect))
+        free = np.minimum(free, distance_to_rectangle(points, rect))
     return free
 
 

@@ -53,26 +53,29 @@ class Furnisher:
     def furnish(self) -> list[RoomObject]:
         """Place a door and up to 15 objects of one type of room, as far as they fit."""
         count = int(self._rng.integers(9, 17))
-        for kind in self._wanted():
+        for kind in self._wanted(count):
             if len(self._objects) >= count:
                 break
             self._place(self._draw_look(kind))
         return self._objects
 
-    def _wanted(self) -> list[str]:
+    def _wanted(self, count: int) -> list[str]:
         """Draw the kinds to place, the door first, large things before what stands on them."""
         types = tuple(ROOM_TYPES)
         kinds: list[str] = []
+        more = [str(kind) for kind in self._rng.permutation(tuple(KINDS))[:3]]
         for kind, fewest, most in ROOM_TYPES[types[int(self._rng.integers(len(types)))]]:
-            kinds += [kind] * int(self._rng.integers(fewest, most + 1))
-        kinds += [str(kind) for kind in self._rng.permutation(tuple(KINDS))[:2] if kind != 'door']
+            kinds += [kind] * fewest
+            more += [kind] * int(self._rng.integers(most - fewest + 1))
+        kinds += [more[i] for i in self._rng.permutation(len(more)) if more[i] != 'door']
         last = [kind for kind in kinds if kind in SUPPORTS and kind not in ('lamp', 'box')]
         if 'rug' in kinds:  # under everything else
             kinds.remove('rug')
             kinds.insert(0, 'rug')
         first = [kind for kind in kinds if kind not in last]
-        # Keep a third of the places for small things.
-        return ['door', *first[:11], *last, *first[11:]]
+        # Keep a third of the places for small things; the door is always object 1.
+        large = round(0.62 * count)
+        return ['door', *first[:large], *last, *first[large:]]
 
     def _draw_look(self, kind: str) -> Look:
         """Draw variant and colour; a kind's second object often looks like its first."""
@@ -98,7 +101,7 @@ class Furnisher:
                 return True
             if kind not in ON_FLOOR_IF_NEEDED:
                 return False
-        if kind in UNDER_TABLES and self._rng.random() < 0.3 and self._place_under(look, shape):
+        if kind in UNDER_TABLES and self._rng.random() < 0.4 and self._place_under(look, shape):
             return True
         if kind == 'chair' and self._rng.random() < 0.75 and self._place_at_table(look, shape):
             return True
@@ -216,8 +219,6 @@ class Furnisher:
         rect = rectangle(position, half[:2], yaw)
         if support is None and z == 0 and look[0] != 'rug':
             rug = self._rug_beneath(rect)
-            if rug is None:
-                return False
             if rug != _NO_SUPPORT:
                 support, ignore = rug, (*ignore, rug)
                 z = float(self._objects[rug - 1].box.upper[2])
@@ -227,8 +228,8 @@ class Furnisher:
         self._add(look, shape, np.append(position, z), yaw, support, rect)
         return True
 
-    def _rug_beneath(self, rect: Rectangle) -> int | None:
-        """Id of the rug that the rectangle lies on, _NO_SUPPORT, or None for half on a rug."""
+    def _rug_beneath(self, rect: Rectangle) -> int:
+        """Id of the rug that all of the rectangle lies on, or _NO_SUPPORT."""
         for o in self._objects:
             if o.kind != 'rug':
                 continue

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lift_gs_ros.geometry import FloatArray
+
 Rectangle = NDArray[np.float64]  # (4, 2) corners in order, metres
 
 
@@ -28,6 +30,23 @@ def overlap(a: Rectangle, b: Rectangle, gap: float = 0.0) -> bool:
             if p.max() + gap <= q.min() or q.max() + gap <= p.min():
                 return False
     return True
+
+
+def distance_to_rectangle(points: FloatArray, rect: Rectangle) -> FloatArray:
+    """Distance (...) of points (..., 2) from a rectangle, 0 inside."""
+    center, edges = rect.mean(axis=0), (rect[1] - rect[0], rect[3] - rect[0])
+    outside = []
+    for edge in edges:
+        length = np.linalg.norm(edge)
+        outside.append(np.clip(np.abs((points - center) @ (edge / length)) - length / 2, 0, None))
+    return np.hypot(*outside)
+
+
+def gap_between(a: Rectangle, b: Rectangle) -> float:
+    """Distance in metres between two rectangles, 0 where they overlap."""
+    if overlap(a, b):
+        return 0.0
+    return float(min(distance_to_rectangle(a, b).min(), distance_to_rectangle(b, a).min()))
 
 
 def inside(rect: Rectangle, outer: Rectangle) -> bool:

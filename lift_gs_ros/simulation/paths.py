@@ -16,7 +16,7 @@ _STOPS = 4  # viewpoints of a lap, at least
 _CANDIDATES = 48  # places from which the room is looked at, before the best are chosen
 _SAMPLES = 12  # points per object that decide whether it is seen
 _SEEN = 0.25  # share of these points that must be in sight
-_RANGE = (0.6, 4.5)  # metres from which an object is well seen
+_RANGE = (0.9, 4.5)  # metres from which an object is well seen
 
 
 def camera_path(
@@ -53,7 +53,7 @@ def _plan_lap(
     seen, distance = _visibility(scene, eyes, rng)
     good = (seen >= _SEEN) & (distance > _RANGE[0]) & (distance < _RANGE[1])
     # What is never seen well is looked at from where most of it is seen.
-    best = seen * np.exp(-np.abs(distance - 1.8))
+    best = seen * np.exp(-np.abs(distance - 2.0))
     hard = ~good.any(axis=0)
     good[best.argmax(axis=0)[hard], np.flatnonzero(hard)] = True
     viewpoints = _cover(good, eyes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class RoomObject:
         """Unit vector (2,) in the floor plane towards which the object faces."""
         return np.array([np.cos(self.yaw), np.sin(self.yaw)])
 
-    @property
+    @cached_property
     def footprint(self) -> Rectangle:
         """Corners (4, 2) of the oriented rectangle around the object, metres."""
         local = (self.mesh.vertices - self.position) @ rotation_z(self.yaw)

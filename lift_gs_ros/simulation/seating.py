@@ -36,7 +36,7 @@ def _chair_arm(s: Solids, rng: Rng, paint: Paint) -> tuple[Surface, ...]:
     s.block((-depth, -half, 0.40), (-depth + 0.18, half, back), paint.main)
     for side in (-1, 1):
         y = side * (half - 0.07)
-        s.box((0, y, 0.50), (2 * depth, 0.14, 0.24), paint.dark)
+        s.box((0.01, y, 0.50), (2 * depth + 0.02, 0.15, 0.24), paint.dark)
     return (Surface((-depth + 0.2, -half + 0.16), (depth, half - 0.16), 0.40, 0.5),)
 
 
@@ -149,7 +149,11 @@ def _sofa(
     s.block((-depth, -half, seat - 0.1), (-depth + 0.22, half, back), paint.main)
     for side in (-1, 1) if arm else ():
         y = side * (half - arm / 2)
-        s.box((0, y, arm_height / 2 + 0.03), (2 * depth, arm, arm_height - 0.06), paint.main)
+        s.box(
+            (0.01, y, arm_height / 2 + 0.03),
+            (2 * depth + 0.04, arm + 0.01, arm_height - 0.06),
+            paint.main,
+        )
     return (Surface((-depth + 0.24, -inner + 0.02), (depth, inner - 0.02), seat, 0.5),)
 
 

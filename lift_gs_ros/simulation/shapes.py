@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lift_gs_ros.simulation.solids import Mesh, Solids
+from lift_gs_ros.simulation.solids import Color, Mesh, Solids
 from lift_gs_ros.simulation.vocabulary import shade
 
 _TRIMS = ((0.45, 0.30, 0.17), (0.72, 0.55, 0.36), (0.15, 0.15, 0.16), (0.62, 0.63, 0.65))
@@ -64,7 +64,7 @@ def four_legs(
     half: tuple[float, float],
     height: float,
     thickness: float,
-    color: NDArray[np.float64],
+    color: Color,
 ) -> None:
     """Stand four square legs in the corners of a rectangle of half size (x, y)."""
     inner = np.array(half) - thickness / 2

@@ -158,7 +158,7 @@ def _counter_base(
 ) -> None:
     x, y = half
     s.block((-x, -y, 0), (x - 0.04, y, 0.1), (0.2, 0.2, 0.2))
-    s.block((-x, -y, 0.1), (x, y, height - 0.04), paint.dark)
+    s.block((-x, -y, 0.1), (x, y, height - 0.04), paint.main)
     _fronts(s, paint, half, (0.1, height - 0.04), doors)
     s.block((-x, -y, height - 0.04), (x + 0.04, y, height), paint.trim)
 
