@@ -1,0 +1,124 @@
+"""The demo as a user runs it: four processes, a real graph, a recorded folder, files in the end."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from ros_graph import domain_id
+
+from lift_gs_ros.demo import DemoQuery
+from lift_gs_ros.geometry import Box, Camera, look_at
+from lift_gs_ros.grounding.instances import GroundedInstance, Grounding
+
+CAMERA = Camera.from_focal(150.0, 150.0, 79.5, 59.5, 160, 120)
+BOX = Box(np.array([0.0, 0.0, 0.3]), np.full(3, 0.6))
+NUM_FRAMES = 8
+
+
+def ray_cast_floor_and_box(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Colour and depth of a red box (BOX) on a grey floor, exactly, by intersecting slabs."""
+    rays = CAMERA.unproject(np.ones((120, 160))) @ pose[:3, :3].T
+    eye = pose[:3, 3]
+    with np.errstate(divide='ignore'):
+        near_far = np.sort([(BOX.lower - eye) / rays, (BOX.upper - eye) / rays], axis=0)
+    enter, leave = near_far[0].max(axis=-1), near_far[1].min(axis=-1)
+    floor = np.where(rays[..., 2] < 0, -eye[2] / np.minimum(rays[..., 2], -1e-9), 0)
+    on_box = (enter < leave) & (enter > 0)
+    color = np.where(on_box[..., None], [200, 30, 30], [120, 120, 120])
+    return color.astype(np.uint8), np.where(on_box, enter, floor)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    """A walk around the box, in the layout of 7-Scenes with colour registered to depth."""
+    folder = tmp_path / 'recording'
+    folder.mkdir()
+    for i in range(NUM_FRAMES):
+        angle = 2 * np.pi * i / NUM_FRAMES
+        pose = look_at([1.8 * np.cos(angle), 1.8 * np.sin(angle), 1.4], [0, 0, 0.2])
+        color, depth = ray_cast_floor_and_box(pose)
+        name = folder / f'frame-{i:06d}'
+        Image.fromarray(color).save(f'{name}.color.png')
+        Image.fromarray((1000 * depth).clip(0, 60000).astype(np.uint16)).save(f'{name}.depth.png')
+        np.savetxt(f'{name}.pose.txt', pose)
+    np.savetxt(folder / 'camera-intrinsics.txt', CAMERA.intrinsics)
+    return folder
+
+
+def run_cli(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, '-m', 'lift_gs_ros.cli', *arguments],
+        env={**os.environ, 'ROS_DOMAIN_ID': str(domain_id())},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+
+
+def test_the_demo_streams_asks_and_writes_answers_and_pictures(recording, tmp_path):
+    out = tmp_path / 'out'
+    queries = 'the red box; the piano next to the grüne Tür'
+    done = run_cli('demo', '--sequence', str(recording), '--query', queries, '--out', str(out))
+    logs = '\n'.join(path.read_text() for path in (out / 'logs').glob('*.log'))
+    assert done.returncode == 0, done.stdout + done.stderr + logs
+    answers = json.loads((out / 'answers.json').read_text())
+    assert [answer['query'] for answer in answers] == queries.split('; ')
+    for answer in answers:
+        assert answer['frame_id'] == 'map'
+        assert answer['stamp'] > 0
+        assert 0 <= answer['none_score'] <= 1
+        assert answer['latency']['total_ms'] >= answer['latency']['decode_ms'] > 0
+        assert answer['map']['voxels'] > 500
+        assert answer['map']['keyframes'] >= NUM_FRAMES // 2
+        for instance in answer['instances']:
+            begin, end = instance['span']
+            assert answer['query'][begin:end] == instance['phrase']
+    assert 'the red box' in done.stdout
+    pictures = [f'{i:02d}_{kind}.png' for i in range(2) for kind in ('camera', 'map')]
+    for name in [*pictures, 'answers.png']:
+        assert np.asarray(Image.open(out / name)).std() > 5, f'{name} is blank'
+
+
+def test_a_recording_can_be_asked_without_ros(recording, tmp_path):
+    out = tmp_path / 'out'
+    done = run_cli('ground', str(recording), 'the red box', '--out', str(out), '--device', 'cpu')
+    assert done.returncode == 0, done.stderr
+    [answer] = json.loads((out / 'answers.json').read_text())
+    assert answer['map']['keyframes'] == NUM_FRAMES
+    assert (out / '00_map.png').is_file()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['ground', 'no/such/folder', 'a chair'], 'no/such/folder'),
+        (['demo', '--sequence', '.'], 'needs a query'),
+    ],
+)
+def test_a_mistake_is_one_clear_line(arguments, words):
+    done = run_cli(*arguments)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_the_verdict_compares_the_best_target_with_the_truth():
+    def answer(*boxes: Box) -> Grounding:
+        points = np.zeros((1, 3), np.float32)
+        instances = [
+            GroundedInstance(i, 'x', (0, 1), True, 0.9, box, points, points[:, 0])
+            for i, box in enumerate(boxes)
+        ]
+        return Grounding('x', 0, 'map', instances)
+
+    away = Box(np.full(3, 9.0), np.ones(3))
+    assert DemoQuery('x', (BOX,)).verdict(answer(BOX, away)) == 'right: IoU 1.00'
+    assert DemoQuery('x', (BOX,)).verdict(answer(away, BOX)) == 'wrong: IoU 0.00'
+    assert DemoQuery('x', (BOX,)).verdict(answer()) == 'missed'
+    assert DemoQuery('x', ()).verdict(answer()) == 'right: it is absent'
+    assert DemoQuery('x', ()).verdict(answer(BOX)) == 'wrong: it is absent'
+    assert DemoQuery('x').verdict(answer(BOX)) == ''
