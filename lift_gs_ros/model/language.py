@@ -3,8 +3,8 @@
 Two encoders behind one class: ``minilm``, the embedded default, whose weights arrive with a pip
 package, and ``open_clip``, the paper's CLIP ViT-L/14. Both are frozen.
 
-Sentence encoders put all captions of a room close together (cosines of 0.65 and more), which
-leaves a contrastive loss little to work with. So the mean over a fixed list of phrases, computed
+Sentence encoders put the captions of a room close together, which leaves a contrastive loss and a
+cosine little to work with (design, section 7). So the mean over a fixed list of phrases, computed
 once at loading, is subtracted from every embedding.
 """
 

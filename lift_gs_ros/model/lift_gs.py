@@ -183,9 +183,11 @@ class LiftGS(nn.Module):
         """Answer one sentence on encodings of one map frame, attended to all together."""
         scene = SceneEncoding.concatenate(encodings)
         embeddings = self._embeddings(tokens)
-        layers = self.decoder(scene, embeddings, self.text_to_feature(embeddings), self.mask_bias)
+        # A copy: in inference mode it carries no gradient, which the parameter itself would.
+        bias = self.mask_bias.clone()
+        layers = self.decoder(scene, embeddings, self.text_to_feature(embeddings), bias)
         splits = tuple(len(encoding.positions) for encoding in encodings)
-        return Decoded(scene, splits, tokens, layers, self.mask_bias)
+        return Decoded(scene, splits, tokens, layers, bias)
 
     def _embeddings(self, tokens: LanguageTokens) -> Tensor:
         embeddings = torch.as_tensor(tokens.embeddings, dtype=torch.float32, device=self.device)
