@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lift_gs_ros.geometry import Camera, FloatArray
+from lift_gs_ros.geometry import Camera, FloatArray, rigid_transform
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
 from lift_gs_ros.sequences.recorded import RecordedSequence, read_color, read_depth
 
@@ -124,7 +124,7 @@ def _read_numbers(path: Path, shape: tuple[int, ...]) -> FloatArray:
 def _read_frame(
     stem: Path, stamp: int, camera: Camera | None, new_from_world: FloatArray, registered: bool
 ) -> RgbdFrame:
-    pose = new_from_world @ _read_numbers(Path(f'{stem}.pose.txt'), (4, 4))
+    pose = new_from_world @ rigid_transform(_read_numbers(Path(f'{stem}.pose.txt'), (4, 4)))
     depth = depth_to_metres(read_depth(Path(f'{stem}.depth.png')))
     jpg = Path(f'{stem}.color.jpg')
     color = read_color(jpg if jpg.exists() else Path(f'{stem}.color.png'))
