@@ -72,14 +72,14 @@ class Inputs:
             return
         lines = [self._describe(entry, now) for entry in self._inputs]
         self._report.problem(
-            'seconds_without_data',
+            'no_data',
             f'no complete input for {now - self._last_alive:.0f} s; {self._hint}\n  '
             + '\n  '.join(lines),
         )
 
     def _describe(self, entry: _Input, now: float) -> str:
         publishers = self._node.count_publishers(entry.topic)
-        silent = now - entry.last >= self._silence
+        silent = entry.count == 0 or now - entry.last >= self._silence
         state = f'SILENT for {now - entry.last:.0f} s' if silent else 'arriving'
         return (
             f'{entry.topic} [{entry.type_name}] ({describe(entry.qos)}): {state}, '

@@ -15,7 +15,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 THREADS = 4  # sensors, queries, a service that waits for its answer, timers
-STOP_SECONDS = 4.0  # ros2 launch sends SIGTERM five seconds after SIGINT
+STOP_SECONDS = 3.0  # ros2 launch sends SIGTERM five seconds after SIGINT
 
 
 class Adapter(Protocol):
@@ -55,14 +55,13 @@ def run(name: str, make: Callable[[], Adapter], args: list[str] | None = None) -
     ended = adapter.stop(STOP_SECONDS)
     if adapter.failure:
         adapter.node.get_logger().fatal(adapter.failure)
-    executor.shutdown(timeout_sec=1.0)
-    spinning.join(1.0)
-    code = 1 if adapter.failure else 0
-    if not ended or spinning.is_alive():
-        # A thread is deep in a computation: ending the interpreter under it could crash.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    adapter.node.destroy_node()
-    rclpy.try_shutdown()
-    sys.exit(code)
+    executor.shutdown(timeout_sec=0.5)
+    spinning.join(0.5)
+    if ended and not spinning.is_alive():
+        adapter.node.destroy_node()
+        rclpy.try_shutdown()
+    # All is told to the others. What is left are torch's libraries and perhaps a thread deep in a
+    # computation: taking the interpreter down under them takes seconds and can crash.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1 if adapter.failure else 0)

@@ -1,0 +1,124 @@
+"""Start mapping and grounding, and on request a camera to try them with and RViz.
+
+    ros2 launch lift_gs_ros grounding.launch.py rgb:=/camera/color/image_raw \
+        depth:=/camera/aligned_depth_to_color/image_raw camera_info:=/camera/color/camera_info \
+        pose_source:=tf
+    ros2 launch lift_gs_ros grounding.launch.py demo:=true rviz:=true
+
+`ros2 launch lift_gs_ros grounding.launch.py --show-args` lists all arguments.
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchDescription
+
+SHARE = Path(get_package_share_directory('lift_gs_ros'))
+
+# Argument, name inside the nodes (and default), description.
+INPUTS = [
+    ('rgb', 'rgb/image', 'Rectified colour image (sensor_msgs/Image)'),
+    ('depth', 'depth/image', 'Depth registered to the colour image (sensor_msgs/Image)'),
+    ('camera_info', 'rgb/camera_info', 'Calibration of the colour image (sensor_msgs/CameraInfo)'),
+    ('odometry', 'odometry', 'Poses for pose_source:=odometry (nav_msgs/Odometry)'),
+    ('pose', 'pose', 'Poses for pose_source:=pose (geometry_msgs/PoseStamped)'),
+]
+OUTPUTS = [
+    ('map', 'map', 'The whole map (sensor_msgs/PointCloud2)'),
+    ('map_chunks', 'map_chunks', 'Its changed chunks (lift_gs_ros/MapChunk)'),
+    ('grounding', 'grounding', 'Answers (lift_gs_ros/Grounding)'),
+    ('markers', 'markers', 'Boxes and labels for RViz (visualization_msgs/MarkerArray)'),
+    ('masks', 'masks', 'Points of the answers (sensor_msgs/PointCloud2)'),
+    ('detections', 'detections', 'Answers (vision_msgs/Detection3DArray)'),
+]
+QUERY = [('query', '/query', 'What to look for (std_msgs/String)')]
+
+# Parameters that have an argument of their own: in which nodes, type, description. Without a value
+# that of the params_file holds.
+PARAMETERS = {
+    'map_frame': ('mapping grounding camera', str, 'Fixed frame of map and poses'),
+    'camera_frame': ('camera', str, 'Frame of the images of the demo camera'),
+    'pose_source': ('mapping', str, 'odometry, pose or tf'),
+    'sensor_qos': ('mapping', str, 'sensor_data (best effort) or reliable'),
+    'sync_slop': ('mapping', float, 'Largest difference of colour and depth stamps, s'),
+    'voxel_size': ('mapping', float, 'Edge of a voxel, m'),
+    'checkpoint': ('grounding', str, 'Checkpoint of the model; the one that ships by default'),
+    'device': ('grounding', str, 'auto, cpu, cuda or cuda:N'),
+    'sequence': ('camera', str, 'Folder that the demo camera plays; a simulated room by default'),
+    'seed': ('camera', int, 'Which simulated room the demo camera walks through'),
+    'rate': ('camera', float, 'Frames per second of the demo camera'),
+    'loop': ('camera', bool, 'Whether the demo camera begins again at the end'),
+}
+OTHERS = [
+    ('namespace', '', 'Namespace of all nodes and relative topics'),
+    ('params_file', str(SHARE / 'config' / 'grounding.yaml'), 'Parameters of all nodes'),
+    ('use_sim_time', 'false', 'Take the time from /clock (bags played with --clock)'),
+    ('log_level', 'info', 'debug, info, warn, error or fatal'),
+    ('demo', 'false', 'Start a camera that plays a sequence or a simulated room'),
+    ('rviz', 'false', 'Start RViz'),
+    ('rviz_config', str(SHARE / 'config' / 'grounding.rviz'), 'Configuration of RViz'),
+]
+
+
+def start_nodes(context):
+    """Build the nodes from the values of the arguments."""
+
+    def value(name):
+        return LaunchConfiguration(name).perform(context)
+
+    remappings = [(inside, value(name)) for name, inside, _ in INPUTS + OUTPUTS]
+    remappings.append(('query', value('query')))
+
+    def node(kind, **options):
+        given = {
+            name: ParameterValue(LaunchConfiguration(name), value_type=kind_of_value)
+            for name, (kinds, kind_of_value, _) in PARAMETERS.items()
+            if kind in kinds.split() and value(name) != ''
+        }
+        return Node(
+            package='lift_gs_ros',
+            executable=f'{kind}_node',
+            name=f'{kind}_node',
+            namespace=value('namespace'),
+            parameters=[
+                value('params_file'),
+                {
+                    'use_sim_time': ParameterValue(
+                        LaunchConfiguration('use_sim_time'), value_type=bool
+                    ),
+                    **given,
+                },
+            ],
+            remappings=remappings,
+            arguments=['--ros-args', '--log-level', f'{kind}_node:={value("log_level")}'],
+            output='screen',
+            **options,
+        )
+
+    rviz = Node(
+        package='rviz2',
+        executable='rviz2',
+        namespace=value('namespace'),
+        arguments=['-d', value('rviz_config')],
+        remappings=remappings,
+        condition=IfCondition(value('rviz')),
+    )
+    camera = node('camera', condition=IfCondition(value('demo')))
+    return [node('mapping'), node('grounding'), camera, rviz]
+
+
+def generate_launch_description():
+    """Declare all arguments and start the nodes."""
+    topics = [(name, inside, text) for name, inside, text in INPUTS + OUTPUTS]
+    parameters = [(name, '', text) for name, (_, _, text) in PARAMETERS.items()]
+    arguments = [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, default, text in topics + QUERY + parameters + OTHERS
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=start_nodes)])
