@@ -44,9 +44,7 @@ def weight_entries(splats: Splats) -> tuple[Tensor, Tensor, Tensor]:
     """Pixels (row-major), splats and weights of all contributions, (K,) each, sorted by pixel."""
     offsets, indices, alphas = _contributions(splats)
     weights = np.empty_like(alphas)
-    channels = np.empty((len(splats.indices), 0), alphas.dtype)
-    image = np.empty((len(offsets) - 1, 0), alphas.dtype)
-    _in_threads(_blend, len(offsets) - 1, offsets, indices, alphas, channels, weights, image)
+    _in_threads(_weigh, len(offsets) - 1, offsets, alphas, weights)
     pixels = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
     return (
         torch.from_numpy(pixels),
@@ -64,13 +62,15 @@ class _Composite(torch.autograd.Function):
         colors = channels.detach().contiguous().numpy()
         offsets, indices, alphas = _contributions(splats)
         weights = np.empty_like(alphas)
-        image = np.empty((height * width, channels.shape[1] + 1), alphas.dtype)
-        _in_threads(_blend, height * width, offsets, indices, alphas, colors, weights, image)
+        _in_threads(_weigh, height * width, offsets, alphas, weights)
+        image = channels.new_zeros(height, width, channels.shape[1])
+        alpha = channels.new_zeros(height, width)
+        flat = image.view(height * width, -1).numpy(), alpha.view(-1).numpy()
+        _in_threads(_blend, height * width, offsets, indices, weights, colors, *flat)
         ctx.save_for_backward(geometry, channels)
         ctx.contributions = offsets, indices, alphas, weights
         ctx.width = width
-        result = torch.from_numpy(image).reshape(height, width, -1)
-        return result[..., :-1], result[..., -1]
+        return image, alpha
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -80,13 +80,14 @@ class _Composite(torch.autograd.Function):
         geometry, channels = ctx.saved_tensors
         offsets, indices, alphas, weights = ctx.contributions
         pixels, splats = len(offsets) - 1, len(geometry)
-        grads = torch.cat([grad_image, grad_alpha[..., None]], dim=-1).reshape(pixels, -1).numpy()
+        grads = grad_image.contiguous().view(pixels, -1).numpy()
         lists = _transpose(offsets, indices, splats)
         grad_geometry = grad_channels = None
         if ctx.needs_input_grad[0]:
             colors = channels.detach().contiguous().numpy()
             grad_alphas = np.empty_like(alphas)
-            per_pixel = offsets, indices, alphas, weights, colors, grads, grad_alphas
+            hits = grad_alpha.contiguous().view(-1).numpy()
+            per_pixel = offsets, indices, alphas, weights, colors, grads, hits, grad_alphas
             _in_threads(_alpha_gradients, pixels, *per_pixel)
             grad_geometry = torch.zeros_like(geometry)
             shapes, sums = geometry.detach().contiguous().numpy(), grad_geometry.numpy()
@@ -191,36 +192,38 @@ def _disc_exponent(shape, s, t):
 
 
 @njit(cache=True, nogil=True)
-def _blend(first, last, offsets, indices, alphas, channels, weights, image):
-    """Weights of all contributions, and, if wanted, image (P, C + 1), the last column alpha."""
-    count = channels.shape[1]
+def _weigh(first, last, offsets, alphas, weights):
+    """Alpha times what the splats before it let through."""
     for pixel in range(first, last):
         transmittance = alphas.dtype.type(1)
-        if image.shape[1] > 0:
-            image[pixel] = 0
         for entry in range(offsets[pixel], offsets[pixel + 1]):
-            weight = alphas[entry] * transmittance
+            weights[entry] = alphas[entry] * transmittance
             transmittance *= 1 - alphas[entry]
-            weights[entry] = weight
-            if image.shape[1] > 0:
-                row = channels[indices[entry]]
-                for channel in range(count):
-                    image[pixel, channel] += weight * row[channel]
-        if image.shape[1] > 0:
-            image[pixel, count] = 1 - transmittance
+
+
+@njit(cache=True, nogil=True)
+def _blend(first, last, offsets, indices, weights, channels, image, alpha):
+    for pixel in range(first, last):
+        out = image[pixel]
+        for entry in range(offsets[pixel], offsets[pixel + 1]):
+            weight, row = weights[entry], channels[indices[entry]]
+            alpha[pixel] += weight
+            for channel in range(len(out)):
+                out[channel] += weight * row[channel]
 
 
 @njit(cache=True, nogil=True, fastmath={'reassoc', 'contract', 'nsz'})
-def _alpha_gradients(first, last, offsets, indices, alphas, weights, channels, grads, grad_alphas):
+def _alpha_gradients(
+    first, last, offsets, indices, alphas, weights, channels, grads, hits, grad_alphas
+):
     """Gradient of every alpha, from behind: what it adds minus what it hides."""
-    count = channels.shape[1]
     for pixel in range(first, last):
         grad = grads[pixel]
         behind = alphas.dtype.type(0)
         for entry in range(offsets[pixel + 1] - 1, offsets[pixel] - 1, -1):
             row = channels[indices[entry]]
-            value = grad[count]
-            for channel in range(count):
+            value = hits[pixel]  # the gradient of the pixel's own alpha
+            for channel in range(len(grad)):
                 value += grad[channel] * row[channel]
             transmittance = weights[entry] / alphas[entry]
             grad_alphas[entry] = transmittance * value - behind / (1 - alphas[entry])

@@ -86,10 +86,10 @@ def render(
             features = None if features is None else features[splats.indices]
             channels = _channels(gaussians[splats.indices], view, features)
             image, alpha = _compositor(backend).composite(splats, channels)
-        color = image[..., :3]
+        color, depth, rendered = image.split([3, 1, image.shape[-1] - 4], dim=-1)
         if background is not None:
             color = color + (1 - alpha)[..., None] * background.to(color)
-    return RenderedView(color, None if features is None else image[..., 4:], alpha, image[..., 3])
+    return RenderedView(color, None if features is None else rendered, alpha, depth[..., 0])
 
 
 @torch.no_grad()
