@@ -9,7 +9,13 @@ from training.losses.correspondence import (
     token_targets,
 )
 from training.losses.features import balanced_pixels, feature_loss, unique_captions
-from training.losses.grounding import GroundingWeights, grounding_loss, hungarian, matching_cost
+from training.losses.grounding import (
+    GroundingWeights,
+    Targets,
+    grounding_loss,
+    hungarian,
+    matching_cost,
+)
 from training.losses.masks import (
     dice_loss,
     focal_loss,
@@ -153,34 +159,44 @@ def _perfect(pixels: int = 40):
 
 
 def test_grounding_loss_matches_and_is_least_when_perfect():
-    logits, masks, log_probability, targets = _perfect()
-    weights = GroundingWeights()
-    loss = grounding_loss(logits, masks, log_probability, targets, weights)
-    assert loss.proposals.tolist() == [1, 2]
+    logits, masks, log_probability, tokens = _perfect()
+    weights, views = GroundingWeights(), [Targets(logits, masks, tokens)]
+    loss = grounding_loss(views, log_probability, weights)
+    assert loss.proposals[0].tolist() == [1, 2]
     assert loss.total(weights).item() == pytest.approx(0, abs=1e-4)
-    swapped = grounding_loss(logits, masks, log_probability[[0, 2, 1]], targets, weights)
+    swapped = grounding_loss(views, log_probability[[0, 2, 1]], weights)
     assert swapped.total(weights).item() > 1
 
 
 def test_matching_cost_is_the_loss_of_the_pair():
-    logits, masks, log_probability, targets = _perfect()
+    logits, masks, log_probability, tokens = _perfect()
     logits = logits / 40
     weights = GroundingWeights()
-    cost = matching_cost(logits, masks, log_probability, targets, weights)
+    cost = matching_cost(Targets(logits, masks, tokens), log_probability, weights)
     one = grounding_loss(
-        logits[:, [2]], masks[:, [1]], log_probability[[2]], targets[[1]], weights
+        [Targets(logits[:, [2]], masks[:, [1]], tokens[[1]])], log_probability[[2]], weights
     ).total(weights)
     assert cost[2, 1].item() == pytest.approx(one.item(), rel=1e-4)
+
+
+def test_a_proposal_matched_in_one_view_is_not_no_object_in_the_other():
+    logits, masks, log_probability, tokens = _perfect()
+    first = Targets(logits, masks[:, [0]], tokens[[0]])
+    second = Targets(logits, masks[:, [1]], tokens[[1]])
+    loss = grounding_loss([first, second], log_probability, GroundingWeights())
+    assert [p.tolist() for p in loss.proposals] == [[1], [2]]
+    assert loss.correspondence.item() == pytest.approx(0, abs=1e-4)
+    alone = grounding_loss([first], log_probability, GroundingWeights())
+    assert alone.correspondence.item() > 0.5
 
 
 def test_a_sample_without_instances_still_teaches_no_object():
     logits = torch.zeros(10, 3, requires_grad=True)
     log_probability = torch.full((3, 2), math.log(0.5), requires_grad=True)
-    loss = grounding_loss(
-        logits, torch.zeros(10, 0), log_probability, torch.zeros(0, 2), GroundingWeights()
-    ).total(GroundingWeights())
-    loss.backward()
-    assert loss.item() == pytest.approx(2 * math.log(2), rel=1e-5)
+    nothing = Targets(logits, torch.zeros(10, 0), torch.zeros(0, 2))
+    loss = grounding_loss([nothing], log_probability, GroundingWeights())
+    loss.total(GroundingWeights()).backward()
+    assert loss.correspondence.item() == pytest.approx(math.log(2), rel=1e-5)
     assert log_probability.grad[:, -1].abs().min() > 0
 
 

@@ -62,22 +62,22 @@ def test_a_state_that_fails_to_be_written_leaves_the_last_one(tmp_path, monkeypa
     monkeypatch.setattr(os, 'fsync', full_disk)
     with pytest.raises(OSError, match='No space'):
         folder.save({'step': 2, 'settings': {}})
-    assert folder.load({})['step'] == 1
+    assert RunFolder.read(tmp_path, {})['step'] == 1
     assert not list(tmp_path.glob('*.tmp'))
 
 
 def test_a_state_of_other_settings_or_version_or_damaged_is_refused(tmp_path):
     folder = RunFolder(tmp_path)
-    assert folder.load({}) is None
+    assert RunFolder.read(tmp_path, {}) is None
     folder.save({'settings': {'seed': 1}})
     with pytest.raises(ValueError, match='seed = 1, this run has 2'):
-        folder.load({'seed': 2})
+        RunFolder.read(tmp_path, {'seed': 2})
     folder.state_file.write_bytes(folder.state_file.read_bytes()[:100])
     with pytest.raises(ValueError, match='can not be read'):
-        folder.load({})
+        RunFolder.read(tmp_path, {})
     torch.save({'version': -1}, folder.state_file)
     with pytest.raises(ValueError, match='version -1'):
-        folder.load({})
+        RunFolder.read(tmp_path, {})
 
 
 def test_a_signal_asks_to_stop_once():

@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from training.data.sample import Sample
+
 STATE_VERSION = 1
 
 
@@ -61,28 +63,30 @@ class RunFolder:
             temporary.unlink(missing_ok=True)
             raise
 
-    def load(self, settings: dict[str, Any]) -> dict[str, Any] | None:
-        """Read the run state, None where there is none yet.
+    @staticmethod
+    def read(path: str | Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+        """Read the run state of a folder (every process does), None where there is none yet.
 
         Raises ValueError where it was made by another version or with other settings.
         """
-        if not self.state_file.exists():
+        state_file = Path(path) / 'state.pt'
+        if not state_file.exists():
             return None
         try:
-            state = torch.load(self.state_file, map_location='cpu', weights_only=True)
+            state = torch.load(state_file, map_location='cpu', weights_only=True)
         except Exception as error:
             raise ValueError(
-                f'{self.state_file} can not be read ({error}): delete it to begin anew'
+                f'{state_file} can not be read ({error}): delete it to begin anew'
             ) from error
         if state.get('version') != STATE_VERSION:
             raise ValueError(
-                f'{self.state_file} is of version {state.get("version")}, expected '
+                f'{state_file} is of version {state.get("version")}, expected '
                 f'{STATE_VERSION}: delete it to begin anew'
             )
         for name, value in settings.items():
             if state['settings'].get(name) != value:
                 raise ValueError(
-                    f'{self.state_file} was made with {name} = {state["settings"].get(name)}, this '
+                    f'{state_file} was made with {name} = {state["settings"].get(name)}, this '
                     f'run has {value}: use the same settings, or another output folder'
                 )
         return state
@@ -135,3 +139,9 @@ def clip_gradients(model: nn.Module, max_norm: float) -> Tensor:
     """Scale all gradients to at most ``max_norm`` together; returns the norm they had."""
     parameters = [p for p in model.parameters() if p.grad is not None]
     return nn.utils.clip_grad_norm_(parameters, max_norm, foreach=True)
+
+
+def is_finite_sample(sample: Sample) -> bool:
+    """Say whether a sample can be learned from: points and images without NaN, a view at all."""
+    parts = [sample.positions, sample.colors, *(view.image for view in sample.views)]
+    return len(sample.positions) > 0 and all(np.isfinite(part).all() for part in parts)

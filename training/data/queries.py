@@ -1,9 +1,9 @@
 """Pseudo queries from what a captioning model said about 2D masks (LIFT-GS, A.4).
 
-A caption is "red chair": a colour and a noun. Queries are made of the captions in view, in other
-words too (a thesaurus knows that an armchair is a chair), joined as in the detection prompts of
-MDETR and GLIP ("red chair. wooden table."), or one alone, as people ask. Distractors (right noun,
-wrong colour) and absent things teach "no object". Nothing here knows of any 3D label.
+A caption is "red office chair": a colour and a noun. Queries are made of the captions in view, in
+other words too (a thesaurus knows that an office chair is a chair), joined as in the detection
+prompts of MDETR and GLIP ("red chair. wooden table."), or one alone, as people ask. Distractors
+(right noun, wrong colour) and absent things teach "no object". Nothing here knows a 3D label.
 """
 
 from __future__ import annotations
@@ -15,30 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lift_gs_ros.model.language import LanguageEncoder, LanguageTokens
-from lift_gs_ros.simulation.vocabulary import COLORS, KINDS
+from lift_gs_ros.simulation.vocabulary import COLORS
+from lift_gs_ros.simulation.words import ABSENT_NOUNS, NOUNS, WRAPPERS, article, color_words
 
-# What a thesaurus gives for the nouns of captions.
-SYNONYMS: dict[str, tuple[str, ...]] = {
-    'chair': ('seat',),
-    'sofa': ('couch', 'settee'),
-    'table': ('desk',),
-    'cabinet': ('cupboard',),
-    'wardrobe': ('closet',),
-    'bookshelf': ('shelf', 'bookcase'),
-    'bin': ('trash can', 'waste basket'),
-    'mug': ('cup',),
-    'picture': ('painting', 'poster'),
-    'monitor': ('screen',),
-    'rug': ('carpet',),
-    'pillow': ('cushion',),
-    'lamp': ('light',),
-    'laptop': ('notebook',),
-    'plant': ('potted plant',),
-    'box': ('crate',),
-}
-KIND_OF_NOUN = {noun: kind for kind, nouns in SYNONYMS.items() for noun in nouns}
-
-CARRIERS = ('{}', 'the {}', 'a {}', 'the {}', 'find the {}', 'where is the {}', 'go to the {}')
+NOUN_OF_TEXT = {noun.text: noun for noun in NOUNS}
+KINDS_WITH_NOUNS = tuple(dict.fromkeys(noun.kind for noun in NOUNS))
+_COLOR_OF_WORD = {word: color for color in COLORS for word in color_words(color)}
 
 
 @dataclass(frozen=True)
@@ -59,22 +41,38 @@ class QueryMix:
 
 @dataclass(frozen=True)
 class Caption:
-    """What a caption says, None where it does not say it."""
+    """What a caption says: a colour, where it names one, and a noun."""
 
     color: str | None
-    kind: str | None
+    noun: str  # of the thesaurus, or any other ("wall")
 
     @classmethod
     def parse(cls, text: str) -> Caption:
-        """Read "red chair" or "chair" in any words of the thesaurus."""
+        """Read "red chair" or "office chair"."""
         first, _, rest = text.partition(' ')
-        color = first if first in COLORS else None
-        noun = rest if color else text
-        return cls(color, KIND_OF_NOUN.get(noun, noun))
+        color = _COLOR_OF_WORD.get(first)
+        return cls(color, rest) if color else cls(None, text)
+
+    @property
+    def kind(self) -> str:
+        """What kind of thing the noun means: an office chair is a chair."""
+        return NOUN_OF_TEXT[self.noun].kind if self.noun in NOUN_OF_TEXT else self.noun
+
+    @property
+    def general(self) -> Caption:
+        """The same with the most general noun."""
+        return Caption(self.color, self.kind)
 
     def describes(self, other: Caption) -> bool:
-        """Say whether everything that this one says is true of the other."""
-        return self.color in (None, other.color) and self.kind in (None, other.kind)
+        """Say whether everything that this one says is true of the other, as far as it tells."""
+        if self.color not in (None, other.color) or self.kind != other.kind:
+            return False
+        own, theirs = _variants(self.noun), _variants(other.noun)
+        return not own or (bool(theirs) and set(theirs) <= set(own))
+
+
+def _variants(noun: str) -> tuple[str, ...]:
+    return NOUN_OF_TEXT[noun].variants if noun in NOUN_OF_TEXT else ()
 
 
 @dataclass(frozen=True)
@@ -110,20 +108,26 @@ def make_query(
     is_single = rng.uniform() < mix.single
     if is_single:
         is_absent = not shown or rng.uniform() < mix.absent
-        asked = [_absent(shown, rng) if is_absent else _pick(shown, mix, rng)]
+        things = [caption for caption in shown if caption.color] or shown
+        asked = [
+            _absent(shown, rng) if is_absent else _say(things[rng.integers(len(things))], mix, rng)
+        ]
     else:
         count = min(len(shown), int(rng.integers(2, max_instances + 1)))
         picked = [shown[i] for i in rng.permutation(len(shown))[:count]]
-        asked = [_blur(caption, mix, rng) for caption in picked]
+        asked = [_say(caption, mix, rng) for caption in picked]
         asked += [_absent(shown, rng) for _ in range(rng.integers(mix.distractors + 1))]
-    asked = [asked[i] for i in rng.permutation(len(asked))]
+        asked = [asked[i] for i in rng.permutation(len(asked))]
     asked = list(dict.fromkeys(asked)) or [_absent(shown, rng)]
     texts, phrases = [], []
     for caption in asked:
-        carrier = str(rng.choice(CARRIERS)) if is_single else '{}'
-        phrase = _words(caption, mix, rng)
-        begin = carrier.index('{')
-        texts.append(carrier.format(phrase))
+        phrase = _words(caption, rng)
+        text = phrase
+        if is_single:
+            first = str(rng.choice(['', 'the ', 'the ', 'the ', f'{article(phrase)} ']))
+            text = str(rng.choice(WRAPPERS[0])).format(first + phrase)
+        begin = text.index(phrase)
+        texts.append(text)
         phrases.append((begin, begin + len(phrase)))
     satisfied = [
         np.array([[a.describes(c) for a in asked] for c in view], bool).reshape(-1, len(asked))
@@ -132,12 +136,12 @@ def make_query(
     return Query(texts, phrases, satisfied)
 
 
-def _pick(shown: list[Caption], mix: QueryMix, rng: np.random.Generator) -> Caption:
-    return _blur(shown[rng.integers(len(shown))], mix, rng)
-
-
-def _blur(caption: Caption, mix: QueryMix, rng: np.random.Generator) -> Caption:
-    return Caption(None, caption.kind) if rng.uniform() < mix.no_color else caption
+def _say(caption: Caption, mix: QueryMix, rng: np.random.Generator) -> Caption:
+    """Say a caption in other words: less specific, by a synonym, without its colour."""
+    nouns = [noun.text for noun in NOUNS if noun.kind == caption.kind]
+    nouns = [n for n in nouns if Caption(None, n).describes(caption)] or [caption.noun]
+    noun = caption.kind if rng.uniform() >= mix.synonym else str(rng.choice(nouns))
+    return Caption(None if rng.uniform() < mix.no_color else caption.color, noun)
 
 
 def _absent(shown: list[Caption], rng: np.random.Generator) -> Caption:
@@ -145,26 +149,24 @@ def _absent(shown: list[Caption], rng: np.random.Generator) -> Caption:
 
     Captions without a colour ("wall") are left alone: any colour may be true of them.
     """
-    colors, kinds = list(COLORS), list(KINDS)
+    colored = [caption for caption in shown if caption.color]
+    caption = Caption(None, str(rng.choice(ABSENT_NOUNS)))
     for _ in range(20):
-        colored = [caption for caption in shown if caption.color]
-        if colored and rng.uniform() < 0.7:
+        draw = rng.uniform()
+        color, kind = str(rng.choice(COLORS)), str(rng.choice(KINDS_WITH_NOUNS))
+        if colored and draw < 0.6:
             near = colored[rng.integers(len(colored))]
-            caption = (
-                Caption(str(rng.choice(colors)), near.kind)
-                if rng.uniform() < 0.6
-                else Caption(near.color, str(rng.choice(kinds)))
-            )
+            caption = Caption(color, near.kind) if draw < 0.4 else Caption(near.color, kind)
+        elif draw < 0.85:
+            caption = Caption(color if draw < 0.75 else None, kind)
         else:
-            color = str(rng.choice(colors)) if rng.uniform() < 0.7 else None
-            caption = Caption(color, str(rng.choice(kinds)))
+            caption = Caption(color if draw < 0.9 else None, str(rng.choice(ABSENT_NOUNS)))
         if not any(caption.describes(other) for other in shown):
-            return caption
+            break
     return caption
 
 
-def _words(caption: Caption, mix: QueryMix, rng: np.random.Generator) -> str:
-    noun = caption.kind or 'object'
-    if caption.kind in SYNONYMS and rng.uniform() < mix.synonym:
-        noun = str(rng.choice(SYNONYMS[caption.kind]))
-    return f'{caption.color} {noun}' if caption.color else noun
+def _words(caption: Caption, rng: np.random.Generator) -> str:
+    if caption.color is None:
+        return caption.noun
+    return f'{rng.choice(color_words(caption.color))} {caption.noun}'

@@ -42,13 +42,6 @@ class CachedView:
         """Compositing weights (H * W, N) of the map's points at their initial geometry."""
         return fixed_weights(self.positions, self.camera, self.world_from_camera)
 
-    @cached_property
-    def seen(self) -> NDArray[np.bool_]:
-        """Points (N,) that contribute to this view."""
-        strongest = np.zeros(len(self.positions), np.float32)
-        np.maximum.at(strongest, self.weights.indices, self.weights.data)
-        return strongest > 0.1
-
 
 @dataclass
 class CachedRoom:

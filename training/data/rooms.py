@@ -25,10 +25,11 @@ from lift_gs_ros.simulation.room import Room
 from lift_gs_ros.simulation.rooms import SPLITS, make_room
 from lift_gs_ros.simulation.sequence import DEFAULT_CAMERA, RoomSequence
 from lift_gs_ros.simulation.vocabulary import COLORS
+from lift_gs_ros.simulation.words import nouns_of
 from training.data.labels import MIN_AREA_FRACTION, TeacherErrors, imperfect_masks
 from training.data.room_cache import CachedRoom, CachedView, save_room
 
-FUSED_SIZE = (320, 240)  # what the map is fused from
+FUSED_SIZE = (240, 180)  # what the map is fused from
 VIEW_SIZE = (160, 120)  # what supervises
 GLANCE_SIZE = (40, 30)  # enough to tell how much a view shows
 STRUCTURE = 10_000  # instance numbers of floor and walls begin here
@@ -112,7 +113,8 @@ def _caption(room: Room, instance: int, rng: np.random.Generator) -> str:
     color = thing.color_name
     if rng.uniform() < WRONG_COLOR:
         color = str(rng.choice(COLORS))
-    return f'{color} {thing.kind}'
+    specific = [noun.text for noun in nouns_of(thing) if noun.variants]
+    return f'{color} {rng.choice(specific) if specific else thing.kind}'
 
 
 def _build_and_save(seed: int, split: str, views: int, folder: Path) -> float:

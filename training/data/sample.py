@@ -22,8 +22,8 @@ class SampleSettings:
 
     views: int = 2  # posed images that supervise one crop
     whole_room: float = 0.05  # share of samples whose crop is the whole room
-    depth: tuple[float, float] = (2.0, 4.5)  # metres, range of the frustum that cuts the crop
-    max_points: int = 12_000  # of a frustum: the nearest are kept
+    depth: tuple[float, float] = (1.8, 4.2)  # metres, range of the frustum that cuts the crop
+    max_points: int = 9_000  # of a frustum: the nearest are kept
     margin: float = 0.15  # of the image's size, by which that frustum is wider
     stride: int = 2  # every so many-th pixel in both directions is supervised
     max_instances: int = 8  # of one view that the query asks for (paper, A.1)
@@ -91,28 +91,37 @@ def make_sample(
 def _frustum(
     room: CachedRoom, view: CachedView, settings: SampleSettings, max_depth: float
 ) -> NDArray[np.bool_]:
-    points = transform_points(invert_transform(view.world_from_camera), room.positions)
-    pixels, depth = room.camera.project(points)
-    size = np.array([room.camera.width, room.camera.height])
-    with np.errstate(invalid='ignore'):
-        inside = (pixels > -settings.margin * size) & (pixels < (1 + settings.margin) * size)
-    inside = inside.all(axis=1) & (depth < max_depth)
+    inside, depth = _in_image(room, view, room.positions, settings.margin)
+    inside &= depth < max_depth
     if inside.sum() > settings.max_points:
         inside &= depth < np.partition(depth[inside], settings.max_points)[settings.max_points]
     return inside
 
 
+def _in_image(
+    room: CachedRoom, view: CachedView, positions: NDArray[np.float32], margin: float
+) -> tuple[NDArray[np.bool_], FloatArray]:
+    """Which points (N, 3) fall into a view's image, widened by a margin, and their depths."""
+    points = transform_points(invert_transform(view.world_from_camera), positions)
+    pixels, depth = room.camera.project(points)
+    size = np.array([room.camera.width, room.camera.height])
+    with np.errstate(invalid='ignore'):
+        inside = (pixels > -margin * size) & (pixels < (1 + margin) * size)
+    return inside.all(axis=1), depth
+
+
 def _other_views(
     room: CachedRoom, first: int, crop: NDArray[np.bool_], count: int, rng: np.random.Generator
 ) -> list[int]:
-    """Draw other views, each with a chance in proportion to the crop's points that it sees."""
-    seen = np.array([view.seen[crop].mean() for view in room.views])
-    seen[first] = 0
-    seen[seen < 0.1] = 0
-    count = min(count, int((seen > 0).sum()))
+    """Draw other views, each with a chance in proportion to the crop's points in its image."""
+    some = room.positions[crop][::20]
+    shown = np.array([_in_image(room, view, some, 0.0)[0].mean() for view in room.views])
+    shown[first] = 0
+    shown[shown < 0.2] = 0
+    count = min(count, int((shown > 0).sum()))
     if count == 0:
         return []
-    return rng.choice(len(seen), count, replace=False, p=seen / seen.sum()).tolist()
+    return rng.choice(len(shown), count, replace=False, p=shown / shown.sum()).tolist()
 
 
 def _target(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,13 +32,22 @@ class GroundingWeights:
 
 
 @dataclass(frozen=True)
+class Targets:
+    """What one posed image (or one labelled cloud) asks of the proposals, at P pixels or points."""
+
+    mask_logits: Tensor  # (P, m) of all proposals, rendered or taken at the points
+    masks: Tensor  # (P, K) float, 1 inside
+    tokens: Tensor  # (K, T + 1) see ``token_targets``
+
+
+@dataclass(frozen=True)
 class GroundingLoss:
     """The three terms, not yet weighted, and which proposal each instance was matched to."""
 
     mask: Tensor
     dice: Tensor
     correspondence: Tensor
-    proposals: Tensor  # (K,) int64
+    proposals: list[Tensor]  # per view (K,) int64
 
     def total(self, weights: GroundingWeights) -> Tensor:
         """Weighted sum of the terms."""
@@ -48,19 +58,15 @@ class GroundingLoss:
         )
 
 
-def matching_cost(
-    mask_logits: Tensor,  # (P, m)
-    masks: Tensor,  # (P, K)
-    log_probability: Tensor,  # (m, T + 1)
-    targets: Tensor,  # (K, T + 1)
-    weights: GroundingWeights,
-) -> Tensor:
+def matching_cost(targets: Targets, log_probability: Tensor, weights: GroundingWeights) -> Tensor:
     """Price each pairing of proposal and instance as the loss would, (m, K) (equation 3)."""
-    gamma, alpha = weights.focal_gamma, weights.focal_alpha
+    focal = pairwise_focal(
+        targets.mask_logits, targets.masks, weights.focal_gamma, weights.focal_alpha
+    )
     return (
-        weights.mask * pairwise_focal(mask_logits, masks, gamma, alpha)
-        + weights.dice * pairwise_dice(mask_logits, masks)
-        + weights.correspondence * pairwise_correspondence(log_probability, targets)
+        weights.mask * focal
+        + weights.dice * pairwise_dice(targets.mask_logits, targets.masks)
+        + weights.correspondence * pairwise_correspondence(log_probability, targets.tokens)
     )
 
 
@@ -78,25 +84,33 @@ def hungarian(cost: Tensor) -> Tensor:
 
 
 def grounding_loss(
-    mask_logits: Tensor,  # (P, m) rendered at P pixels, or taken at P points
-    masks: Tensor,  # (P, K) float, 1 inside
+    views: Sequence[Targets],
     log_probability: Tensor,  # (m, T + 1) correspondence, last column "no object"
-    targets: Tensor,  # (K, T + 1) see ``token_targets``
     weights: GroundingWeights,
     background: Tensor | None = None,  # (m,) see ``correspondence_loss``
 ) -> GroundingLoss:
-    """Match instances to proposals at least cost, then score the matched pairs."""
+    """Match the instances of each view to proposals at least cost, then score the matched pairs.
+
+    2D labels do not say which masks of two views are one object, so every view is matched by
+    itself; a proposal is "no object" only if no view matched it. Means are over all instances.
+    """
     with torch.no_grad():
-        proposals = hungarian(matching_cost(mask_logits, masks, log_probability, targets, weights))
-    matched = mask_logits[:, proposals]
-    zero = mask_logits.sum() * 0.0
-    count = len(proposals)
-    focal = focal_loss(matched, masks, weights.focal_gamma, weights.focal_alpha)
-    return GroundingLoss(
-        mask=focal.mean() if count else zero,
-        dice=dice_loss(matched, masks).mean() if count else zero,
-        correspondence=correspondence_loss(
-            log_probability, targets, proposals, weights.no_object, background
-        ),
-        proposals=proposals,
+        proposals = [hungarian(matching_cost(view, log_probability, weights)) for view in views]
+    focal, dice = [], []
+    for view, matched in zip(views, proposals):
+        logits = view.mask_logits[:, matched]
+        focal.append(focal_loss(logits, view.masks, weights.focal_gamma, weights.focal_alpha))
+        dice.append(dice_loss(logits, view.masks))
+    correspondence = correspondence_loss(
+        log_probability,
+        torch.cat([view.tokens for view in views]),
+        torch.cat(proposals),
+        weights.no_object,
+        background,
     )
+    return GroundingLoss(_mean(focal), _mean(dice), correspondence, proposals)
+
+
+def _mean(parts: list[Tensor]) -> Tensor:
+    joined = torch.cat(parts)
+    return joined.mean() if len(joined) else joined.sum()

@@ -1,0 +1,270 @@
+"""The pretraining objective: one sample in, weighted loss terms out (LIFT-GS, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lift_gs_ros.model.language import LanguageEncoder
+from lift_gs_ros.model.lift_gs import Decoded, LiftGS
+from lift_gs_ros.model.scene import SceneEncoding
+from lift_gs_ros.simulation.vocabulary import KINDS
+from lift_gs_ros.splat.render import render
+from lift_gs_ros.splat.spherical_harmonics import sh_to_colors
+from training.data.queries import Caption
+from training.data.sample import Sample, ViewTarget
+from training.losses.correspondence import token_targets
+from training.losses.features import balanced_pixels, feature_loss, unique_captions
+from training.losses.grounding import GroundingLoss, GroundingWeights, Targets, grounding_loss
+from training.losses.masks import pairwise_iou
+from training.losses.photometric import photometric_loss
+
+MIN_ALPHA = 1e-3
+MIN_COVER = 0.5  # pixels that learned Gaussians cover less are not supervised
+
+
+@dataclass(frozen=True)
+class ObjectiveWeights:
+    """Weights of the three losses (paper, A.1)."""
+
+    grounding: GroundingWeights = field(default_factory=GroundingWeights)
+    photometric: float = 1.0
+    feature: float = 0.1
+    feature_temperature: float = 0.1
+    negatives: int = 100  # captions that are not in view, in the feature loss
+    pixels_per_mask: int = 40  # in the feature loss
+    auxiliary: float = 0.5  # of the decoder's earlier layers
+
+    def __post_init__(self) -> None:
+        for name in ('photometric', 'feature', 'auxiliary'):
+            if (value := getattr(self, name)) < 0:
+                raise ValueError(f'loss weight {name} is {value}, expected a number >= 0')
+        if self.feature_temperature <= 0:
+            raise ValueError(
+                f'feature_temperature is {self.feature_temperature}, expected a positive number'
+            )
+
+
+@dataclass(frozen=True)
+class RenderedTarget:
+    """A posed image and what the model renders from its pose, at the pixels of the image's grid."""
+
+    target: ViewTarget
+    color: Tensor  # (R, 3)
+    features: Tensor  # (R, F) divided by alpha
+    mask_features: Tensor  # (R, d) divided by alpha
+    valid: Tensor  # (R,) bool
+
+
+class PretrainObjective(nn.Module):
+    """Model and losses as one module, so that every way of running in parallel can wrap it."""
+
+    def __init__(self, model: LiftGS, language: LanguageEncoder, weights: ObjectiveWeights) -> None:
+        super().__init__()
+        self.model = model
+        self.weights = weights
+        self._language = language
+
+    def forward(
+        self, samples: Sequence[Sample], learn_geometry: bool, rng: np.random.Generator
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the mean loss of the samples, and means of what is worth logging."""
+        clouds = [(sample.positions, sample.colors) for sample in samples]
+        losses, logs = [], []
+        for sample, encoding in zip(samples, self.model.encode(clouds)):
+            loss, log = self._sample_loss(sample, encoding, learn_geometry, rng)
+            losses.append(loss)
+            logs.append(log)
+        names = dict.fromkeys(name for log in logs for name in log)
+        means = {name: float(np.nanmean([log.get(name, np.nan) for log in logs])) for name in names}
+        return torch.stack(losses).mean(), means
+
+    def _sample_loss(
+        self,
+        sample: Sample,
+        encoding: SceneEncoding,
+        learn_geometry: bool,
+        rng: np.random.Generator,
+    ) -> tuple[Tensor, dict[str, float]]:
+        weights = self.weights
+        tokens, phrases = sample.query.tokens(self._language)
+        decoded = self.model.decode([encoding], tokens)
+        draw = render_learned if learn_geometry else render_fixed
+        views = [draw(encoding, view) for view in sample.views]
+        background = visible_fraction(decoded, sample.views)
+        layers = [
+            grounding_loss(
+                [_targets(decoded, layer, view, phrases) for view in views],
+                decoded.layers[layer].correspondence,
+                weights.grounding,
+                background,
+            )
+            for layer in range(len(decoded.layers))
+        ]
+        photometric = _mean([_photometric(view) for view in views])
+        feature = self._feature_loss(views, rng)
+        answer = layers[-1]
+        grounding = answer.total(weights.grounding)
+        if len(layers) > 1:
+            earlier = _mean([layer.total(weights.grounding) for layer in layers[:-1]])
+            grounding = grounding + weights.auxiliary * earlier
+        total = grounding + weights.photometric * photometric + weights.feature * feature
+        log = {
+            'loss': total.item(),
+            'mask': answer.mask.item(),
+            'dice': answer.dice.item(),
+            'correspondence': answer.correspondence.item(),
+            'photometric': photometric.item(),
+            'feature': feature.item(),
+            **diagnose(decoded, views, answer, phrases),
+        }
+        return total, log
+
+    def _feature_loss(self, views: list[RenderedTarget], rng: np.random.Generator) -> Tensor:
+        """Contrast rendered features with captions: those in view, and some that are not."""
+        shown = [caption for view in views for caption in view.target.captions]
+        unique, rows = unique_captions(shown)
+        in_view = {Caption.parse(caption).general for caption in unique}
+        bank = [text for caption, text in CAPTION_BANK if caption not in in_view]
+        chosen = rng.permutation(len(bank))[: self.weights.negatives]
+        candidates = self._text_features(unique + [bank[i] for i in chosen])
+        features, labels, first = [], [], 0
+        for view in views:
+            semantics = np.where(view.valid.cpu().numpy(), view.target.semantics, -1)
+            pixels = balanced_pixels(semantics, self.weights.pixels_per_mask, rng)
+            features.append(view.features[torch.from_numpy(pixels)])
+            labels.append(rows[first + semantics[pixels]])
+            first += len(view.target.captions)
+        return feature_loss(
+            functional.normalize(torch.cat(features), dim=1),
+            torch.from_numpy(np.concatenate(labels)).to(candidates.device),
+            candidates,
+            self.weights.feature_temperature,
+        )
+
+    def _text_features(self, captions: list[str]) -> Tensor:
+        """Unit features (U, F) of captions: the mean of their tokens'."""
+        tokens = self._language.encode_batch(captions)
+        embeddings = torch.from_numpy(np.concatenate([part.embeddings for part in tokens]))
+        features = self.model.text_to_feature(embeddings.to(self.model.device))
+        lengths = [len(part.spans) for part in tokens]
+        means = torch.stack([part.mean(dim=0) for part in features.split(lengths)])
+        return functional.normalize(means, dim=1)
+
+
+# Captions as a teacher gives them; those that are not in view are negatives of the feature loss.
+CAPTION_BANK = tuple(
+    (Caption(color, kind), f'{color} {kind}') for kind, colors in KINDS.items() for color in colors
+)
+
+
+def render_fixed(encoding: SceneEncoding, target: ViewTarget) -> RenderedTarget:
+    """Render with the compositing weights of the initial geometry: one sparse product."""
+    center = torch.from_numpy(target.world_from_camera[:3, 3].astype(np.float32))
+    directions = encoding.positions - center.to(encoding.positions)
+    channels = [
+        sh_to_colors(encoding.gaussians.sh, directions),
+        encoding.features,
+        encoding.mask_features,
+    ]
+    alpha = target.weights.alpha.to(encoding.positions)
+    rendered = target.weights.render(torch.cat(channels, dim=1))
+    rendered = rendered / alpha.clamp(min=MIN_ALPHA)[:, None]
+    valid = torch.from_numpy(target.valid).to(alpha.device)
+    sizes = [3, encoding.features.shape[1], encoding.mask_features.shape[1]]
+    return RenderedTarget(target, *rendered.split(sizes, dim=1), valid)
+
+
+def render_learned(encoding: SceneEncoding, target: ViewTarget) -> RenderedTarget:
+    """Render the Gaussians that the model predicts; gradients reach their geometry."""
+    view = render(
+        encoding.gaussians,
+        target.camera,
+        target.world_from_camera,
+        torch.cat([encoding.features, encoding.mask_features], dim=1),
+    )
+    assert view.features is not None
+    alpha = view.alpha.clamp(min=MIN_ALPHA)[..., None]
+    features = (view.features / alpha).flatten(0, 1)
+    sizes = [encoding.features.shape[1], encoding.mask_features.shape[1]]
+    valid = torch.from_numpy(target.valid).to(alpha.device) & (view.alpha.flatten() > MIN_COVER)
+    return RenderedTarget(target, view.color.flatten(0, 1), *features.split(sizes, dim=1), valid)
+
+
+def _photometric(view: RenderedTarget) -> Tensor:
+    height, width = view.target.image.shape[:2]
+    image = torch.from_numpy(view.target.image).to(view.color)
+    return photometric_loss(
+        view.color.view(height, width, 3), image, view.valid.view(height, width)
+    )
+
+
+def _targets(
+    decoded: Decoded, layer: int, view: RenderedTarget, phrases: NDArray[np.bool_]
+) -> Targets:
+    """Rendered masks of one decoder layer against the view's instances, at its valid pixels."""
+    target, device = view.target, view.color.device
+    semantics = torch.from_numpy(target.semantics).to(device)[view.valid]
+    instances = torch.from_numpy(target.instances).to(device)
+    positives = torch.from_numpy(target.satisfied @ phrases).to(device)  # (K, T)
+    return Targets(
+        decoded.logits_of(view.mask_features[view.valid], layer),
+        (semantics[:, None] == instances[None]).float(),
+        token_targets(positives),
+    )
+
+
+@torch.no_grad()
+def visible_fraction(decoded: Decoded, views: Sequence[ViewTarget]) -> Tensor:
+    """Share of each proposal's mask (m,) that lies on points which some view shows."""
+    shown = np.zeros(len(decoded.scene.positions), np.float32)
+    for view in views:
+        shown[view.weights.matrix.indices] = 1
+    masks = decoded.mask_logits().sigmoid()
+    seen = torch.from_numpy(shown).to(masks) @ masks
+    return seen / masks.sum(dim=0).clamp(min=1e-6)
+
+
+@torch.no_grad()
+def diagnose(
+    decoded: Decoded,
+    views: Sequence[RenderedTarget],
+    answer: GroundingLoss,
+    phrases: NDArray[np.bool_],
+) -> dict[str, float]:
+    """Return numbers that the losses hide: does the head name its proposals, are masks right?
+
+    ``named``: share of matched proposals whose likeliest column is one of their own tokens;
+    ``oracle_*``: IoU, precision and recall of the best-fitting proposal of each instance.
+    """
+    named, ious, precisions, recalls = [], [], [], []
+    for view, proposals in zip(views, answer.proposals):
+        targets = _targets(decoded, -1, view, phrases)
+        if not len(proposals):
+            continue
+        best = decoded.correspondence[proposals].argmax(dim=1)
+        named.append(targets.tokens.gather(1, best[:, None])[:, 0] > 0)
+        masks, truth = targets.mask_logits > 0, targets.masks.bool()
+        iou, oracle = pairwise_iou(masks, truth).max(dim=0)
+        overlap = (masks[:, oracle] & truth).sum(dim=0)
+        ious.append(iou)
+        precisions.append(overlap / masks[:, oracle].sum(dim=0).clamp(min=1))
+        recalls.append(overlap / truth.sum(dim=0).clamp(min=1))
+    if not named:
+        return {}
+    return {
+        'named': torch.cat(named).float().mean().item(),
+        'oracle_iou': torch.cat(ious).mean().item(),
+        'oracle_precision': torch.cat(precisions).mean().item(),
+        'oracle_recall': torch.cat(recalls).mean().item(),
+    }
+
+
+def _mean(values: list[Tensor]) -> Tensor:
+    return torch.stack(values).mean()
