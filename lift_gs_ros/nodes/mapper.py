@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from sensor_msgs.msg import CameraInfo, Image
 
 from lift_gs_ros.geometry import Camera, FloatArray
@@ -45,7 +46,6 @@ class ImagePair:
 
     color: Image
     depth: Image
-    info: CameraInfo | None  # the newest when the pair came
     arrived: float = field(default_factory=time.monotonic)
 
 
@@ -56,9 +56,15 @@ class Mapper:
     """
 
     def __init__(
-        self, values: Mapping[str, Any], poses: PoseSource, report: Report, stopped: threading.Event
+        self,
+        values: Mapping[str, Any],
+        poses: PoseSource,
+        camera_info: Callable[[], CameraInfo | None],  # the newest; None: none has come yet
+        report: Report,
+        stopped: threading.Event,
     ) -> None:
-        self._values, self._poses, self._report, self._stopped = values, poses, report, stopped
+        self._values, self._poses, self._camera_info = values, poses, camera_info
+        self._report, self._stopped = report, stopped
         self.map = VoxelMap(
             voxel_size=values['voxel_size'],
             chunk_size=values['chunk_size'],
@@ -76,10 +82,21 @@ class Mapper:
         self._jumps = JumpDetector()
         self.pending: set[ChunkKey] = set()  # changed or gone, and not sent yet
         self._warned_of_distortion = False
-        self.last_stamp = 0
-        self._frames_behind = 0
+        self.last_stamp = 0  # nanoseconds, of the newest keyframe
+        self._clock = self._frames_behind = 0
         self.summary = MapSummary()
         self.last_ms = 0.0  # from the arrival of the newest keyframe to the end of its fusion
+
+    def warm_up(self) -> None:
+        """Compile what fusion needs before the first frame waits for it (seconds, once)."""
+        camera = Camera.from_focal(8.0, 8.0, 3.5, 3.5, 8, 8)
+        scratch = VoxelMap()
+        for x in (0.0, 1.0):
+            pose = np.eye(4)
+            pose[0, 3] = x
+            color, depth = np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.float32)
+            scratch.integrate(RgbdFrame(0, color, depth, camera, pose))
+        scratch.to_point_cloud()
 
     def fuse(self, pair: ImagePair) -> None:
         """Fuse a pair where it is a keyframe; the chunks that change are added to ``pending``.
@@ -96,22 +113,27 @@ class Mapper:
 
     def _fuse(self, pair: ImagePair) -> None:
         stamp = stamp_to_ns(pair.color.header.stamp)
-        camera = self._read_camera(pair.info)
+        deadline = pair.arrived + self._values['pose_timeout']
+        camera = self._read_camera(deadline)
         color, depth = color_from_image(pair.color), depth_from_image(pair.depth)
-        frame = RgbdFrame(stamp, color, depth, camera, self._pose(stamp, pair))
+        frame = RgbdFrame(stamp, color, depth, camera, self._pose(stamp, pair.color, deadline))
         if not frame.depth.any():
             raise ValueError('depth holds no valid pixel (all are 0, NaN or inf)')
         self._check_clock(stamp)
         if not self._keyframes.is_keyframe(stamp, frame.world_from_camera):
             return
         self.pending |= self.map.integrate(frame)
-        self.last_stamp = stamp
+        self.last_stamp = self._clock = stamp
         self._summarise()
         self._report.count('keyframes')
         self.last_ms = 1e3 * (time.monotonic() - pair.arrived)
         self._check_jump(frame.world_from_camera)
 
-    def _read_camera(self, info: CameraInfo | None) -> Camera:
+    def _read_camera(self, deadline: float) -> Camera:
+        # The first one may come just behind the first images.
+        while (info := self._camera_info()) is None and time.monotonic() < deadline:
+            if self._stopped.wait(0.005):
+                break
         if info is None:
             raise ValueError('no camera_info has come yet')
         if is_distorted(info) and not self._warned_of_distortion:
@@ -134,17 +156,16 @@ class Mapper:
                 'stand in the wrong place now; the service ~/reset starts a new map',
             )
 
-    def _pose(self, stamp: int, pair: ImagePair) -> FloatArray:
-        deadline = pair.arrived + self._values['pose_timeout']
-        frame_id = pair.color.header.frame_id
+    def _pose(self, stamp: int, color: Image, deadline: float) -> FloatArray:
+        frame_id = color.header.frame_id
         return wait_for_pose(self._poses, stamp, frame_id, deadline, self._stopped)
 
     def _check_clock(self, stamp: int) -> None:
         """Refuse a stamp that runs backwards; start a new map when the clock has started again."""
-        if stamp >= self.last_stamp:
+        if stamp >= self._clock:
             self._frames_behind = 0
             return
-        behind = self.last_stamp - stamp
+        behind = self._clock - stamp
         self._frames_behind += behind > CLOCK_RESTART_NS
         if self._frames_behind < FRAMES_OF_A_NEW_CLOCK:
             raise ValueError(
@@ -159,7 +180,7 @@ class Mapper:
         self.map.reset()
         self._keyframes.reset()
         self._jumps.reset()
-        self.last_stamp, self._frames_behind = 0, 0
+        self._clock = self._frames_behind = 0
         self._summarise()
 
     def _summarise(self) -> None:

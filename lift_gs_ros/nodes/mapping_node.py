@@ -54,9 +54,11 @@ class MappingNode:
         )
         self._info: CameraInfo | None = None
         self._inputs = self._subscribe()
-        self._mapper = Mapper(self.values, self._poses, self.report, self._worker.stopped)
+        self._mapper = Mapper(
+            self.values, self._poses, lambda: self._info, self.report, self._worker.stopped
+        )
         self._resend, self._reset = threading.Event(), threading.Event()
-        self._map_version, self._map_readers, self._map_due = -1, 0, 0.0
+        self._map_version, self._map_readers, self._map_due = 0, 0, 0.0
         self._advertise()
 
     def _subscribe(self) -> Inputs:
@@ -95,6 +97,7 @@ class MappingNode:
 
     def start(self) -> None:
         """Begin to work."""
+        self._mapper.warm_up()
         self._worker.start()
 
     def stop(self, timeout: float) -> bool:
@@ -119,7 +122,7 @@ class MappingNode:
             return
         self._inputs.alive()
         self.report.count('pairs')
-        dropped = self._queue.put(ImagePair(pair[COLOR], pair[DEPTH], self._info))
+        dropped = self._queue.put(ImagePair(pair[COLOR], pair[DEPTH]))
         if dropped is not None:
             self.report.count('dropped_pairs')
 
@@ -164,7 +167,7 @@ class MappingNode:
         readers, version = self._map_publisher.get_subscription_count(), self._mapper.map.version
         news = version != self._map_version or readers > self._map_readers
         self._map_readers = min(readers, self._map_readers)
-        if not readers or not news or time.monotonic() < self._map_due:
+        if not readers or not version or not news or time.monotonic() < self._map_due:
             return
         self._map_due = time.monotonic() + 1 / self.values['map_rate']
         self._map_readers, self._map_version = readers, version

@@ -1,0 +1,71 @@
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip('launch_ros', reason='launch_ros is not installed')
+
+import yaml  # noqa: E402
+from launch.actions import DeclareLaunchArgument  # noqa: E402
+
+from launch import LaunchContext  # noqa: E402
+from lift_gs_ros.nodes import parameters  # noqa: E402
+
+FILE = Path(__file__).parents[1] / 'launch' / 'grounding.launch.py'
+
+
+@pytest.fixture(scope='module')
+def launch_file():
+    spec = importlib.util.spec_from_file_location('grounding_launch', FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def start(launch_file, **arguments):
+    """Return the node actions for these arguments, by executable, and the context."""
+    context = LaunchContext()
+    for action in launch_file.generate_launch_description().entities:
+        if isinstance(action, DeclareLaunchArgument):
+            context.launch_configurations[action.name] = arguments.pop(
+                action.name, action.default_value[0].perform(context)
+            )
+    assert not arguments, f'no such argument: {arguments}'
+    nodes = launch_file.start_nodes(context)
+    return {node.node_executable: node for node in nodes}, context
+
+
+def test_every_argument_has_a_description_and_a_default(launch_file):
+    for action in launch_file.generate_launch_description().entities:
+        if isinstance(action, DeclareLaunchArgument):
+            assert action.description, action.name
+            assert action.default_value is not None, action.name
+
+
+def test_every_parameter_argument_is_a_parameter_of_its_nodes_with_its_type(launch_file):
+    tables = {
+        'mapping': parameters.MAPPING,
+        'grounding': parameters.GROUNDING,
+        'camera': parameters.CAMERA,
+    }
+    for name, (kinds, kind_of_value, _) in launch_file.PARAMETERS.items():
+        for kind in kinds.split():
+            defaults = {parameter.name: parameter.default for parameter in tables[kind]}
+            assert type(defaults[name]) is kind_of_value, name
+
+
+def test_demo_and_rviz_are_started_on_request_only(launch_file):
+    for wanted in ('true', 'false'):
+        nodes, context = start(launch_file, demo=wanted, rviz=wanted)
+        for name in ('camera_node', 'rviz2'):
+            assert nodes[name].condition.evaluate(context) is (wanted == 'true')
+
+
+def test_rviz_shows_every_output_by_a_named_display_that_is_on():
+    config = yaml.safe_load((FILE.parents[1] / 'config' / 'grounding.rviz').read_text())
+    manager = config['Visualization Manager']
+    assert manager['Global Options']['Fixed Frame'] == 'map'
+    displays = manager['Displays']
+    assert all(display['Enabled'] and display['Name'] for display in displays)
+    topics = {display['Topic']['Value'] for display in displays if 'Topic' in display}
+    assert topics == {'map', 'masks', 'markers', 'rgb/image', 'odometry'}
