@@ -94,4 +94,4 @@ def _texture(points: FloatArray, ids: NDArray[np.int32]) -> FloatArray:
     x, y, z = np.moveaxis(points, -1, 0)
     coarse = np.sin(9 * x + 5 * z + phase) * np.sin(8 * y - 6 * z + 2 * phase)
     fine = np.sin(41 * x + 23 * y + phase) * np.sin(37 * z - 29 * y)
-    return np.float32(0.04) * coarse + np.float32(0.025) * fine
+    return np.float32(0.03) * coarse + np.float32(0.015) * fine

@@ -94,7 +94,7 @@ def _window_blind(s: Solids, rng: Rng, paint: Paint) -> tuple[Surface, ...]:
 
 def _picture(s: Solids, paint: Paint, half: tuple[float, float]) -> None:
     y, z = half
-    s.block((0, -y, 0), (0.04, y, 2 * z), paint.trim)
+    s.block((0, -y, 0), (0.04, y, 2 * z), paint.dark)
     s.block((0.04, -y + 0.03, 0.03), (0.045, y - 0.03, 2 * z - 0.03), paint.main)
     s.block((0.045, -y * 0.3, z * 0.8), (0.047, y * 0.45, z * 1.3), paint.accent)
 
@@ -111,7 +111,7 @@ def _picture_upright(s: Solids, rng: Rng, paint: Paint) -> tuple[Surface, ...]:
 
 def _picture_round(s: Solids, rng: Rng, paint: Paint) -> tuple[Surface, ...]:
     radius = rng.uniform(0.22, 0.3)
-    s.frustum((0, 0, 0), (0.04, 0, 0), (radius,) * 2, paint.trim, 20)
+    s.frustum((0, 0, 0), (0.04, 0, 0), (radius,) * 2, paint.dark, 20)
     s.frustum((0.04, 0, 0), (0.045, 0, 0), (radius - 0.03,) * 2, paint.main, 20)
     return ()
 
@@ -132,10 +132,10 @@ def _rug_round(s: Solids, rng: Rng, paint: Paint) -> tuple[Surface, ...]:
 
 def _rug_runner(s: Solids, rng: Rng, paint: Paint) -> tuple[Surface, ...]:
     x, y = rng.uniform(0.32, 0.42), rng.uniform(0.9, 1.3)
-    s.block((-x, -y, 0), (x, y, 0.015), paint.main)
+    s.block((-x, -y, 0), (x, y, 0.016), paint.main)
     for side in (-1, 1):
         s.box((0, side * (y - 0.1), 0.008), (2 * x, 0.06, 0.017), paint.accent)
-    return (Surface((-x, -y), (x, y), 0.015, 3.0),)
+    return (Surface((-x, -y), (x, y), 0.0165, 3.0),)
 
 
 FITTINGS: dict[str, dict[str, Variant]] = {

@@ -23,6 +23,7 @@ from lift_gs_ros.simulation.room_types import (
     MOUNTED,
     NEAR_WALL,
     ON_FLOOR_IF_NEEDED,
+    ON_RUGS,
     ROOM_TYPES,
     SUPPORTS,
     TABLETOP_VARIANTS,
@@ -52,7 +53,7 @@ class Furnisher:
 
     def furnish(self) -> list[RoomObject]:
         """Place a door and up to 15 objects of one type of room, as far as they fit."""
-        count = int(self._rng.integers(9, 17))
+        count = int(self._rng.integers(10, 17))
         for kind in self._wanted(count):
             if len(self._objects) >= count:
                 break
@@ -102,6 +103,8 @@ class Furnisher:
             if kind not in ON_FLOOR_IF_NEEDED:
                 return False
         if kind in UNDER_TABLES and self._rng.random() < 0.4 and self._place_under(look, shape):
+            return True
+        if kind in ON_RUGS and self._rng.random() < 0.4 and self._place_on_rug(look, shape):
             return True
         if kind == 'chair' and self._rng.random() < 0.75 and self._place_at_table(look, shape):
             return True
@@ -154,6 +157,14 @@ class Furnisher:
             if self._commit(look, shape, position, yaw + math.pi, gap=0.02):
                 return True
         return False
+
+    def _place_on_rug(self, look: Look, shape: Shape) -> bool:
+        rugs = [o for o in self._objects if o.kind == 'rug']
+        return any(
+            self._try_surface(look, shape, rug, self._shapes[rug.instance_id - 1].surfaces[0])
+            for rug in rugs
+            for _ in range(8)
+        )
 
     def _place_under(self, look: Look, shape: Shape) -> bool:
         for table in [o for o in self._objects if o.kind == 'table']:

@@ -10,18 +10,18 @@ ROOM_TYPES: dict[str, tuple[tuple[str, int, int], ...]] = {
         ('book', 1, 2), ('box', 0, 2), ('ball', 0, 1), ('table', 0, 1), ('laptop', 0, 1),
     ),
     'living room': (
-        ('sofa', 1, 2), ('table', 1, 2), ('chair', 1, 3), ('bookshelf', 1, 2), ('lamp', 1, 2),
+        ('sofa', 1, 2), ('table', 1, 2), ('chair', 2, 3), ('bookshelf', 1, 2), ('lamp', 1, 2),
         ('pillow', 1, 3), ('rug', 0, 1), ('plant', 1, 2), ('picture', 0, 2), ('window', 0, 2),
         ('mug', 1, 2), ('book', 0, 2), ('cabinet', 0, 1), ('ball', 0, 1), ('bottle', 0, 1),
         ('laptop', 0, 1), ('monitor', 0, 1),
     ),
     'office': (
-        ('table', 1, 3), ('chair', 1, 4), ('monitor', 1, 3), ('laptop', 1, 2), ('cabinet', 0, 2),
+        ('table', 1, 3), ('chair', 2, 4), ('monitor', 1, 3), ('laptop', 1, 2), ('cabinet', 0, 2),
         ('bin', 1, 2), ('bookshelf', 0, 2), ('mug', 1, 2), ('box', 0, 3), ('lamp', 0, 1),
         ('window', 0, 2), ('picture', 0, 2), ('plant', 0, 2), ('book', 0, 2), ('bottle', 0, 1),
     ),
     'kitchen': (
-        ('counter', 1, 2), ('table', 1, 1), ('chair', 1, 3), ('mug', 1, 3), ('stool', 0, 3),
+        ('counter', 1, 2), ('table', 1, 1), ('chair', 2, 4), ('mug', 1, 3), ('stool', 0, 3),
         ('bottle', 1, 3), ('bin', 0, 2), ('counter', 0, 1), ('cabinet', 0, 1), ('window', 0, 1),
         ('plant', 0, 1), ('picture', 0, 1), ('box', 0, 1), ('rug', 0, 1), ('lamp', 0, 1),
     ),
@@ -56,4 +56,5 @@ SUPPORTS: dict[str, tuple[str, ...]] = {
 # Variants of the last two kinds that stand on furniture; the others stand on the floor.
 TABLETOP_VARIANTS = (('lamp', 'table'), ('box', 'parcel'))
 ON_FLOOR_IF_NEEDED = ('pillow', 'book', 'bottle', 'box')
+ON_RUGS = ('table', 'chair', 'stool', 'box', 'ball', 'pillow')
 UNDER_TABLES = ('box', 'bin', 'ball', 'stool')

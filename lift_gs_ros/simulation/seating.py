@@ -60,7 +60,7 @@ def _stool_round(s: Solids, rng: Rng, paint: Paint) -> tuple[Surface, ...]:
 
 def _stool_bar(s: Solids, rng: Rng, paint: Paint) -> tuple[Surface, ...]:
     radius, height = rng.uniform(0.17, 0.20), rng.uniform(0.65, 0.8)
-    s.cylinder(0, 0, (0, 0.03), 0.2, paint.trim, 16)
+    s.cylinder(0, 0, (0, 0.03), 0.15, paint.main, 16)
     s.cylinder(0, 0, (0.03, height - 0.08), 0.035, paint.trim, 8)
     s.cylinder(0, 0, (height - 0.1, height), radius, paint.main, 16)
     return ()

@@ -90,14 +90,14 @@ def centered(solids: Solids, surfaces: tuple[Surface, ...]) -> Shape:
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     shift = np.array([(low[0] + high[0]) / 2, (low[1] + high[1]) / 2, low[2]])
     moved = np.round(vertices - shift, 5).astype(np.float32)
-    x, y, _ = shift
+    x, y, low_z = shift  # a slanted leg may reach a little below 0
     return Shape(
         Mesh(moved, mesh.triangles, mesh.colors, mesh.parts),
         tuple(
             Surface(
                 (surface.lower[0] - x, surface.lower[1] - y),
                 (surface.upper[0] - x, surface.upper[1] - y),
-                surface.z,
+                surface.z - low_z if surface.z > 0 else 0.0,
                 surface.clearance,
             )
             for surface in surfaces
