@@ -202,7 +202,7 @@ class Furnisher:
         if not inside(rectangle(position, shape.half_extent[:2], yaw), allowed):
             return False
         beneath = surface.z == 0
-        z = support.position[2] + surface.z
+        z = 0.0 if beneath else support.position[2] + surface.z
         return self._commit(
             look,
             shape,
