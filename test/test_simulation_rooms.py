@@ -152,7 +152,7 @@ def test_what_stands_on_something_rests_on_it():
             # From just below its base, within what carries it (cushions have gaps between them).
             spots = np.array([[x, y, -1e-3] for x in (0, 0.02) for y in (0, 0.03)])
             up = scene.cast(spots + [*o.position[:2], base], np.array([[0, 0, 1.0]]))
-            near = (0.4e-3 < up.distance) & (up.distance < 1.1e-3)
+            near = (up.distance > 0.4e-3) & (up.distance < 1.1e-3)
             assert near.mean() >= 0.5, (room.seed, o.kind, support.kind)
             assert support.box.upper[2] <= base + 1e-4 or support.kind not in ('table', 'rug')
     assert supported > 30

@@ -55,7 +55,7 @@ def _pot(s: Solids, paint: Paint, height: float, radius: float) -> None:
 
 
 def _plant_bush(s: Solids, rng: Rng, paint: Paint) -> tuple[Surface, ...]:
-    height, radius = rng.uniform(0.6, 1.1), rng.uniform(0.2, 0.28)
+    height, radius = rng.uniform(0.7, 1.1), rng.uniform(0.2, 0.28)
     _pot(s, paint, 0.25, 0.15)
     for turn in rng.uniform(0, 2 * np.pi, 4):
         x, y = 0.5 * radius * np.cos(turn), 0.5 * radius * np.sin(turn)

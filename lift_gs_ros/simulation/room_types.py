@@ -37,7 +37,7 @@ ROOM_TYPES: dict[str, tuple[tuple[str, int, int], ...]] = {
     ),
 }  # fmt: skip
 
-# How a kind is placed: see the methods of Furnisher.
+# How a kind is placed: see the methods of Placer.
 MOUNTED = ('door', 'window', 'picture')
 AGAINST_WALL = ('sofa', 'bed', 'cabinet', 'wardrobe', 'bookshelf', 'counter', 'sink')
 NEAR_WALL = ('lamp', 'plant', 'bin')
@@ -57,4 +57,5 @@ SUPPORTS: dict[str, tuple[str, ...]] = {
 TABLETOP_VARIANTS = (('lamp', 'table'), ('box', 'parcel'))
 ON_FLOOR_IF_NEEDED = ('pillow', 'book', 'bottle', 'box')
 ON_RUGS = ('table', 'chair', 'stool', 'box', 'ball', 'pillow')
+BESIDE_FURNITURE = ('chair', 'stool', 'box', 'bin', 'ball', 'lamp', 'plant')
 UNDER_TABLES = ('box', 'bin', 'ball', 'stool')
