@@ -18,6 +18,12 @@ from lift_gs_ros.model.proposal_geometry import (
     mask_weights,
 )
 from lift_gs_ros.model.scene import SceneEncoding
+from lift_gs_ros.model.seeds import (
+    POSITION_CHANNELS,
+    Seeds,
+    choose_seeds,
+    position_channels,
+)
 from lift_gs_ros.splat.spherical_harmonics import sh_to_colors
 
 CONFIG = LiftGSConfig.tiny()
@@ -59,7 +65,7 @@ def test_shapes_are_those_of_the_paper(model):
     encoding = model.encode([(positions, colors)])[0]
     n, v = len(positions), len(encoding.token_positions)
     assert encoding.features.shape == (n, CONFIG.feature_dim)
-    assert encoding.mask_features.shape == (n, CONFIG.mask_dim)
+    assert encoding.mask_features.shape == (n, CONFIG.mask_dim + POSITION_CHANNELS)
     assert len(encoding.gaussians) == n
     assert encoding.keys.shape == (CONFIG.decoder_layers, v, CONFIG.hidden_dim)
     assert 1 < v < n
@@ -68,7 +74,7 @@ def test_shapes_are_those_of_the_paper(model):
     assert len(decoded.layers) == CONFIG.decoder_layers
     assert decoded.correspondence.shape == (CONFIG.proposals, 8)
     assert decoded.mask_logits().shape == (n, CONFIG.proposals)
-    image = torch.rand(4, 6, CONFIG.mask_dim)
+    image = torch.rand(4, 6, CONFIG.mask_dim + POSITION_CHANNELS)
     assert decoded.logits_of(image, layer=0).shape == (4, 6, CONFIG.proposals)
 
 
@@ -342,3 +348,31 @@ def test_the_network_can_learn_which_mask_a_word_means():
             found = decoded.mask_logits()[:, best] > 0
             wanted = targets[:, word] > 0
             assert (found & wanted).sum() > 0.9 * (found | wanted).sum()
+
+
+def test_seeds_are_the_most_similar_places_kept_apart_and_suffice_in_a_small_scene():
+    positions = torch.tensor([[0.0, 0, 0], [0.1, 0, 0], [2, 0, 0], [4, 0, 0]])
+    similarity = torch.tensor([0.9, 0.8, 0.1, 0.5])
+    assert choose_seeds(similarity, positions, 3).tolist() == [0, 3, 2]
+    assert choose_seeds(similarity, positions, 5).tolist()[:4] == [0, 3, 2, 1]
+
+
+def test_nearness_is_a_paraboloid_around_the_seed_and_linear_in_the_position_channels():
+    torch.manual_seed(0)
+    seeds = Seeds(4, 8)
+    rows, places = torch.randn(3, 8), torch.randn(3, 3) * 3
+    points = torch.randn(20, 3) * 3
+    logits = position_channels(points) @ seeds.nearness(rows, places).T
+    assert torch.allclose(logits, -torch.cdist(points, places).square() / 2, atol=1e-3)
+    torch.nn.init.normal_(seeds.placement.weight)
+    logits = position_channels(points) @ seeds.nearness(rows, places).T
+    assert logits.max() <= 1e-2
+
+
+def test_proposals_begin_where_the_scene_resembles_the_words():
+    torch.manual_seed(0)
+    seeds = Seeds(4, 8)
+    features = torch.randn(50, 4)
+    positions = torch.rand(50, 3) * 10
+    _, places = seeds(features, 3 * features[[17]], positions, 5)
+    assert int(places[0]) == 17

@@ -24,6 +24,7 @@ from lift_gs_ros.model.gaussian_head import GaussianHead
 from lift_gs_ros.model.language import LanguageTokens
 from lift_gs_ros.model.mask_decoder import LayerOutput, MaskDecoder, mask_logits, unit_mlp
 from lift_gs_ros.model.scene import SceneEncoding
+from lift_gs_ros.model.seeds import position_channels
 from lift_gs_ros.model.sparse import load_backend
 from lift_gs_ros.model.unet import SparseUNet, Voxels, mean_rows, voxelize
 from lift_gs_ros.model.voxel_grid import pack
@@ -164,7 +165,9 @@ class LiftGS(nn.Module):
         keys: Tensor,
         values: Tensor,
     ) -> SceneEncoding:
-        mask_features = self.mask_head(features).float()
+        mask_features = torch.cat(
+            [self.mask_head(features).float(), position_channels(positions)], dim=1
+        )
         n = keys.shape[1]
         return SceneEncoding(
             positions=positions,

@@ -26,6 +26,7 @@ from lift_gs_ros.model.proposal_geometry import (
     weighted_mean,
 )
 from lift_gs_ros.model.scene import SceneEncoding
+from lift_gs_ros.model.seeds import POSITION_CHANNELS, REACH, Seeds
 
 
 class Attention(nn.Module):
@@ -67,7 +68,7 @@ class Attention(nn.Module):
 class DecoderLayer(nn.Module):
     """Scene, own geometry, other proposals, language, feed-forward; normalised before each.
 
-    The first layer comes before the first masks: it has no geometry to look at.
+    The first layer comes before the first masks: it looks around each proposal's seed.
     """
 
     def __init__(self, config: LiftGSConfig, is_first: bool) -> None:
@@ -125,7 +126,7 @@ class DecoderLayer(nn.Module):
 class LayerOutput:
     """What one decoder layer answers; all layers are supervised (deep supervision)."""
 
-    mask_embeddings: Tensor  # (m, d)
+    mask_embeddings: Tensor  # (m, d), the last ones for the positions
     correspondence: Tensor  # (m, T + 1) log-probabilities, the last column is "no object"
 
 
@@ -175,6 +176,7 @@ class MaskDecoder(nn.Module):
         # Always there to be read, so that a sentence without a known word is no special case.
         self.no_word = nn.Parameter(torch.zeros(1, hidden))
         self.proposals = nn.Parameter(torch.randn(config.proposals, hidden))
+        self.seeds = Seeds(config.feature_dim, hidden)
         self.layers: Any = nn.ModuleList(
             DecoderLayer(config, is_first=i == 0) for i in range(config.decoder_layers)
         )
@@ -200,14 +202,18 @@ class MaskDecoder(nn.Module):
         language = torch.cat([self.language_in(embeddings), self.no_word])
         positions = scene.token_positions - scene.token_positions.mean(dim=0)
         waves = fourier_features(positions, self.config.position_bands)
-        proposals, outputs = self.proposals, []
-        attended = geometry = None
+        count = len(self.proposals)
+        content, places = self.seeds(scene.token_features, text_features, positions, count)
+        proposals, outputs = self.proposals + content, []
+        seeds, geometry = scene.token_positions[places], None
+        attended = torch.cdist(positions[places], positions) < REACH
         for i, layer in enumerate(self.layers):
             proposals = layer(
                 proposals, scene.keys[i], scene.values[i], waves, language, attended, geometry
             )
             rows = self.norm(proposals)
-            embedding = self.mask_embedding(rows)
+            nearness = self.seeds.nearness(rows, seeds)
+            embedding = torch.cat([self.mask_embedding(rows), nearness], dim=1)
             logits = mask_logits(scene.token_mask_features, embedding, mask_bias)
             weights = mask_weights(logits) * scene.token_counts[:, None]
             attended = _attended(logits)
@@ -242,9 +248,15 @@ def unit_mlp(dim_in: int, hidden: int, dim_out: int) -> nn.Sequential:
 
 
 def mask_logits(mask_features: Tensor, mask_embeddings: Tensor, bias: Tensor) -> Tensor:
-    """Mask logits (..., m) of mask features (..., d), of points or of rendered pixels."""
-    scale = mask_embeddings.shape[1] ** -0.5
-    return mask_features @ (scale * mask_embeddings).T + bias
+    """Mask logits (..., m) of mask features (..., d), of points or of rendered pixels.
+
+    In full precision, also under autocast: the position channels cancel.
+    """
+    learnt = mask_embeddings.shape[1] - POSITION_CHANNELS
+    scale = torch.ones_like(mask_embeddings[0])
+    scale[:learnt] = learnt**-0.5
+    with torch.autocast(mask_features.device.type, enabled=False):
+        return mask_features.float() @ (scale * mask_embeddings).float().T + bias
 
 
 def _attended(logits: Tensor) -> Tensor:

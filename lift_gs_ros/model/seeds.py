@@ -1,0 +1,85 @@
+"""Where proposals begin: at places of the scene that look like the query's words.
+
+Learnt proposals alone have to find objects by attention over a whole room, which takes long to
+learn and depends on the room's size. So every proposal begins at a place of its own, with that
+place's content, as in Mask3D (Schult et al. 2023; there places are sampled evenly) and with the
+places chosen by language as in Grounding DINO (Liu et al. 2023).
+
+A proposal's mask is also told to stay near its place: a term that falls with the squared distance
+is added to its logits. It is linear in ``position_channels``, so that masks remain products of
+(rendered) mask features and mask embeddings.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+POSITION_CHANNELS = 5
+SPACING = 0.3  # metres between seeds, as far as there are places enough
+REACH = 1.0  # metres around its seed that a proposal reads first
+RADIUS = 1.0  # metres at which a mask's logits have fallen by 1/2, before anything is learnt
+RADII = (0.1, 20.0)  # metres, bounds of what is learnt
+
+
+def position_channels(positions: Tensor) -> Tensor:
+    """Channels (..., 5) of positions (..., 3): the last ones of all mask features."""
+    square = positions.square().sum(dim=-1, keepdim=True)
+    return torch.cat([positions, square, torch.ones_like(square)], dim=-1)
+
+
+def choose_seeds(similarity: Tensor, positions: Tensor, count: int) -> Tensor:
+    """Choose ``count`` places (V,) by similarity, best first, ``SPACING`` apart: indices (count,).
+
+    Where places run out, the rest are chosen again without regard to the spacing.
+    """
+    free = similarity.detach().clone()
+    chosen = []
+    for _ in range(count):
+        best = free.argmax()
+        chosen.append(best)
+        near = (positions - positions[best]).square().sum(dim=1) < SPACING**2
+        free = torch.where(near, free - 10, free)  # cosines differ by at most 2
+        free[best] -= 10
+    return torch.stack(chosen)
+
+
+class Seeds(nn.Module):
+    """Gives proposals their places: content to begin with, and a mask that stays near."""
+
+    def __init__(self, token_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.content = nn.Linear(token_dim, hidden_dim)
+        self.placement = nn.Linear(hidden_dim, 4)  # offset in metres, logarithm of the radius
+        nn.init.zeros_(self.placement.weight)
+        nn.init.zeros_(self.placement.bias)
+
+    def forward(
+        self,
+        features: Tensor,  # (V, F) of the visual tokens
+        text_features: Tensor,  # (T, F)
+        positions: Tensor,  # (V, 3) metres
+        count: int,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the content (count, H) of the seeds and their places: indices (count,)."""
+        similarity = features.new_zeros(len(features))
+        if len(text_features):
+            text = functional.normalize(text_features, dim=1)
+            similarity = (functional.normalize(features, dim=1) @ text.T).amax(dim=1)
+        places = choose_seeds(similarity, positions, count)
+        return self.content(features[places]), places
+
+    def nearness(self, proposals: Tensor, seeds: Tensor) -> Tensor:
+        """Embeddings (m, 5) for ``position_channels``: logits ``-|x - center|^2 / (2 radius^2)``.
+
+        proposals: (m, H); seeds: (m, 3), the places where they began, metres.
+        """
+        offset, growth = self.placement(proposals).float().split([3, 1], dim=1)
+        bounds = [math.log(bound / RADIUS) for bound in RADII]
+        radius = RADIUS * growth.clamp(*bounds).exp()
+        center = seeds + offset
+        parts = [2 * center, -torch.ones_like(growth), -center.square().sum(dim=1, keepdim=True)]
+        return torch.cat(parts, dim=1) / (2 * radius**2)
