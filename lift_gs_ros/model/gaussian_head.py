@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lift_gs_ros.splat.gaussians import SH_COEFFICIENTS, Gaussians
-from lift_gs_ros.splat.spherical_harmonics import DC
+from lift_gs_ros.splat.spherical_harmonics import colors_to_sh
 
 INITIAL_SCALE = 0.6  # voxels: 3 cm on a 5 cm map closes the surface without blurring it
 SCALE_RANGE = 4.0  # a Gaussian is at most this much larger or smaller than it began
@@ -42,8 +42,6 @@ class GaussianHead(nn.Module):
         offset, scale, rotation, opacity, harmonics = raw.split(_SPLIT, dim=1)
         growth = math.log(SCALE_RANGE) * torch.tanh(scale)
         identity = raw.new_tensor([1.0, 0.0, 0.0, 0.0])
-        base = torch.zeros_like(harmonics)
-        base[:, :3] = (colors - 0.5) / DC
         return Gaussians(
             means=positions + self.voxel_size * torch.tanh(offset),
             quats=nn.functional.normalize(rotation + identity, dim=1),
@@ -51,5 +49,5 @@ class GaussianHead(nn.Module):
             opacities=torch.sigmoid(
                 opacity[:, 0] + math.log(INITIAL_OPACITY / (1 - INITIAL_OPACITY))
             ),
-            sh=(base + harmonics).view(-1, SH_COEFFICIENTS, 3),
+            sh=colors_to_sh(colors) + harmonics.view(-1, SH_COEFFICIENTS, 3),
         )
