@@ -1,0 +1,160 @@
+import numpy as np
+import pytest
+
+from lift_gs_ros.geometry import Camera, look_at
+from training.data.augment import Augmentation, augment
+from training.data.queries import Caption, QueryMix, make_query
+from training.data.room_cache import CachedRoom, CachedView, load_room, load_rooms, save_room
+from training.data.sample import SampleSettings, make_sample
+
+
+def _room(seed: int = 0) -> CachedRoom:
+    """A red box and a blue box on a grey floor, seen from two sides, with a teacher's masks."""
+    rng = np.random.default_rng(seed)
+    floor = np.stack(np.meshgrid(np.arange(-2, 2, 0.05), np.arange(-2, 2, 0.05)), -1).reshape(-1, 2)
+    parts = [np.column_stack([floor, np.zeros(len(floor))])]
+    parts += [rng.uniform(-0.4, 0.4, (900, 3)) + [x, 0, 0.4] for x in (-0.8, 0.8)]
+    positions = np.concatenate(parts).astype(np.float32)
+    colors = np.repeat(
+        [[0.5, 0.5, 0.5], [0.9, 0.1, 0.1], [0.1, 0.1, 0.9]], list(map(len, parts)), 0
+    )
+    camera = Camera.from_focal(40, 40, 23.5, 17.5, 48, 36)
+    views = []
+    for eye in ([0, -3, 1.6], [0.5, 3, 1.6]):
+        pose = look_at(eye, [0, 0, 0.3])
+        view = CachedView(camera, pose, np.zeros((36, 48, 3), np.uint8), None, [], positions)
+        shares = [
+            np.asarray(view.weights @ (np.arange(3)[k] == _part(parts)).astype(np.float32))
+            for k in range(3)
+        ]
+        semantics = np.argmax(shares, axis=0).reshape(36, 48).astype(np.int16)
+        image = (255 * np.array([[128, 128, 128], [230, 25, 25], [25, 25, 230]]) / 255)[semantics]
+        views.append(
+            CachedView(
+                camera, pose, image.astype(np.uint8), semantics,
+                ['floor', 'red box', 'blue box'], positions,
+            )
+        )  # fmt: skip
+    return CachedRoom('two_boxes', positions, colors.astype(np.float32), camera, views)
+
+
+def _part(parts: list[np.ndarray]) -> np.ndarray:
+    return np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+
+
+def test_captions_describe_each_other_as_far_as_they_tell():
+    office = Caption.parse('red office chair')
+    assert office == Caption('red', 'office chair')
+    assert office.kind == 'chair'
+    assert Caption.parse('chair').describes(office)
+    assert Caption.parse('red swivel chair').describes(office)
+    assert not office.describes(Caption.parse('red chair'))  # it may be of another sort
+    assert not Caption.parse('blue chair').describes(office)
+    assert Caption.parse('gray couch').describes(Caption.parse('grey sofa'))
+    assert not Caption.parse('red wall').describes(Caption.parse('wall'))
+
+
+def test_queries_ask_for_what_is_shown_and_mark_its_characters():
+    captions = [['red box', 'blue box', 'floor', 'red box'], ['blue box', 'green plant']]
+    mix = QueryMix(single=0.5, absent=0.0)
+    for seed in range(40):
+        query = make_query(captions, mix, 8, np.random.default_rng(seed))
+        assert [part.shape for part in query.satisfied] == [
+            (4, len(query.texts)),
+            (2, len(query.texts)),
+        ]
+        for number, (text, (begin, end)) in enumerate(zip(query.texts, query.phrases)):
+            phrase = Caption.parse(text[begin:end])
+            for view, satisfied in zip(captions, query.satisfied):
+                expected = [phrase.describes(Caption.parse(caption)) for caption in view]
+                assert satisfied[:, number].tolist() == expected
+        assert query.satisfied[0].any()
+
+
+def test_absent_queries_are_satisfied_by_nothing_in_view():
+    mix = QueryMix(single=1.0, absent=1.0)
+    for seed in range(40):
+        query = make_query([['red box', 'blue box', 'wall']], mix, 8, np.random.default_rng(seed))
+        assert not query.satisfied[0].any()
+        assert 'wall' not in query.texts[0]  # the teacher named no colour of it
+
+
+def test_a_query_about_an_empty_view_is_an_absent_one():
+    query = make_query([[]], QueryMix(), 8, np.random.default_rng(0))
+    assert len(query.texts) >= 1
+    assert query.satisfied[0].shape == (0, len(query.texts))
+
+
+def test_augmentation_without_noise_is_a_rigid_motion_or_its_mirror_image():
+    positions = np.random.default_rng(0).uniform(-1, 1, (50, 3)).astype(np.float32)
+    colors = np.full((50, 3), 0.5, np.float32)
+    settings = Augmentation(brightness=0, tint=0, noise=0, jitter=0, dropout=0)
+    handedness = set()
+    for seed in range(10):
+        cloud = augment(positions, colors, settings, 0.05, np.random.default_rng(seed))
+        moved = positions @ cloud.transform[:3, :3].T + cloud.transform[:3, 3]
+        assert np.allclose(cloud.positions, moved, atol=1e-5)
+        assert np.allclose(cloud.colors, 0.5)
+        determinant = np.linalg.det(cloud.transform[:3, :3])
+        assert determinant == pytest.approx(-1 if cloud.mirrored else 1)
+        handedness.add(cloud.mirrored)
+    assert handedness == {True, False}
+
+
+def test_a_cached_room_comes_back_as_it_was_and_damaged_or_old_ones_are_refused(tmp_path):
+    room = _room()
+    path = tmp_path / 'room.npz'
+    save_room(path, room)
+    loaded = load_rooms(tmp_path)[0]
+    assert np.array_equal(loaded.positions, room.positions)
+    assert np.allclose(loaded.colors, room.colors, atol=1 / 255)
+    for ours, theirs in zip(room.views, loaded.views):
+        assert np.array_equal(ours.semantics, theirs.semantics)
+        assert ours.captions == theirs.captions
+    data = dict(np.load(path))
+    np.savez(path, **{**data, 'version': 0})
+    with pytest.raises(ValueError, match='version 0, expected'):
+        load_room(path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match='damaged'):
+        load_room(path)
+    with pytest.raises(FileNotFoundError, match='no cached rooms'):
+        load_rooms(tmp_path / 'nowhere')
+
+
+def test_a_sample_is_repeatable_and_its_masks_lie_on_the_things_that_it_asks_for():
+    room = _room()
+    plain = Augmentation(brightness=0, tint=0, noise=0, jitter=0, dropout=0)
+    settings = SampleSettings(stride=1, min_points=10, whole_room=1.0, augmentation=plain)
+    seen = 0
+    for seed in range(10):
+        sample = make_sample(room, settings, 0.05, np.random.default_rng(seed))
+        again = make_sample(room, settings, 0.05, np.random.default_rng(seed))
+        assert np.array_equal(sample.positions, again.positions)
+        assert sample.query.texts == again.query.texts
+        assert len(sample.views) == 2
+        for view in sample.views:
+            rendered = np.asarray(view.weights.matrix @ sample.colors)
+            for instance, satisfied in zip(view.instances, view.satisfied):
+                pixels = (view.semantics == instance) & view.valid
+                mean = rendered[pixels].mean(axis=0)
+                name = view.captions[instance]
+                assert satisfied.any()
+                if name != 'floor':
+                    assert int(mean.argmax()) == {'red box': 0, 'blue box': 2}[name]
+                seen += 1
+    assert seen > 5
+
+
+def test_a_frustum_leaves_out_what_the_view_can_not_see():
+    room = _room()
+    settings = SampleSettings(whole_room=0.0, depth=(2.0, 2.5), min_points=10, max_points=10_000)
+    sample = make_sample(room, settings, 0.05, np.random.default_rng(0))
+    assert 10 <= len(sample.positions) < 0.8 * len(room.positions)
+
+
+def test_wrong_sample_settings_are_refused_by_name():
+    with pytest.raises(ValueError, match='views is 0'):
+        SampleSettings(views=0)
+    with pytest.raises(ValueError, match='single is 2'):
+        QueryMix(single=2)
