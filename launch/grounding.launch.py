@@ -45,7 +45,7 @@ PARAMETERS = {
     'map_frame': ('mapping grounding camera', str, 'Fixed frame of map and poses'),
     'camera_frame': ('camera', str, 'Frame of the images of the demo camera'),
     'pose_source': ('mapping', str, 'odometry, pose or tf'),
-    'sensor_qos': ('mapping', str, 'sensor_data (best effort) or reliable'),
+    'sensor_qos': ('mapping', str, 'sensor_data (best effort) or reliable; reliable in the demo'),
     'sync_slop': ('mapping', float, 'Largest difference of colour and depth stamps, s'),
     'voxel_size': ('mapping', float, 'Edge of a voxel, m'),
     'checkpoint': ('grounding', str, 'Checkpoint of the model; the one that ships by default'),
@@ -74,6 +74,10 @@ def start_nodes(context):
 
     remappings = [(inside, value(name)) for name, inside, _ in INPUTS + OUTPUTS]
     remappings.append(('query', value('query')))
+
+    if value('demo').lower() == 'true' and not value('sensor_qos'):
+        # Large images with best effort get lost between processes on a busy machine.
+        context.launch_configurations['sensor_qos'] = 'reliable'
 
     def node(kind, **options):
         given = {

@@ -61,6 +61,14 @@ def test_demo_and_rviz_are_started_on_request_only(launch_file):
             assert nodes[name].condition.evaluate(context) is (wanted == 'true')
 
 
+def test_the_demo_camera_is_heard_reliably_unless_asked_otherwise(launch_file):
+    for given, expected in (('', 'reliable'), ('sensor_data', 'sensor_data')):
+        _, context = start(launch_file, demo='true', sensor_qos=given)
+        assert context.launch_configurations['sensor_qos'] == expected
+    _, context = start(launch_file, demo='false')
+    assert context.launch_configurations['sensor_qos'] == ''
+
+
 def test_rviz_shows_every_output_by_a_named_display_that_is_on():
     config = yaml.safe_load((FILE.parents[1] / 'config' / 'grounding.rviz').read_text())
     manager = config['Visualization Manager']

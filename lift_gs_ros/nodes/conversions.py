@@ -144,7 +144,7 @@ def camera_from_info(message: CameraInfo) -> Camera:
     """
     intrinsics = np.array(message.k, dtype=np.float64).reshape(3, 3)
     camera = Camera(intrinsics, message.width, message.height)
-    projection = np.array(message.p, dtype=np.float64).reshape(3, 4)[:, :3]
+    projection = np.array(message.p, dtype=np.float64).reshape(3, 4)[:, :3].copy()
     if projection[0, 0] > 0 and projection[1, 1] > 0:
         camera = Camera(projection, message.width, message.height)
     roi = message.roi

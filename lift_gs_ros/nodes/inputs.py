@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from rclpy.callback_groups import CallbackGroup
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -40,8 +41,15 @@ class Inputs:
         """Note that a complete set of inputs came in."""
         self._last_alive = time.monotonic()
 
-    def subscribe(self, kind: type, topic: str, callback: Callable, qos: QoSProfile) -> None:
-        """Subscribe; an error of the callback is reported and does not leave it."""
+    def subscribe(
+        self,
+        kind: type,
+        topic: str,
+        callback: Callable,
+        qos: QoSProfile,
+        group: CallbackGroup | None = None,
+    ) -> None:
+        """Subscribe; a ValueError of the callback is reported and does not leave it."""
         name = self._node.resolve_topic_name(topic)
         entry = _Input(name, f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}', qos)
         self._inputs.append(entry)
@@ -64,7 +72,9 @@ class Inputs:
             )
 
         events = SubscriptionEventCallbacks(incompatible_qos=incompatible)
-        self._node.create_subscription(kind, topic, receive, qos, event_callbacks=events)
+        self._node.create_subscription(
+            kind, topic, receive, qos, event_callbacks=events, callback_group=group
+        )
 
     def _watch(self) -> None:
         now = time.monotonic()

@@ -89,13 +89,13 @@ class Mapper:
 
     def warm_up(self) -> None:
         """Compile what fusion needs before the first frame waits for it (seconds, once)."""
-        camera = Camera.from_focal(8.0, 8.0, 3.5, 3.5, 8, 8)
+        camera = Camera.from_focal(80.0, 80.0, 79.5, 59.5, 160, 120)
+        color = np.zeros((120, 160, 3), np.uint8)
         scratch = VoxelMap()
-        for x in (0.0, 1.0):
-            pose = np.eye(4)
-            pose[0, 3] = x
-            color, depth = np.zeros((8, 8, 3), np.uint8), np.ones((8, 8), np.float32)
-            scratch.integrate(RgbdFrame(0, color, depth, camera, pose))
+        # A wall that steps back: voxels are added, found again, and seen through.
+        for stamp, metres in enumerate((1.5, 1.5, 2.0, 2.5)):
+            depth = np.full((120, 160), metres, np.float32)
+            scratch.integrate(RgbdFrame(stamp, color, depth, camera, np.eye(4)))
         scratch.to_point_cloud()
 
     def fuse(self, pair: ImagePair) -> None:

@@ -11,6 +11,7 @@ from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.node import Node
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import Trigger
 
@@ -66,22 +67,30 @@ class MappingNode:
         qos = SENSOR_QOS[values['sensor_qos']]
         hint = f'colour and depth are paired within sync_slop = {values["sync_slop"]} s'
         inputs = Inputs(self.node, self.report, hint)
+        self._subscribe_to_poses(inputs, qos)
         inputs.subscribe(Image, 'rgb/image', lambda image: self._on_image(COLOR, image), qos)
         inputs.subscribe(Image, 'depth/image', lambda image: self._on_image(DEPTH, image), qos)
         inputs.subscribe(CameraInfo, 'rgb/camera_info', self._on_info, qos)
+        return inputs
+
+    def _subscribe_to_poses(self, inputs: Inputs, qos: QoSProfile) -> None:
+        values = self.values
         self._poses: PoseSource
         if values['pose_source'] == 'tf':
             self._poses = TfPoses(self.node, values['map_frame'])
-            return inputs
+            return
         extrinsic = matrix_from_values(values['base_from_camera'])
         self._poses = self._buffer = PoseBuffer(extrinsic, values['pose_max_gap'])
+        # A group of their own: poses must not queue behind images, which wait for them.
+        group = MutuallyExclusiveCallbackGroup()
         if values['pose_source'] == 'odometry':
             inputs.subscribe(
-                Odometry, 'odometry', lambda m: self._on_pose(m.header, m.pose.pose), qos
+                Odometry, 'odometry', lambda m: self._on_pose(m.header, m.pose.pose), qos, group
             )
         else:
-            inputs.subscribe(PoseStamped, 'pose', lambda m: self._on_pose(m.header, m.pose), qos)
-        return inputs
+            inputs.subscribe(
+                PoseStamped, 'pose', lambda m: self._on_pose(m.header, m.pose), qos, group
+            )
 
     def _advertise(self) -> None:
         node = self.node

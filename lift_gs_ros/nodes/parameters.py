@@ -81,11 +81,12 @@ MAPPING = (
     Parameter(
         'sensor_qos',
         'sensor_data',
-        'QoS of images, camera_info and poses: sensor_data (best effort) takes every publisher',
+        'QoS of images, camera_info and poses: sensor_data (best effort) takes every publisher, '
+        'reliable loses no image on a busy machine',
         choices=('sensor_data', 'reliable'),
     ),
     Parameter('sync_slop', 0.02, 'Largest difference of colour and depth stamps, s', (0, 1)),
-    Parameter('queue_size', 4, 'Image pairs that may wait; the oldest is dropped', (1, 1000)),
+    Parameter('queue_size', 10, 'Image pairs that may wait; the oldest is dropped', (1, 1000)),
     Parameter(
         'pose_source',
         'odometry',
@@ -98,7 +99,7 @@ MAPPING = (
         'Pose of the optical frame in the frame that odometry or pose is about: x y z qx qy qz qw',
     ),
     Parameter(
-        'pose_timeout', 0.5, 'Wait so long for the pose of an image, s', (0, 10), read_only=False
+        'pose_timeout', 1.0, 'Wait so long for the pose of an image, s', (0, 10), read_only=False
     ),
     Parameter('pose_max_gap', 0.5, 'Interpolate between poses at most so far apart, s', (0, 10)),
     Parameter(
