@@ -28,9 +28,14 @@ if [[ ":${AMENT_PREFIX_PATH:-}:" == *":$venv:"* ]]; then
     unset AMENT_PREFIX_PATH  # we are inside ros_env.sh: the ROS on the paths is the wheels
 fi
 
-state() {
+surroundings() {
     echo "$repo" "$venv" "${AMENT_PREFIX_PATH:-wheels}"
     "$venv/bin/python" --version 2>/dev/null || python3 --version
+}
+
+state() {
+    surroundings
+    ls -d "$venv"/.installed-* 2>/dev/null || true  # make's stamp: which requirements are in there
     sha256sum package.xml CMakeLists.txt msg/* srv/* scripts/build_ros.sh
     find lift_gs_ros config launch scripts -type f -not -path '*/__pycache__/*' | LC_ALL=C sort
 }
@@ -58,6 +63,11 @@ if [[ -d "$workspace/install/lift_gs_ros" && "$(cat "$workspace/.built" 2>/dev/n
     exit 0
 fi
 rm -f "$workspace/.built"
+if [[ "$(surroundings)" != "$(cat "$workspace/.surroundings" 2>/dev/null)" ]]; then
+    # CMake's cache holds the paths of the Python and the ROS it first saw.
+    rm -rf "$workspace/build" "$workspace/install"
+    surroundings > "$workspace/.surroundings"
+fi
 
 arguments=(
     --paths "$repo" --symlink-install
