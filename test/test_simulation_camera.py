@@ -4,12 +4,12 @@ import sys
 import numpy as np
 import pytest
 
-from lift_gs_ros.geometry import Camera, look_at, transform_points
+from lift_gs_ros.geometry import look_at, transform_points
 from lift_gs_ros.simulation.camera import SimulatedCamera
 from lift_gs_ros.simulation.depth_noise import DepthNoise
 from lift_gs_ros.simulation.free_space import clearance
 from lift_gs_ros.simulation.paths import camera_path
-from lift_gs_ros.simulation.raycasting import RoomScene, import_open3d
+from lift_gs_ros.simulation.raycasting import import_open3d
 from lift_gs_ros.simulation.room import FLOOR_ID
 from lift_gs_ros.simulation.rooms import make_room
 from lift_gs_ros.simulation.sequence import DEFAULT_CAMERA, RoomSequence
@@ -145,9 +145,9 @@ def test_the_walk_is_smooth_at_head_height_and_clear_of_furniture():
         eyes, forward = path[:, :3, 3], path[:, :3, 2]
         assert ((eyes[:, 2] > 0.6) & (eyes[:, 2] < 1.6)).all()
         assert clearance(room, eyes[:, :2]).min() > 0.1
-        assert np.linalg.norm(np.diff(eyes, axis=0), axis=1).max() < 0.5
+        assert np.linalg.norm(np.diff(eyes, axis=0), axis=1).max() < 0.35
         turns = np.arccos(np.clip((forward[1:] * forward[:-1]).sum(axis=1), -1, 1))
-        assert np.degrees(turns).max() < 50
+        assert np.degrees(turns).max() < 45
         assert np.ptp(eyes[:, :2], axis=0).max() > 1.0
 
 
@@ -189,13 +189,3 @@ def test_a_failing_open3d_import_says_what_to_install(monkeypatch, error, words)
     monkeypatch.setattr(builtins, '__import__', refuse)
     with pytest.raises(ImportError, match=words):
         import_open3d()
-
-
-def test_a_camera_of_any_size_and_focal_length_sees_the_same_scene(room, sequence):
-    wide = Camera.from_focal(60, 60, 79.5, 59.5, 160, 120)
-    scene = RoomScene(room)
-    narrow = SimulatedCamera(SMALL).view(scene, sequence.path[10])
-    wider = SimulatedCamera(wide).view(scene, sequence.path[10])
-    centre = (slice(58, 62), slice(78, 82))
-    assert np.allclose(narrow.clean_depth[centre], wider.clean_depth[centre], rtol=0.1)
-    assert len(np.unique(wider.instance_ids)) >= len(np.unique(narrow.instance_ids))

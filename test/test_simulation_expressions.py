@@ -165,12 +165,10 @@ def test_none_means_that_nothing_fits():
             (anchor,) = _others(e)
             table = room.object(anchor).box
             for i in fits:
-                middle = room.object(i).box.center
-                above = (table.lower[:2] < middle[:2]).all() and (
-                    middle[:2] < table.upper[:2]
-                ).all()
-                assert room.object(i).support != anchor
-                assert e.relation == 'on' or not above
+                box = room.object(i).box
+                within = (np.abs(box.center - table.center)[:2] < table.size[:2] / 2).all()
+                beneath = within and box.upper[2] < table.upper[2]
+                assert not (room.object(i).support == anchor if e.relation == 'on' else beneath)
         else:
             assert fits == []
 

@@ -49,6 +49,17 @@ def test_a_seed_gives_the_same_bytes_whatever_the_hash_seed_of_the_process():
     assert digests[0] == digests[1] != ''
 
 
+def test_room_0_of_the_test_split_is_the_one_that_published_numbers_are_about():
+    room = make_room(0, 'test')
+    assert ' '.join(f'{o.color_name}-{o.kind}' for o in room.objects) == (
+        'blue-door purple-rug black-sofa grey-table brown-chair red-bookshelf grey-lamp '
+        'green-plant green-picture blue-window brown-pillow white-mug purple-book green-bottle '
+        'blue-laptop white-mug'
+    )
+    total = sum(o.position for o in room.objects)
+    assert np.allclose(total, [6.92, -2.92, 7.03], atol=0.01)
+
+
 def test_rooms_hold_8_to_16_objects_of_many_kinds_a_door_first():
     kinds = {o.kind for room in ALL_ROOMS for o in room.objects}
     assert len(kinds) >= 20

@@ -16,6 +16,7 @@ from lift_gs_ros.simulation.room_types import (
     ROOM_TYPES,
     SUPPORTS,
     TABLETOP_VARIANTS,
+    TYPE_SHARES,
     UNDER_TABLES,
 )
 from lift_gs_ros.simulation.vocabulary import KINDS, is_held_out_look
@@ -42,10 +43,10 @@ class Furnisher:
 
     def _wanted(self, count: int) -> list[str]:
         """Draw the kinds to place, the door first, large things before what stands on them."""
-        types = tuple(ROOM_TYPES)
+        room_type = tuple(ROOM_TYPES)[int(self._rng.choice(len(ROOM_TYPES), p=TYPE_SHARES))]
         kinds: list[str] = []
         more = [str(kind) for kind in self._rng.permutation(tuple(KINDS))[:3]]
-        for kind, fewest, most in ROOM_TYPES[types[int(self._rng.integers(len(types)))]]:
+        for kind, fewest, most in ROOM_TYPES[room_type]:
             kinds += [kind] * fewest
             more += [kind] * int(self._rng.integers(most - fewest + 1))
         kinds += [more[i] for i in self._rng.permutation(len(more)) if more[i] != 'door']

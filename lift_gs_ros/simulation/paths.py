@@ -12,7 +12,7 @@ from lift_gs_ros.simulation.room import Room
 from lift_gs_ros.simulation.rooms import SPLITS
 
 _FRAMES_PER_LAP = 60
-_STOPS = 4  # viewpoints of a lap, at least
+_STOPS = 3  # viewpoints of a lap, at least
 _CANDIDATES = 48  # places from which the room is looked at, before the best are chosen
 _SAMPLES = 12  # points per object that decide whether it is seen
 _SEEN = 0.25  # share of these points that must be in sight
@@ -139,7 +139,7 @@ def _timeline(
             rows.append(np.array([*eye, *_gaze(eye, target, heading)]))
     states = np.array(rows)
     steps = np.diff(states, axis=0)
-    effort = np.hypot(steps[:, 0], steps[:, 1]) / 0.5 + np.abs(steps[:, 3:]).sum(axis=1) / 0.8
+    effort = np.hypot(steps[:, 0], steps[:, 1]) / 0.35 + np.abs(steps[:, 3:]).sum(axis=1) / 0.8
     return np.concatenate([[0], np.cumsum(effort + 1e-3)]), states
 
 

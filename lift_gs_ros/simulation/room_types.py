@@ -6,12 +6,12 @@ from __future__ import annotations
 ROOM_TYPES: dict[str, tuple[tuple[str, int, int], ...]] = {
     'bedroom': (
         ('bed', 1, 1), ('wardrobe', 1, 2), ('cabinet', 1, 2), ('lamp', 1, 2), ('pillow', 1, 3),
-        ('chair', 0, 2), ('rug', 0, 1), ('picture', 0, 2), ('window', 0, 2), ('plant', 0, 1),
+        ('chair', 0, 2), ('rug', 0, 1), ('picture', 0, 2), ('window', 1, 2), ('plant', 0, 1),
         ('book', 1, 2), ('box', 0, 2), ('ball', 0, 1), ('table', 0, 1), ('laptop', 0, 1),
     ),
     'living room': (
         ('sofa', 1, 2), ('table', 1, 2), ('chair', 2, 3), ('bookshelf', 1, 2), ('lamp', 1, 2),
-        ('pillow', 1, 3), ('rug', 0, 1), ('plant', 1, 2), ('picture', 0, 2), ('window', 0, 2),
+        ('pillow', 1, 3), ('rug', 0, 1), ('plant', 1, 2), ('picture', 1, 2), ('window', 1, 2),
         ('mug', 1, 2), ('book', 0, 2), ('cabinet', 0, 1), ('ball', 0, 1), ('bottle', 0, 1),
         ('laptop', 0, 1), ('monitor', 0, 1),
     ),
@@ -36,6 +36,9 @@ ROOM_TYPES: dict[str, tuple[tuple[str, int, int], ...]] = {
         ('wardrobe', 0, 1), ('mug', 0, 1), ('picture', 0, 1), ('book', 0, 1),
     ),
 }  # fmt: skip
+
+# Relative frequency of the types, in their order.
+TYPE_SHARES = (0.27, 0.21, 0.18, 0.12, 0.12, 0.10)
 
 # How a kind is placed: see the methods of Placer.
 MOUNTED = ('door', 'window', 'picture')
