@@ -132,7 +132,7 @@ class Box:
     def contains(self, points: ArrayLike) -> NDArray[np.bool_]:
         """Say which of the points (..., 3) lie inside or on the border: (...) bool."""
         points = np.asarray(points)
-        return ((points >= self.lower) & (points <= self.upper)).all(axis=-1)
+        return np.all((points >= self.lower) & (points <= self.upper), axis=-1)
 
     def iou(self, other: Box) -> float:
         """Intersection over union of two volumes, in [0, 1]; 0 where both are flat."""
@@ -224,7 +224,7 @@ def rigid_transform(matrix: ArrayLike, tolerance: float = 1e-2) -> FloatArray:
 
 def look_at(eye: ArrayLike, target: ArrayLike, up: ArrayLike = (0, 0, 1)) -> FloatArray:
     """Pose ``world_from_camera`` (4, 4) of a camera at ``eye`` that looks at ``target``."""
-    eye, target = np.asarray(eye, np.float64), np.asarray(target, np.float64)
+    eye, target, up = (np.asarray(v, np.float64) for v in (eye, target, up))
     forward = target - eye
     right = np.cross(forward, up)
     if np.linalg.norm(right) < 1e-9:

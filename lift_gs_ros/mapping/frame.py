@@ -61,4 +61,5 @@ class RgbdFrame:
         """Unproject every valid pixel to the world frame; depths in metres."""
         valid = (self.depth > 0) & (self.depth <= max_depth)
         points = transform_points(self.world_from_camera, self.camera.unproject(self.depth)[valid])
-        return PointCloud(points.astype(np.float32), self.color[valid].astype(np.float32) / 255)
+        colors = self.color[valid].astype(np.float32) / np.float32(255)
+        return PointCloud(points.astype(np.float32), colors)
