@@ -29,9 +29,17 @@ MAX_INVALID = 4
 
 @njit(cache=True, nogil=True, inline='always')
 def _slot(key, table):
-    """First slot to probe for a key (Fibonacci hashing, Knuth 6.4)."""
+    """First slot to probe for a key (Fibonacci hashing, Knuth 6.4).
+
+    Unsigned, here and below: numba need not ask whether an index counts from the end.
+    """
     mixed = np.uint64(key) * np.uint64(0x9E3779B97F4A7C15)
-    return np.int64((mixed >> np.uint64(32)) & np.uint64(len(table) - 1))
+    return (mixed >> np.uint64(32)) & np.uint64(len(table) - 1)
+
+
+@njit(cache=True, nogil=True, inline='always')
+def _next_slot(slot, table):
+    return (slot + np.uint64(1)) & np.uint64(len(table) - 1)
 
 
 @njit(cache=True, nogil=True)
@@ -39,12 +47,22 @@ def find_or_add(key, table, keys, count):
     """Row of a key in ``keys``; ``count`` (the next free row, now taken) where it was not there."""
     slot = _slot(key, table)
     while table[slot] >= 0:
-        if keys[table[slot]] == key:
-            return np.int64(table[slot])
-        slot = (slot + 1) & (len(table) - 1)
+        row = np.uint64(table[slot])
+        if keys[row] == key:
+            return np.int64(row)
+        slot = _next_slot(slot, table)
     table[slot] = count
     keys[count] = key
     return np.int64(count)
+
+
+@njit(cache=True, nogil=True, inline='always')
+def _sum_row(key, table, keys, sums, count):
+    """Row of a voxel in a frame's sums, cleared where it is a new one."""
+    row = find_or_add(key, table, keys, count)
+    if row == count:
+        sums[row] = 0.0
+    return row
 
 
 @njit(cache=True, nogil=True)
@@ -54,7 +72,7 @@ def rebuild_index(keys, count, table):
     for row in range(count):
         slot = _slot(keys[row], table)
         while table[slot] >= 0:
-            slot = (slot + 1) & (len(table) - 1)
+            slot = _next_slot(slot, table)
         table[slot] = row
 
 
@@ -65,6 +83,32 @@ def _pack(x, y, z):
     )
 
 
+@njit(cache=True, nogil=True, inline='always')
+def _unpack(key):
+    x = (key >> (2 * AXIS_BITS)) - AXIS_LIMIT
+    y = ((key >> AXIS_BITS) & AXIS_MASK) - AXIS_LIMIT
+    return x, y, (key & AXIS_MASK) - AXIS_LIMIT
+
+
+@njit(cache=True, nogil=True)
+def _cells_of_row(depth_row, row_ray, step, offset, origin_cell, near, far, cells):
+    """Write the packed voxel of every pixel of an image row, -1 where there is none.
+
+    All in float32 relative to the camera's voxel, without a branch: the compiler vectorises it.
+    """
+    ray_x, ray_y, ray_z = np.float32(row_ray[0]), np.float32(row_ray[1]), np.float32(row_ray[2])
+    step_x, step_y, step_z = np.float32(step[0]), np.float32(step[1]), np.float32(step[2])
+    x0, y0, z0 = np.float32(offset[0]), np.float32(offset[1]), np.float32(offset[2])
+    near, far = np.float32(near), np.float32(far)
+    for u in range(len(depth_row)):
+        d, column = depth_row[u], np.float32(u)
+        x = np.int64(np.int32(np.floor(x0 + d * (step_x * column + ray_x))))
+        y = np.int64(np.int32(np.floor(y0 + d * (step_y * column + ray_y))))
+        z = np.int64(np.int32(np.floor(z0 + d * (step_z * column + ray_z))))
+        cell = origin_cell + (x << (2 * AXIS_BITS)) + (y << AXIS_BITS) + z
+        cells[u] = cell if (d >= near) & (d <= far) else np.int64(-1)
+
+
 @njit(cache=True, nogil=True)
 def accumulate_frame(depth, color, rays, origin, near, far, table, keys, sums):
     """Sum the pixels of a frame per voxel; return the number of voxels, -1 where they do not fit.
@@ -72,37 +116,42 @@ def accumulate_frame(depth, color, rays, origin, near, far, table, keys, sums):
     ``rays`` (3, 3) maps (u, v, 1) to the world ray of depth 1 and ``origin`` (3,) is the camera,
     both in voxels. ``table`` comes in free (-1), rows of ``sums`` (C, 7) are cleared when taken.
     """
-    count, row = 0, -1
-    last_x = last_y = last_z = -AXIS_LIMIT - 1  # no voxel: nothing lies there
+    width = depth.shape[1]
+    cells = np.empty(width + 1, np.int64)
+    corner = np.floor(origin)
+    offset = origin - corner
+    origin_cell = _pack(np.int64(corner[0]), np.int64(corner[1]), np.int64(corner[2]))
+    count = 0
     for v in range(depth.shape[0]):
-        base_x = rays[0, 1] * v + rays[0, 2]
-        base_y = rays[1, 1] * v + rays[1, 2]
-        base_z = rays[2, 1] * v + rays[2, 2]
-        for u in range(depth.shape[1]):
-            d = np.float64(depth[v, u])
-            if not (near <= d <= far):
-                continue
-            x = origin[0] + d * (rays[0, 0] * u + base_x)
-            y = origin[1] + d * (rays[1, 0] * u + base_y)
-            z = origin[2] + d * (rays[2, 0] * u + base_z)
-            floor_x, floor_y, floor_z = np.floor(x), np.floor(y), np.floor(z)
-            ix, iy, iz = np.int64(floor_x), np.int64(floor_y), np.int64(floor_z)
-            # Neighbouring pixels mostly fall into the same voxel: no probe for these.
-            if ix != last_x or iy != last_y or iz != last_z:
-                last_x, last_y, last_z = ix, iy, iz
-                if count == len(keys):
-                    return -1
-                row = find_or_add(_pack(ix, iy, iz), table, keys, count)
-                if row == count:
-                    sums[row] = 0.0
-                    count += 1
-            sums[row, 0] += 1.0
-            sums[row, 1] += x - floor_x
-            sums[row, 2] += y - floor_y
-            sums[row, 3] += z - floor_z
-            sums[row, 4] += color[v, u, 0]
-            sums[row, 5] += color[v, u, 1]
-            sums[row, 6] += color[v, u, 2]
+        row_ray = rays[:, 1] * v + rays[:, 2]
+        _cells_of_row(depth[v], row_ray, rays[:, 0], offset, origin_cell, near, far, cells)
+        cells[width] = -1
+        # Neighbouring pixels mostly fall into the same voxel: one look-up for a run of them. The
+        # positions of a run, d (u step + row_ray), add up from the sums of d and of d u.
+        last, start, sum_d, sum_du, red, green, blue = np.int64(-1), 0, 0.0, 0.0, 0, 0, 0
+        for u in range(width + 1):
+            if cells[u] != last:
+                if last >= 0:
+                    if count == len(keys):
+                        return -1
+                    row = _sum_row(last, table, keys, sums, count)
+                    count = max(count, row + 1)
+                    pixels, voxel = u - start, _unpack(last)
+                    sums[row, 0] += pixels
+                    for axis in range(3):
+                        reach = rays[axis, 0] * sum_du + row_ray[axis] * sum_d
+                        sums[row, 1 + axis] += pixels * (origin[axis] - voxel[axis]) + reach
+                    sums[row, 4] += red
+                    sums[row, 5] += green
+                    sums[row, 6] += blue
+                last, start, sum_d, sum_du, red, green, blue = cells[u], u, 0.0, 0.0, 0, 0, 0
+            if last >= 0:
+                d = np.float64(depth[v, u])
+                sum_d += d
+                sum_du += d * u
+                red += color[v, u, 0]
+                green += color[v, u, 1]
+                blue += color[v, u, 2]
     return count
 
 
@@ -114,10 +163,8 @@ def accumulate_points(points, colors, table, keys, sums):
         x, y, z = np.floor(points[i, 0]), np.floor(points[i, 1]), np.floor(points[i, 2])
         if count == len(keys):
             return -1
-        row = find_or_add(_pack(np.int64(x), np.int64(y), np.int64(z)), table, keys, count)
-        if row == count:
-            sums[row] = 0.0
-            count += 1
+        row = _sum_row(_pack(np.int64(x), np.int64(y), np.int64(z)), table, keys, sums, count)
+        count = max(count, row + 1)
         sums[row, 0] += 1.0
         sums[row, 1] += points[i, 0] - x
         sums[row, 2] += points[i, 1] - y
@@ -145,9 +192,7 @@ def group_by_chunk(keys, count, cells):
     starts = np.zeros(count + 2, np.int64)
     num_chunks = 0
     for i in range(count):
-        x = (keys[i] >> (2 * AXIS_BITS)) - AXIS_LIMIT
-        y = ((keys[i] >> AXIS_BITS) & AXIS_MASK) - AXIS_LIMIT
-        z = (keys[i] & AXIS_MASK) - AXIS_LIMIT
+        x, y, z = _unpack(keys[i])
         cx, cy, cz = x // cells, y // cells, z // cells
         chunk = find_or_add(_pack(cx, cy, cz), table, packed, num_chunks)
         if chunk == num_chunks:
@@ -208,16 +253,22 @@ def merge(
 def nearest_depth(depth, tiles):
     """Write the nearest valid depth of every tile, 0 where unknown; return the largest of them."""
     largest = np.float32(0)
+    width = tiles.shape[1] * TILE
+    nearest, invalid = np.empty(width, np.float32), np.empty(width, np.int32)
     for i in range(tiles.shape[0]):
+        nearest[:] = np.inf
+        invalid[:] = 0
+        for v in range(i * TILE, (i + 1) * TILE):
+            for u in range(width):  # columns first: the compiler vectorises this loop
+                d = depth[v, u]
+                nearest[u] = min(nearest[u], d if d > 0 else np.float32(np.inf))
+                invalid[u] += d <= 0
         for j in range(tiles.shape[1]):
-            nearest, invalid = np.float32(np.inf), 0
-            for v in range(i * TILE, (i + 1) * TILE):
-                for u in range(j * TILE, (j + 1) * TILE):
-                    if depth[v, u] > 0:
-                        nearest = min(nearest, depth[v, u])
-                    else:
-                        invalid += 1
-            tiles[i, j] = nearest if invalid < MAX_INVALID else 0
+            tile, unknown = nearest[j * TILE], invalid[j * TILE]
+            for u in range(j * TILE + 1, (j + 1) * TILE):
+                tile = min(tile, nearest[u])
+                unknown += invalid[u]
+            tiles[i, j] = tile if unknown < MAX_INVALID else 0
             largest = max(largest, tiles[i, j])
     return largest
 
