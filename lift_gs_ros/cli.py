@@ -35,21 +35,18 @@ def fill(grounder: Grounder, voxel_map: VoxelMap) -> None:
         len(voxel_map.chunk_keys()),
         voxel_map.keyframes,
     )
-    grounder.set_map(summary, voxel_map.last_stamp)
+    grounder.set_map(summary, voxel_map.last_stamp or 0)
     grounder.encode()
 
 
 def print_table(answers: list[Grounding], verdicts: list[str] | None = None) -> None:
-    """Print one line an instance."""
+    """Print one line a target; the verdicts, one an answer, where the truth is known."""
     print(f'{"query":<34} {"phrase":<22} {"score":>5} {"center (m)":>20} {"size (m)":>17}  truth')
-    for i, answer in enumerate(answers):
-        verdict = verdicts[i] if verdicts else ''
-        rows = answer.targets or [None]
-        for instance in rows:
-            if instance is None:
-                reason = answer.message or f'not here (none {answer.none_score:.2f})'
-                print(f'{answer.query:<34.34} {reason:<67}  {verdict}')
-                continue
+    for answer, verdict in zip(answers, verdicts or [''] * len(answers)):
+        if not answer.targets:
+            reason = answer.message or f'not here (none {answer.none_score:.2f})'
+            print(f'{answer.query:<34.34} {reason:<67}  {verdict}')
+        for instance in answer.targets:
             center = ' '.join(f'{value:6.2f}' for value in instance.box.center)
             size = ' '.join(f'{value:5.2f}' for value in instance.box.size)
             print(

@@ -118,7 +118,8 @@ def draw_map(
     positions = cloud.positions
     for instance in answer.instances:
         positions = np.concatenate([positions, instance.points])
-        painted = np.tile(np.float32(_color(instance)) / 255, (len(instance.points), 1))
+        color = np.array(_color(instance), np.float32) / 255
+        painted = np.tile(color, (len(instance.points), 1))
         colors = np.concatenate([colors, painted])
     camera, pose = overview_camera(cloud, width, height)
     image = Image.fromarray(

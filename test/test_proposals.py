@@ -58,7 +58,8 @@ def test_an_object_keeps_its_number_while_its_box_grows():
     chair = registry.identify(Box(np.zeros(3), np.ones(3)))
     table = registry.identify(Box(np.array([5.0, 0, 0]), np.ones(3)))
     grown = registry.identify(Box(np.array([0.1, 0, 0]), np.array([1.2, 1, 1.1])))
-    assert (chair == grown) and (table != chair)
+    assert grown == chair
+    assert table != chair
 
 
 def test_numbers_are_not_used_again_after_the_map_was_cleared():
