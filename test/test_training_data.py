@@ -1,45 +1,11 @@
 import numpy as np
 import pytest
+from training_rooms import two_boxes
 
-from lift_gs_ros.geometry import Camera, look_at
 from training.data.augment import Augmentation, augment
 from training.data.queries import Caption, QueryMix, make_query
-from training.data.room_cache import CachedRoom, CachedView, load_room, load_rooms, save_room
+from training.data.room_cache import load_room, load_rooms, save_room
 from training.data.sample import SampleSettings, make_sample
-
-
-def _room(seed: int = 0) -> CachedRoom:
-    """A red box and a blue box on a grey floor, seen from two sides, with a teacher's masks."""
-    rng = np.random.default_rng(seed)
-    floor = np.stack(np.meshgrid(np.arange(-2, 2, 0.05), np.arange(-2, 2, 0.05)), -1).reshape(-1, 2)
-    parts = [np.column_stack([floor, np.zeros(len(floor))])]
-    parts += [rng.uniform(-0.4, 0.4, (900, 3)) + [x, 0, 0.4] for x in (-0.8, 0.8)]
-    positions = np.concatenate(parts).astype(np.float32)
-    colors = np.repeat(
-        [[0.5, 0.5, 0.5], [0.9, 0.1, 0.1], [0.1, 0.1, 0.9]], list(map(len, parts)), 0
-    )
-    camera = Camera.from_focal(40, 40, 23.5, 17.5, 48, 36)
-    views = []
-    for eye in ([0, -3, 1.6], [0.5, 3, 1.6]):
-        pose = look_at(eye, [0, 0, 0.3])
-        view = CachedView(camera, pose, np.zeros((36, 48, 3), np.uint8), None, [], positions)
-        shares = [
-            np.asarray(view.weights @ (np.arange(3)[k] == _part(parts)).astype(np.float32))
-            for k in range(3)
-        ]
-        semantics = np.argmax(shares, axis=0).reshape(36, 48).astype(np.int16)
-        image = (255 * np.array([[128, 128, 128], [230, 25, 25], [25, 25, 230]]) / 255)[semantics]
-        views.append(
-            CachedView(
-                camera, pose, image.astype(np.uint8), semantics,
-                ['floor', 'red box', 'blue box'], positions,
-            )
-        )  # fmt: skip
-    return CachedRoom('two_boxes', positions, colors.astype(np.float32), camera, views)
-
-
-def _part(parts: list[np.ndarray]) -> np.ndarray:
-    return np.repeat(np.arange(len(parts)), [len(part) for part in parts])
 
 
 def test_captions_describe_each_other_as_far_as_they_tell():
@@ -102,7 +68,7 @@ def test_augmentation_without_noise_is_a_rigid_motion_or_its_mirror_image():
 
 
 def test_a_cached_room_comes_back_as_it_was_and_damaged_or_old_ones_are_refused(tmp_path):
-    room = _room()
+    room = two_boxes()
     path = tmp_path / 'room.npz'
     save_room(path, room)
     loaded = load_rooms(tmp_path)[0]
@@ -123,7 +89,7 @@ def test_a_cached_room_comes_back_as_it_was_and_damaged_or_old_ones_are_refused(
 
 
 def test_a_sample_is_repeatable_and_its_masks_lie_on_the_things_that_it_asks_for():
-    room = _room()
+    room = two_boxes()
     plain = Augmentation(brightness=0, tint=0, noise=0, jitter=0, dropout=0)
     settings = SampleSettings(stride=1, min_points=10, whole_room=1.0, augmentation=plain)
     seen = 0
@@ -147,7 +113,7 @@ def test_a_sample_is_repeatable_and_its_masks_lie_on_the_things_that_it_asks_for
 
 
 def test_a_frustum_leaves_out_what_the_view_can_not_see():
-    room = _room()
+    room = two_boxes()
     settings = SampleSettings(whole_room=0.0, depth=(2.0, 2.5), min_points=10, max_points=10_000)
     sample = make_sample(room, settings, 0.05, np.random.default_rng(0))
     assert 10 <= len(sample.positions) < 0.8 * len(room.positions)

@@ -80,11 +80,14 @@ def test_a_state_of_other_settings_or_version_or_damaged_is_refused(tmp_path):
         RunFolder.read(tmp_path, {})
 
 
-def test_a_signal_asks_to_stop_once():
+def test_a_signal_asks_to_stop_once_and_the_handlers_come_back():
+    before = signal.getsignal(signal.SIGTERM)
     stopper = Stopper()
     os.kill(os.getpid(), signal.SIGTERM)
     assert stopper.requested
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert signal.getsignal(signal.SIGTERM) == before
+    stopper.close()
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
 def test_steps_have_their_own_repeatable_randomness():

@@ -97,12 +97,17 @@ class Stopper:
 
     def __init__(self) -> None:
         self.requested = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._handle)
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        self._before = {number: signal.signal(number, self._handle) for number in numbers}
 
     def _handle(self, number: int, _: object) -> None:
         self.requested = True
-        signal.signal(number, signal.SIG_DFL)
+        signal.signal(number, self._before[number])
+
+    def close(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 def step_rng(seed: int, step: int, rank: int = 0) -> np.random.Generator:

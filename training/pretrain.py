@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import argparse
 import csv
-import dataclasses
 import math
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,11 @@ from training.engine import (
 from training.objective import ObjectiveWeights, PretrainObjective
 from training.pictures import draw_sample
 
-MODELS = {'base': LiftGSConfig.base, 'small': LiftGSConfig.small, 'tiny': LiftGSConfig.tiny}
+MODELS: dict[str, Callable[..., LiftGSConfig]] = {
+    'base': LiftGSConfig.base,
+    'small': LiftGSConfig.small,
+    'tiny': partial(LiftGSConfig.tiny, language_dim=384),  # real words, unlike in the model's tests
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class PretrainSettings:
     accelerator: str = 'auto'
     precision: str = '32-true'
     threads: int = 1  # per process, on the CPU
+    dropout: float = 0.1
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     warmup: int = 200
@@ -91,8 +97,8 @@ class PretrainSettings:
             )
 
 
-# What may differ between a run and the state that it resumes from.
-FREE_TO_CHANGE = ('output', 'rooms', 'threads', 'checkpoint_minutes', 'log_every', 'picture_every')
+# What a run state can not be resumed without. Other settings may change: to end a run earlier, say.
+DECISIVE = ('model', 'seed', 'batch_size', 'devices', 'dropout', 'start_from')
 
 
 def pretrain(settings: PretrainSettings) -> Path:
@@ -120,12 +126,8 @@ def pretrain(settings: PretrainSettings) -> Path:
     schedule = cosine_schedule(settings.warmup, settings.steps)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
 
-    frozen = {
-        name: value
-        for name, value in dataclasses.asdict(settings).items()
-        if name not in FREE_TO_CHANGE
-    }
-    state = RunFolder.read(path, frozen)
+    decisive = {name: getattr(settings, name) for name in DECISIVE}
+    state = RunFolder.read(path, decisive)
     step, skipped, seconds = 0, 0, 0.0
     if state is not None:
         model.load_state_dict(state['model'])
@@ -140,7 +142,7 @@ def pretrain(settings: PretrainSettings) -> Path:
         if folder is not None:
             folder.save(
                 {
-                    'settings': frozen,
+                    'settings': decisive,
                     'model': model.state_dict(),
                     'optimizer': optimizer.state_dict(),
                     'scheduler': scheduler.state_dict(),
@@ -164,7 +166,7 @@ def pretrain(settings: PretrainSettings) -> Path:
     begin = saved = time.monotonic()
     bar = tqdm(total=settings.steps, initial=step, disable=journal is None, mininterval=5)
     model.train()
-    while step < settings.steps and not stopper.requested:
+    while step < settings.steps and not stop_requested(fabric, stopper):
         rng = step_rng(settings.seed, step, fabric.global_rank)
         samples = draw_samples(rooms, settings, model.config.voxel_size, rng)
         learn_geometry = step >= settings.learn_geometry_from * settings.steps
@@ -198,6 +200,7 @@ def pretrain(settings: PretrainSettings) -> Path:
     seconds += time.monotonic() - begin
     save()
     bar.close()
+    stopper.close()
     if folder is not None:
         folder.close()
     return path / 'model.safetensors'
@@ -209,13 +212,19 @@ SHOWN = ('loss', 'mask', 'dice', 'correspondence', 'feature', 'named', 'oracle_i
 def build_model(settings: PretrainSettings) -> LiftGS:
     """Build the network, from random parameters that the seed decides or from a checkpoint."""
     torch.manual_seed(settings.seed)
-    model = LiftGS(MODELS[settings.model](), settings.backend)
+    model = LiftGS(MODELS[settings.model](dropout=settings.dropout), settings.backend)
     if settings.start_from:
         from lift_gs_ros.model.checkpoint import load_checkpoint
 
         loaded = load_checkpoint(settings.start_from, config=model.config)
         model.load_state_dict(loaded.state_dict())
     return model
+
+
+def stop_requested(fabric: Fabric, stopper: Stopper) -> bool:
+    """Say whether any process was asked to stop, so that all of them stop after the same step."""
+    flag = torch.tensor(float(stopper.requested), device=fabric.device)
+    return bool(fabric.all_reduce(flag, reduce_op='max') > 0)
 
 
 def draw_samples(

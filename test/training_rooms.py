@@ -1,0 +1,40 @@
+"""A cached room without simulation, for the tests of training."""
+
+import numpy as np
+
+from lift_gs_ros.geometry import Camera, look_at
+from training.data.room_cache import CachedRoom, CachedView
+
+
+def two_boxes(seed: int = 0) -> CachedRoom:
+    """A red box and a blue box on a grey floor, seen from two sides, with a teacher's masks."""
+    rng = np.random.default_rng(seed)
+    floor = np.stack(np.meshgrid(np.arange(-2, 2, 0.05), np.arange(-2, 2, 0.05)), -1).reshape(-1, 2)
+    parts = [np.column_stack([floor, np.zeros(len(floor))])]
+    parts += [rng.uniform(-0.4, 0.4, (900, 3)) + [x, 0, 0.4] for x in (-0.8, 0.8)]
+    positions = np.concatenate(parts).astype(np.float32)
+    colors = np.repeat(
+        [[0.5, 0.5, 0.5], [0.9, 0.1, 0.1], [0.1, 0.1, 0.9]], list(map(len, parts)), 0
+    )
+    camera = Camera.from_focal(40, 40, 23.5, 17.5, 48, 36)
+    views = []
+    for eye in ([0, -3, 1.6], [0.5, 3, 1.6]):
+        pose = look_at(eye, [0, 0, 0.3])
+        view = CachedView(camera, pose, np.zeros((36, 48, 3), np.uint8), None, [], positions)
+        shares = [
+            np.asarray(view.weights @ (np.arange(3)[k] == _part(parts)).astype(np.float32))
+            for k in range(3)
+        ]
+        semantics = np.argmax(shares, axis=0).reshape(36, 48).astype(np.int16)
+        image = (255 * np.array([[128, 128, 128], [230, 25, 25], [25, 25, 230]]) / 255)[semantics]
+        views.append(
+            CachedView(
+                camera, pose, image.astype(np.uint8), semantics,
+                ['floor', 'red box', 'blue box'], positions,
+            )
+        )  # fmt: skip
+    return CachedRoom('two_boxes', positions, colors.astype(np.float32), camera, views)
+
+
+def _part(parts: list[np.ndarray]) -> np.ndarray:
+    return np.repeat(np.arange(len(parts)), [len(part) for part in parts])
