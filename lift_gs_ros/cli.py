@@ -17,6 +17,9 @@ from lift_gs_ros.mapping.voxel_map import VoxelMap
 from lift_gs_ros.sequences import Sequence, open_sequence
 
 
+MAX_ROWS = 3  # targets of one answer in the table; answers.json has them all
+
+
 def fuse(sequence: Sequence, voxel_map: VoxelMap) -> None:
     """Fuse the keyframes of a sequence into a map."""
     keyframes = KeyframeSelector()
@@ -46,7 +49,7 @@ def print_table(answers: list[Grounding], verdicts: list[str] | None = None) -> 
         if not answer.targets:
             reason = answer.message or f'not here (none {answer.none_score:.2f})'
             print(f'{answer.query:<34.34} {reason:<67}  {verdict}')
-        for instance in answer.targets:
+        for instance in answer.targets[:MAX_ROWS]:
             center = ' '.join(f'{value:6.2f}' for value in instance.box.center)
             size = ' '.join(f'{value:5.2f}' for value in instance.box.size)
             print(
@@ -54,6 +57,8 @@ def print_table(answers: list[Grounding], verdicts: list[str] | None = None) -> 
                 f'{center:>20} {size:>17}  {verdict}'
             )
             verdict = ''
+        if len(answer.targets) > MAX_ROWS:
+            print(f'{"":<34} and {len(answer.targets) - MAX_ROWS} more')
 
 
 def ground(arguments: argparse.Namespace) -> int:

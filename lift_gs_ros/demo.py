@@ -187,6 +187,8 @@ def run_demo(
         asked = asked or about_the_room
     print(f'{source.name}: {len(source)} frames', flush=True)
     os.environ.setdefault('ROS_DOMAIN_ID', '77')  # never talk to a robot on the same network
+    # Fast DDS's shared memory lets poses wait behind images by a second on a busy machine.
+    os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
     commands = {
         'grounding_node': node_command('grounding_node', checkpoint=checkpoint, device=device),
         # Reliable: two cores that run everything at once must not cost frames.
