@@ -16,7 +16,6 @@ from lift_gs_ros.mapping.keyframes import KeyframeSelector
 from lift_gs_ros.mapping.voxel_map import VoxelMap
 from lift_gs_ros.sequences import Sequence, open_sequence
 
-
 MAX_ROWS = 3  # targets of one answer in the table; answers.json has them all
 
 
