@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 import time
 from pathlib import Path
 
-from lift_gs_ros import drawing
+from lift_gs_ros import drawing, output
 from lift_gs_ros.grounding.grounder import Grounder, GrounderSettings
-from lift_gs_ros.grounding.instances import Grounding, MapSummary
+from lift_gs_ros.grounding.instances import MapSummary
 from lift_gs_ros.mapping.keyframes import KeyframeSelector
 from lift_gs_ros.mapping.voxel_map import VoxelMap
 from lift_gs_ros.sequences import Sequence, open_sequence
-
-MAX_ROWS = 3  # targets of one answer in the table; answers.json has them all
 
 
 def fuse(sequence: Sequence, voxel_map: VoxelMap) -> None:
@@ -41,25 +38,6 @@ def fill(grounder: Grounder, voxel_map: VoxelMap) -> None:
     grounder.encode()
 
 
-def print_table(answers: list[Grounding], verdicts: list[str] | None = None) -> None:
-    """Print one line a target; the verdicts, one an answer, where the truth is known."""
-    print(f'{"query":<34} {"phrase":<22} {"score":>5} {"center (m)":>20} {"size (m)":>17}  truth')
-    for answer, verdict in zip(answers, verdicts or [''] * len(answers)):
-        if not answer.targets:
-            reason = answer.message or f'not here (none {answer.none_score:.2f})'
-            print(f'{answer.query:<34.34} {reason:<67}  {verdict}')
-        for instance in answer.targets[:MAX_ROWS]:
-            center = ' '.join(f'{value:6.2f}' for value in instance.box.center)
-            size = ' '.join(f'{value:5.2f}' for value in instance.box.size)
-            print(
-                f'{answer.query:<34.34} {instance.phrase:<22.22} {instance.score:5.2f} '
-                f'{center:>20} {size:>17}  {verdict}'
-            )
-            verdict = ''
-        if len(answer.targets) > MAX_ROWS:
-            print(f'{"":<34} and {len(answer.targets) - MAX_ROWS} more')
-
-
 def ground(arguments: argparse.Namespace) -> int:
     """Fuse a recording, answer queries on it, write answers.json and a picture each."""
     sequence = open_sequence(arguments.sequence)
@@ -72,14 +50,12 @@ def ground(arguments: argparse.Namespace) -> int:
     )
     settings = GrounderSettings(chunk_size=voxel_map.chunk_size)
     grounder = Grounder.load(arguments.checkpoint, arguments.device, settings)
-    if grounder.weights == 'untrained':
-        print('The weights are untrained: the answers mean nothing.', file=sys.stderr)
+    output.warn_of_untrained(grounder.weights)
     fill(grounder, voxel_map)
     answers = [grounder.ground(query) for query in arguments.query]
-    print_table(answers)
+    output.print_table(answers)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    texts = [{**answer.to_json(), 'weights': grounder.weights} for answer in answers]
-    (arguments.out / 'answers.json').write_text(json.dumps(texts, indent=2) + '\n')
+    output.write_answers(arguments.out / 'answers.json', answers, grounder.weights)
     cloud = voxel_map.to_point_cloud()
     for i, answer in enumerate(answers):
         picture = drawing.draw_map(cloud, answer, voxel_map.voxel_size)

@@ -23,8 +23,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 
-from lift_gs_ros import drawing
-from lift_gs_ros.cli import print_table
+from lift_gs_ros import drawing, output
 from lift_gs_ros.geometry import Box, PointCloud
 from lift_gs_ros.grounding.instances import Grounding
 from lift_gs_ros.msg import Grounding as GroundingMessage
@@ -241,11 +240,9 @@ def _write(
     weights: str,
 ) -> None:
     """Print the table; write answers.json, a picture of each answer and a sheet of all."""
-    if weights == 'untrained':
-        print('The weights are UNTRAINED: the answers mean nothing.\n')
-    print_table(answers, [query.verdict(answer) for query, answer in zip(asked, answers)])
-    texts = [{**answer.to_json(), 'weights': weights} for answer in answers]
-    (out / 'answers.json').write_text(json.dumps(texts, indent=2) + '\n')
+    output.warn_of_untrained(weights)
+    output.print_table(answers, [query.verdict(answer) for query, answer in zip(asked, answers)])
+    output.write_answers(out / 'answers.json', answers, weights)
     best = [a.instances[0].points if a.instances else cloud.positions for a in answers]
     sheet: list[Image.Image] = []
     for i, frame in enumerate(drawing.best_views(source, best)):

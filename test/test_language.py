@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from lift_gs_ros.model import language, minilm
-from lift_gs_ros.model.language import LanguageEncoder, LanguageTokens, load_language_encoder
+from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
+from lift_gs_ros.model.tokens import LanguageTokens
 
 QUERY = 'Find the red mug, next to the SINK!'
 

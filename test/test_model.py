@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from lift_gs_ros.model.config import LiftGSConfig
-from lift_gs_ros.model.language import LanguageTokens
 from lift_gs_ros.model.lift_gs import Decoded, LiftGS, span_log_prob
 from lift_gs_ros.model.mask_decoder import _attended
 from lift_gs_ros.model.proposal_geometry import (
@@ -24,6 +23,7 @@ from lift_gs_ros.model.seeds import (
     choose_seeds,
     position_channels,
 )
+from lift_gs_ros.model.tokens import LanguageTokens
 from lift_gs_ros.splat.spherical_harmonics import sh_to_colors
 
 CONFIG = LiftGSConfig.tiny()

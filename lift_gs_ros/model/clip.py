@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from lift_gs_ros.model.language import LanguageTokens
+from lift_gs_ros.model.tokens import LanguageTokens
 
 MODEL_NAME = 'ViT-L-14-quickgelu'  # OpenAI's weights were trained with the quick GELU
 DEFAULT_WEIGHTS = Path('~/.cache/lift_gs_ros/open_clip/ViT-L-14.safetensors')

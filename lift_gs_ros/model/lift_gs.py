@@ -21,11 +21,11 @@ from torch.nn import functional
 
 from lift_gs_ros.model.config import LiftGSConfig
 from lift_gs_ros.model.gaussian_head import GaussianHead
-from lift_gs_ros.model.language import LanguageTokens
 from lift_gs_ros.model.mask_decoder import LayerOutput, MaskDecoder, mask_logits, unit_mlp
 from lift_gs_ros.model.scene import SceneEncoding
 from lift_gs_ros.model.seeds import position_channels
 from lift_gs_ros.model.sparse import load_backend
+from lift_gs_ros.model.tokens import LanguageTokens
 from lift_gs_ros.model.unet import SparseUNet, Voxels, mean_rows, voxelize
 from lift_gs_ros.model.voxel_grid import pack
 

