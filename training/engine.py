@@ -111,10 +111,13 @@ class Stopper:
 
 
 def step_rng(seed: int, step: int, rank: int = 0) -> np.random.Generator:
-    """Seed torch (dropout) for this step and return numpy's generator for it."""
-    sequence = np.random.SeedSequence([seed, step, rank])
-    torch.manual_seed(int(sequence.generate_state(1)[0]))
-    return np.random.default_rng(sequence)
+    """Return the generator of a step of one process."""
+    return np.random.default_rng([seed, step, rank])
+
+
+def seed_torch(seed: int, step: int, rank: int = 0) -> None:
+    """Seed torch (dropout) for a step of one process."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0]))
 
 
 def cosine_schedule(warmup: int, total: int, floor: float = 0.01) -> Callable[[int], float]:

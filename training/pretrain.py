@@ -16,6 +16,7 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,7 @@ from training.engine import (
     clip_gradients,
     cosine_schedule,
     is_finite_sample,
+    seed_torch,
     step_rng,
 )
 from training.objective import ObjectiveWeights, PretrainObjective
@@ -166,9 +168,10 @@ def pretrain(settings: PretrainSettings) -> Path:
     begin = saved = time.monotonic()
     bar = tqdm(total=settings.steps, initial=step, disable=journal is None, mininterval=5)
     model.train()
+    batches = Prefetcher(rooms, settings, model.config.voxel_size, fabric.global_rank)
     while step < settings.steps and not stop_requested(fabric, stopper):
-        rng = step_rng(settings.seed, step, fabric.global_rank)
-        samples = draw_samples(rooms, settings, model.config.voxel_size, rng)
+        seed_torch(settings.seed, step, fabric.global_rank)
+        samples, rng = batches.get(step)
         learn_geometry = step >= settings.learn_geometry_from * settings.steps
         loss, log = objective(samples, learn_geometry, rng)
         fabric.backward(loss)
@@ -197,6 +200,7 @@ def pretrain(settings: PretrainSettings) -> Path:
             seconds, begin = seconds + time.monotonic() - begin, time.monotonic()
             save()
             saved = time.monotonic()
+    batches.close()
     seconds += time.monotonic() - begin
     save()
     bar.close()
@@ -243,6 +247,35 @@ def draw_samples(
         f'{100 * settings.batch_size} samples in a row from {settings.rooms} hold NaN or show '
         'nothing: build the cache again'
     )
+
+
+class Prefetcher:
+    """Draws the samples of the next step in a thread, while the model works on this one's."""
+
+    def __init__(
+        self, rooms: list[CachedRoom], settings: PretrainSettings, voxel_size: float, rank: int
+    ) -> None:
+        self._arguments = rooms, settings, voxel_size
+        self._rank = rank
+        self._pool = ThreadPoolExecutor(1)
+        self._next: tuple[int, Future] | None = None
+
+    def get(self, step: int) -> tuple[list[Sample], np.random.Generator]:
+        """Return a step's samples and its generator, drawn from so far."""
+        if self._next is None or self._next[0] != step:
+            self._next = step, self._pool.submit(self._draw, step)
+        future = self._next[1]
+        self._next = step + 1, self._pool.submit(self._draw, step + 1)
+        return future.result()
+
+    def _draw(self, step: int) -> tuple[list[Sample], np.random.Generator]:
+        rooms, settings, voxel_size = self._arguments
+        rng = step_rng(settings.seed, step, self._rank)
+        return draw_samples(rooms, settings, voxel_size, rng), rng
+
+    def close(self) -> None:
+        """Wait for the thread to end."""
+        self._pool.shutdown(cancel_futures=True)
 
 
 class Journal:

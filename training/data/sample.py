@@ -28,7 +28,7 @@ class SampleSettings:
     stride: int = 2  # every so many-th pixel in both directions is supervised
     max_instances: int = 8  # of one view that the query asks for (paper, A.1)
     min_alpha: float = 0.5  # pixels that the crop covers less are not supervised
-    min_points: int = 500  # smaller crops are drawn again
+    min_points: int = 1000  # a view that shows less is left for another one
     query: QueryMix = field(default_factory=QueryMix)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -68,12 +68,14 @@ def make_sample(
     room: CachedRoom, settings: SampleSettings, voxel_size: float, rng: np.random.Generator
 ) -> Sample:
     """Cut, augment and question one crop; the same generator state gives the same sample."""
-    first = int(rng.integers(len(room.views)))
     crop = np.ones(len(room.positions), bool)
-    if rng.uniform() >= settings.whole_room:
+    is_whole = rng.uniform() < settings.whole_room
+    for first in rng.permutation(len(room.views)).tolist():
+        if is_whole:
+            break
         crop = _frustum(room, room.views[first], settings, rng.uniform(*settings.depth))
-        if crop.sum() < settings.min_points:
-            crop[:] = True
+        if crop.sum() >= settings.min_points:
+            break
     chosen = [first, *_other_views(room, first, crop, settings.views - 1, rng)]
     cloud = augment(room.positions[crop], room.colors[crop], settings.augmentation, voxel_size, rng)
     points = crop.copy()
