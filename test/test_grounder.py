@@ -110,6 +110,33 @@ def test_only_changed_chunks_and_neighbours_with_a_changed_halo_are_encoded_agai
     assert grounder.encode(budget=1) is False
 
 
+def test_a_chunk_that_can_not_be_encoded_does_not_hold_up_the_others(grounder):
+    cloud = slab()
+    far = PointCloud(np.array([[0, 0, 0], [1e5, 0, 0]]), np.zeros((2, 3)))
+    grounder.update((-9, 0, 0), far)
+    fill(grounder, cloud)
+    with pytest.raises(ValueError, match='stray points'):
+        grounder.encode(budget=1)
+    assert grounder.encode() is False
+    assert grounder.ground('the red mug').instances
+
+
+def test_a_map_of_which_nothing_can_be_encoded_is_said_to_be_so(grounder):
+    far = PointCloud(np.array([[0, 0, 0], [1e5, 0, 0]]), np.zeros((2, 3)))
+    grounder.update((-9, 0, 0), far)
+    with pytest.raises(ValueError, match='stray points'):
+        grounder.encode()
+    assert grounder.ground('the red mug').message == 'no part of the map could be encoded'
+
+
+def test_instances_of_one_answer_have_different_numbers(grounder):
+    fill(grounder, slab())
+    query = 'the red mug next to the red mug'
+    for _ in range(2):
+        numbers = [instance.instance_id for instance in grounder.ground(query).instances]
+        assert len(set(numbers)) == len(numbers) > 1
+
+
 def test_a_removed_chunk_is_not_answered_with(grounder):
     cloud = slab()
     fill(grounder, cloud)

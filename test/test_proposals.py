@@ -3,7 +3,12 @@ import pytest
 
 from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.identity import InstanceRegistry
-from lift_gs_ros.grounding.proposals import largest_component, phrase_tokens, select_proposals
+from lift_gs_ros.grounding.proposals import (
+    MaskPoints,
+    largest_component,
+    phrase_tokens,
+    select_proposals,
+)
 
 
 def line_of_points(begin: float, count: int) -> np.ndarray:
@@ -31,8 +36,8 @@ def test_a_stray_point_does_not_stretch_the_box():
     positions = np.concatenate([line_of_points(0, 10), line_of_points(3, 1)])
     masks = np.full((11, 1), 0.9, np.float32)
     ones = np.ones(1, np.float32)
-    [with_stray] = select_proposals(masks, ones, positions, 0.5, link_distance=None)
-    [without] = select_proposals(masks, ones, positions, 0.5, link_distance=0.125)
+    [with_stray] = select_proposals(MaskPoints(masks, positions, 0.5, None), ones)
+    [without] = select_proposals(MaskPoints(masks, positions, 0.5, 0.125), ones)
     assert len(with_stray.point_indices) == 11
     assert without.point_indices.tolist() == list(range(10))
 
@@ -40,17 +45,63 @@ def test_a_stray_point_does_not_stretch_the_box():
 def test_score_is_correspondence_times_mean_mask_probability():
     positions = line_of_points(0, 8)
     masks = np.array([[0.9] * 6 + [0.1] * 2, [0.6] * 8], np.float32).T
-    proposals = select_proposals(masks, np.float32([0.5, 0.9]), positions, 0.5, 0.125)
+    points = MaskPoints(masks, positions, 0.5, 0.125)
+    proposals = select_proposals(points, np.float32([0.5, 0.9]))
     # The second mask covers the first with an IoU of 0.75: one object, the better answer stays.
     assert [round(p.score, 3) for p in proposals] == [0.54]
-    apart = select_proposals(masks, np.float32([0.8, 0.1]), positions, 0.5, 0.125)
+    apart = select_proposals(points, np.float32([0.8, 0.1]))
     assert [round(p.score, 3) for p in apart] == [0.72]
 
 
 def test_empty_masks_and_impossible_proposals_are_left_out():
     positions = line_of_points(0, 8)
     masks = np.array([[0.1] * 8, [0.9] * 8, [0.9] * 3 + [0.0] * 5], np.float32).T
-    assert select_proposals(masks, np.float32([1, 0.001, 1]), positions, 0.5, 0.125) == []
+    points = MaskPoints(masks, positions, 0.5, 0.125)
+    assert select_proposals(points, np.float32([1, 0.001, 1])) == []
+    assert select_proposals(points, np.zeros(3, np.float32)) == []
+
+
+def blobs(rng, count: int):
+    """Masks (P, count) around random places of a floor of 3 m x 3 m, and its points."""
+    grid = 0.05 * np.arange(60) + 0.025
+    x, y = np.meshgrid(grid, grid)
+    positions = np.stack([x.ravel(), y.ravel(), 0 * x.ravel()], axis=1).astype(np.float32)
+    centers = positions[rng.integers(0, len(positions), count)]
+    square = ((positions[:, None] - centers) ** 2).sum(axis=2)
+    return np.exp(-square / 0.1).astype(np.float32), positions
+
+
+@pytest.mark.parametrize('threshold', [0.05, 0.4, 0.99])
+def test_looking_only_at_what_can_reach_the_threshold_changes_no_answer(threshold):
+    rng = np.random.default_rng(0)
+    masks, positions = blobs(rng, 40)
+    probability = rng.uniform(0, 1, 40).astype(np.float32)
+    every = select_proposals(MaskPoints(masks, positions, 0.5, 0.125), probability)
+    points = MaskPoints(masks, positions, 0.5, 0.125)
+    some = select_proposals(points, probability, threshold)
+
+    def reported(proposals):
+        return [(p.score, p.point_indices.tolist()) for p in proposals if p.score >= threshold]
+
+    assert reported(some) == reported(every)
+    assert some[0].score == every[0].score
+    assert len(points._found) <= (probability >= min(threshold, every[0].score)).sum()
+
+
+def test_duplicates_are_those_that_overlap_a_better_one_by_more_than_half():
+    masks, positions = blobs(np.random.default_rng(1), 30)
+    probability = np.linspace(1, 0.1, 30, dtype=np.float32)
+    kept = select_proposals(MaskPoints(masks, positions, 0.5, None), probability)
+    sets = [set(proposal.point_indices.tolist()) for proposal in kept]
+    assert 1 < len(kept) < 30
+    for i, one in enumerate(sets):
+        assert all(len(one & other) <= 0.5 * len(one | other) for other in sets[:i])
+
+
+def test_the_points_of_a_mask_are_found_once_for_all_phrases():
+    masks, positions = blobs(np.random.default_rng(2), 5)
+    points = MaskPoints(masks, positions, 0.5, 0.125)
+    assert points.of(3)[0] is points.of(3)[0]
 
 
 def test_an_object_keeps_its_number_while_its_box_grows():
@@ -60,6 +111,34 @@ def test_an_object_keeps_its_number_while_its_box_grows():
     grown = registry.identify(Box(np.array([0.1, 0, 0]), np.array([1.2, 1, 1.1])))
     assert grown == chair
     assert table != chair
+
+
+def test_two_objects_of_one_answer_have_different_numbers_and_keep_them():
+    registry = InstanceRegistry()
+    box = Box(np.zeros(3), np.ones(3))
+    first = registry.identify(box)
+    second = registry.identify(box, taken={first})
+    assert first != second
+    for _ in range(3):
+        assert registry.identify(box) == first
+        assert registry.identify(box, taken={first}) == second
+
+
+def test_a_flat_object_keeps_its_number():
+    registry = InstanceRegistry()
+    poster = registry.identify(Box(np.array([2.0, 0, 1]), np.array([0.0, 0.6, 0.8])))
+    assert registry.identify(Box(np.array([2.005, 0, 1]), np.array([0.01, 0.6, 0.8]))) == poster
+
+
+def test_the_object_not_seen_for_longest_is_forgotten_first():
+    registry = InstanceRegistry(capacity=2)
+    boxes = [Box(np.array([10.0 * i, 0, 0]), np.ones(3)) for i in range(3)]
+    numbers = [registry.identify(box) for box in boxes[:2]]
+    assert registry.identify(boxes[0]) == numbers[0]
+    third = registry.identify(boxes[2])
+    assert registry.identify(boxes[0]) == numbers[0]
+    assert registry.identify(boxes[2]) == third
+    assert registry.identify(boxes[1]) not in numbers
 
 
 def test_numbers_are_not_used_again_after_the_map_was_cleared():

@@ -17,12 +17,17 @@ from numpy.typing import NDArray
 from lift_gs_ros.geometry import Box, PointCloud
 from lift_gs_ros.grounding.identity import InstanceRegistry
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding, Latency, MapSummary
-from lift_gs_ros.grounding.proposals import Proposal, phrase_tokens, select_proposals
+from lift_gs_ros.grounding.proposals import (
+    MaskPoints,
+    Proposal,
+    phrase_tokens,
+    select_proposals,
+)
 from lift_gs_ros.mapping.chunks import ChunkKey, halo_points, neighbours, with_halo
 from lift_gs_ros.model.checkpoint import load_checkpoint
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from lift_gs_ros.model.lift_gs import LiftGS, SceneEncoding
-from lift_gs_ros.model.phrases import noun_phrases
+from lift_gs_ros.model.phrases import Phrase, noun_phrases
 
 
 @dataclass(frozen=True)
@@ -125,16 +130,20 @@ class Grounder:
                     self._dirty[other] = None
 
     def encode(self, budget: int | None = None) -> bool:
-        """Encode up to ``budget`` changed chunks (all by default); True while some remain."""
+        """Encode up to ``budget`` changed chunks (all by default); True while some remain.
+
+        A chunk that can not be encoded raises, and is not tried again before it changes: what was
+        known of it stays, and the next call goes on with the others.
+        """
         begin = time.perf_counter()
         settings = self.settings
         while self._dirty and (budget is None or budget > 0):
             key = next(iter(self._dirty))
+            del self._dirty[key]
             cloud, is_core = with_halo(
                 self._clouds, key, settings.chunk_size, settings.chunk_overlap
             )
             self._encoded[key] = _EncodedChunk(self._encode_cloud(cloud), is_core)
-            del self._dirty[key]
             budget = None if budget is None else budget - 1
         self._encode_ms += 1e3 * (time.perf_counter() - begin)
         return bool(self._dirty)
@@ -154,6 +163,8 @@ class Grounder:
             return replace(answer, message='no map yet')
         if not self._encoded:
             self.encode()
+        if not self._encoded:
+            return replace(answer, message='no part of the map could be encoded')
         decode_begin = time.perf_counter()
         instances, none_score = self._decode(query)
         end = time.perf_counter()
@@ -171,44 +182,43 @@ class Grounder:
         decoded = self._model.decode([chunk.encoding for chunk in chunks], tokens)
         positions = np.concatenate([c.encoding.positions.cpu().numpy() for c in chunks])[is_core]
         core = torch.from_numpy(is_core).to(decoded.correspondence.device)
-        masks = decoded.mask_logits()[core].sigmoid().float().cpu().numpy()
-        instances, target_score = [], 0.0
+        link_distance = 2.5 * self._model.config.voxel_size if settings.largest_component else None
+        masks = MaskPoints(
+            decoded.mask_logits()[core].sigmoid().float().cpu().numpy(),
+            positions,
+            settings.mask_threshold,
+            link_distance,
+        )
+        instances: list[GroundedInstance] = []
+        target_score = 0.0
         for phrase in phrases:
             on_phrase = phrase_tokens(tokens.spans, (phrase.begin, phrase.end))
-            proposals = select_proposals(
-                masks,
-                decoded.span_probability(on_phrase).float().cpu().numpy(),
-                positions,
-                settings.mask_threshold,
-                link_distance=2.5 * self._model.config.voxel_size
-                if settings.largest_component
-                else None,
-            )
+            probability = decoded.span_probability(on_phrase).float().cpu().numpy()
+            proposals = select_proposals(masks, probability, settings.score_threshold)
             if phrase.is_target and proposals:
                 target_score = max(target_score, proposals[0].score)
             kept = [p for p in proposals if p.score >= settings.score_threshold]
             for proposal in kept[: settings.max_instances]:
-                span = (phrase.begin, phrase.end)
-                instance = self._instance(query, span, phrase.is_target, proposal, positions)
-                instances.append(instance)
+                taken = {instance.instance_id for instance in instances}
+                instances.append(self._instance(query, phrase, proposal, positions, taken))
         instances.sort(key=lambda instance: (not instance.is_target, -instance.score))
         return instances, 1.0 - target_score
 
     def _instance(
         self,
         query: str,
-        span: tuple[int, int],
-        is_target: bool,
+        phrase: Phrase,
         proposal: Proposal,
         positions: NDArray[np.float32],
+        taken: set[int],  # numbers of the answer's other instances
     ) -> GroundedInstance:
         points = positions[proposal.point_indices]
         box = Box.from_points(points)
         return GroundedInstance(
-            instance_id=self._registry.identify(box),
-            phrase=query[span[0] : span[1]],
-            span=span,
-            is_target=is_target,
+            instance_id=self._registry.identify(box, taken),
+            phrase=query[phrase.begin : phrase.end],
+            span=(phrase.begin, phrase.end),
+            is_target=phrase.is_target,
             score=proposal.score,
             box=box,
             points=points,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
@@ -41,40 +41,72 @@ def largest_component(
     return np.flatnonzero(labels == np.bincount(labels, weights=weights).argmax())
 
 
+class MaskPoints:
+    """The points of each mask, found when the first phrase asks and kept for the others."""
+
+    def __init__(
+        self,
+        masks: NDArray[np.float32],  # (P, m) probabilities
+        positions: NDArray[np.float32],  # (P, 3) metres
+        threshold: float,  # a point belongs to a mask from here on
+        link_distance: float | None,  # metres; None keeps stray points
+    ) -> None:
+        self.num_points = len(masks)
+        self._masks = np.ascontiguousarray(masks.T)  # a mask at a time is read
+        self._positions, self._threshold = positions, threshold
+        self._link_distance = link_distance
+        self._found: dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
+
+    def of(self, mask: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the points (n,) of a mask, ascending, and their probabilities (n,)."""
+        if mask not in self._found:
+            self._found[mask] = self._find(self._masks[mask])
+        return self._found[mask]
+
+    def _find(self, mask: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        indices = np.flatnonzero(mask >= self._threshold)
+        if self._link_distance is not None and len(indices):
+            points = self._positions[indices]
+            indices = indices[largest_component(points, mask[indices], self._link_distance)]
+        return indices, mask[indices]
+
+
 def select_proposals(
-    masks: NDArray[np.float32],  # (P, m) probabilities
+    masks: MaskPoints,
     probability: NDArray[np.float32],  # (m,) that a proposal corresponds to the phrase
-    positions: NDArray[np.float32],  # (P, 3) metres
-    mask_threshold: float,
-    link_distance: float | None,  # metres; None keeps stray points
+    score_threshold: float = 0.0,
 ) -> list[Proposal]:
-    """Rank the proposals of one phrase, best first, without empty ones and duplicates."""
+    """Rank the proposals of one phrase, best first, without empty ones and duplicates.
+
+    All that reach ``score_threshold`` are there, and the best one in any case; of the others only
+    those that were looked at on the way.
+    """
     chosen: list[Proposal] = []
-    for i in np.argsort(-probability, kind='stable'):
-        if probability[i] < MIN_PROBABILITY:
+    best = 0.0
+    for i in np.argsort(-probability, kind='stable').tolist():
+        # A score is at most the probability: the rest can neither be reported nor be the best.
+        if probability[i] < max(min(best, score_threshold), MIN_PROBABILITY):
             break
-        indices = np.flatnonzero(masks[:, i] >= mask_threshold)
-        if link_distance is not None and len(indices):
-            kept = largest_component(positions[indices], masks[indices, i], link_distance)
-            indices = indices[kept]
+        indices, scores = masks.of(i)
         if len(indices) < MIN_POINTS:
             continue
-        scores = masks[indices, i]
         chosen.append(Proposal(float(probability[i] * scores.mean()), indices, scores))
+        best = max(best, chosen[-1].score)
     chosen.sort(key=lambda proposal: -proposal.score)
-    return _without_duplicates(chosen, len(masks))
+    return _without_duplicates(chosen, masks.num_points)
 
 
 def _without_duplicates(proposals: list[Proposal], num_points: int) -> list[Proposal]:
-    kept: list[Proposal] = []
-    inside = np.zeros((len(proposals), num_points), bool)
-    for proposal in proposals:
-        mask = np.zeros(num_points, bool)
-        mask[proposal.point_indices] = True
-        others = inside[: len(kept)]
-        intersection = (others & mask).sum(axis=1)
-        union = (others | mask).sum(axis=1)
-        if (intersection <= DUPLICATE_IOU * union).all():
-            inside[len(kept)] = mask
-            kept.append(proposal)
-    return kept
+    if not proposals:
+        return []
+    sizes = np.array([len(proposal.point_indices) for proposal in proposals])
+    columns = np.concatenate([proposal.point_indices for proposal in proposals])
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    members = csr_matrix((np.ones(len(columns)), columns, ends), (len(proposals), num_points))
+    intersection = (members @ members.T).toarray()
+    overlaps = intersection > DUPLICATE_IOU * (sizes[:, None] + sizes - intersection)
+    kept: list[int] = []
+    for i in range(len(proposals)):
+        if not overlaps[i, kept].any():
+            kept.append(i)
+    return [proposals[i] for i in kept]
