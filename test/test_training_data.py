@@ -5,7 +5,7 @@ from training_rooms import two_boxes
 from training.data.augment import Augmentation, augment
 from training.data.queries import Caption, QueryMix, make_query
 from training.data.room_cache import load_room, load_rooms, save_room
-from training.data.sample import SampleSettings, make_sample
+from training.data.sample import SampleSettings, _draw_crop, make_sample
 
 
 def test_captions_describe_each_other_as_far_as_they_tell():
@@ -24,7 +24,7 @@ def test_queries_ask_for_what_is_shown_and_mark_its_characters():
     captions = [['red box', 'blue box', 'floor', 'red box'], ['blue box', 'green plant']]
     mix = QueryMix(single=0.5, absent=0.0)
     for seed in range(40):
-        query = make_query(captions, mix, 8, np.random.default_rng(seed))
+        query = make_query(captions, captions[0], mix, 8, np.random.default_rng(seed))
         assert [part.shape for part in query.satisfied] == [
             (4, len(query.texts)),
             (2, len(query.texts)),
@@ -40,13 +40,14 @@ def test_queries_ask_for_what_is_shown_and_mark_its_characters():
 def test_absent_queries_are_satisfied_by_nothing_in_view():
     mix = QueryMix(single=1.0, absent=1.0)
     for seed in range(40):
-        query = make_query([['red box', 'blue box', 'wall']], mix, 8, np.random.default_rng(seed))
+        shown = ['red box', 'blue box', 'wall']
+        query = make_query([shown], shown, mix, 8, np.random.default_rng(seed))
         assert not query.satisfied[0].any()
         assert 'wall' not in query.texts[0]  # the teacher named no colour of it
 
 
 def test_a_query_about_an_empty_view_is_an_absent_one():
-    query = make_query([[]], QueryMix(), 8, np.random.default_rng(0))
+    query = make_query([[]], [], QueryMix(), 8, np.random.default_rng(0))
     assert len(query.texts) >= 1
     assert query.satisfied[0].shape == (0, len(query.texts))
 
@@ -114,9 +115,23 @@ def test_a_sample_is_repeatable_and_its_masks_lie_on_the_things_that_it_asks_for
 
 def test_a_frustum_leaves_out_what_the_view_can_not_see():
     room = two_boxes()
-    settings = SampleSettings(whole_room=0.0, depth=(2.0, 2.5), min_points=10, max_points=10_000)
+    settings = SampleSettings(
+        whole_room=0.0, around_mask=0.0, depth=(2.0, 2.5), min_points=10, max_points=10_000
+    )
     sample = make_sample(room, settings, 0.05, np.random.default_rng(0))
     assert 10 <= len(sample.positions) < 0.8 * len(room.positions)
+
+
+def test_a_crop_around_a_mask_holds_the_points_nearest_to_it():
+    room = two_boxes()
+    settings = SampleSettings(whole_room=0.0, around_mask=1.0, max_points=2000)
+    for seed in range(5):
+        first, crop = _draw_crop(room, settings, np.random.default_rng(seed))
+        assert crop.sum() == pytest.approx(2000, abs=50)
+        assert 0 <= first < len(room.views)
+        center = room.positions[crop][:, :2].mean(axis=0)
+        distance = np.linalg.norm(room.positions[:, :2] - center, axis=1)
+        assert distance[crop].mean() < 0.7 * distance[~crop].mean()
 
 
 def test_wrong_sample_settings_are_refused_by_name():

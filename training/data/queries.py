@@ -99,13 +99,14 @@ class Query:
 
 def make_query(
     captions: Sequence[Sequence[str]],  # per view, the caption of each mask
+    in_crop: Sequence[str],  # those of the first view that the crop shows
     mix: QueryMix,
     max_instances: int,
     rng: np.random.Generator,
 ) -> Query:
-    """Draw a query about what the first view shows."""
+    """Draw a query about what the crop shows in the first view."""
     parsed = [[Caption.parse(caption) for caption in view] for view in captions]
-    shown = list(dict.fromkeys(parsed[0]))
+    shown = list(dict.fromkeys(Caption.parse(caption) for caption in in_crop))
     is_single = rng.uniform() < mix.single
     if is_single:
         is_absent = not shown or rng.uniform() < mix.absent

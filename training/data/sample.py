@@ -22,8 +22,9 @@ class SampleSettings:
 
     views: int = 2  # posed images that supervise one crop
     whole_room: float = 0.05  # share of samples whose crop is the whole room
-    depth: tuple[float, float] = (1.8, 4.2)  # metres, range of the frustum that cuts the crop
-    max_points: int = 9_000  # of a frustum: the nearest are kept
+    around_mask: float = 0.7  # share of samples whose crop lies around something that is seen
+    depth: tuple[float, float] = (1.8, 4.2)  # metres, range of the frustum that cuts the others
+    max_points: int = 9_000  # of other crops: the nearest are kept
     margin: float = 0.15  # of the image's size, by which that frustum is wider
     stride: int = 2  # every so many-th pixel in both directions is supervised
     max_instances: int = 8  # of one view that the query asks for (paper, A.1)
@@ -68,26 +69,53 @@ def make_sample(
     room: CachedRoom, settings: SampleSettings, voxel_size: float, rng: np.random.Generator
 ) -> Sample:
     """Cut, augment and question one crop; the same generator state gives the same sample."""
-    crop = np.ones(len(room.positions), bool)
-    is_whole = rng.uniform() < settings.whole_room
-    for first in rng.permutation(len(room.views)).tolist():
-        if is_whole:
-            break
-        crop = _frustum(room, room.views[first], settings, rng.uniform(*settings.depth))
-        if crop.sum() >= settings.min_points:
-            break
+    first, crop = _draw_crop(room, settings, rng)
     chosen = [first, *_other_views(room, first, crop, settings.views - 1, rng)]
     cloud = augment(room.positions[crop], room.colors[crop], settings.augmentation, voxel_size, rng)
     points = crop.copy()
     points[crop] = cloud.kept
-    captions = [room.views[i].captions for i in chosen]
-    query = make_query(captions, settings.query, settings.max_instances, rng)
     offset = rng.integers(settings.stride, size=2)
+    grids = [_grid(room, room.views[i], points, settings, offset) for i in chosen]
+    captions = [room.views[i].captions for i in chosen]
+    shown = [captions[0][i] for i in np.flatnonzero(grids[0].counts >= MIN_PIXELS)]
+    query = make_query(captions, shown, settings.query, settings.max_instances, rng)
     views = [
-        _target(room, room.views[i], points, cloud, satisfied, settings, offset)
-        for i, satisfied in zip(chosen, query.satisfied)
+        _target(room.views[i], grid, cloud, satisfied)
+        for i, grid, satisfied in zip(chosen, grids, query.satisfied)
     ]
     return Sample(cloud.positions, cloud.colors, views, query, f'{room.name}, view {first}')
+
+
+def _draw_crop(
+    room: CachedRoom, settings: SampleSettings, rng: np.random.Generator
+) -> tuple[int, NDArray[np.bool_]]:
+    """Draw a view and the part of the map that goes with it: (N,) bool."""
+    whole = np.ones(len(room.positions), bool)
+    kind = rng.uniform()
+    for first in rng.permutation(len(room.views)).tolist():
+        view = room.views[first]
+        if kind < settings.whole_room:
+            return first, whole
+        if kind < settings.whole_room + settings.around_mask and view.captions:
+            return first, _around_mask(room, view, settings, rng)
+        crop = _frustum(room, view, settings, rng.uniform(*settings.depth))
+        if crop.sum() >= settings.min_points:
+            return first, crop
+    return first, whole
+
+
+def _around_mask(
+    room: CachedRoom, view: CachedView, settings: SampleSettings, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Take the points nearest, on the floor plan, to where some pixel of some mask looks."""
+    mask = rng.integers(len(view.captions))
+    pixels = np.flatnonzero(view.semantics.ravel() == mask)
+    row = view.weights[[rng.choice(pixels)]] if len(pixels) else view.weights[[0]]
+    if len(row.data) == 0 or len(room.positions) <= settings.max_points:
+        return np.ones(len(room.positions), bool)
+    center = room.positions[row.indices[np.argmax(row.data)], :2]
+    distance = np.square(room.positions[:, :2] - center).sum(axis=1)
+    return distance < np.partition(distance, settings.max_points)[settings.max_points]
 
 
 def _frustum(
@@ -126,15 +154,26 @@ def _other_views(
     return rng.choice(len(shown), count, replace=False, p=shown / shown.sum()).tolist()
 
 
-def _target(
+@dataclass(frozen=True)
+class _Grid:
+    """The pixels of a view that supervise a crop."""
+
+    camera: Camera
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    weights: CompositingWeights
+    valid: NDArray[np.bool_]  # (R,)
+    semantics: NDArray[np.int64]  # (R,)
+    counts: NDArray[np.int64]  # valid pixels of each mask
+
+
+def _grid(
     room: CachedRoom,
     view: CachedView,
     points: NDArray[np.bool_],
-    cloud: AugmentedCloud,
-    satisfied: NDArray[np.bool_],
     settings: SampleSettings,
     offset: NDArray[np.int64],
-) -> ViewTarget:
+) -> _Grid:
     stride = settings.stride
     rows = np.arange(offset[1], room.camera.height, stride)
     columns = np.arange(offset[0], room.camera.width, stride)
@@ -143,18 +182,25 @@ def _target(
     valid = weights.alpha.numpy() >= settings.min_alpha
     semantics = view.semantics[np.ix_(rows, columns)].ravel().astype(np.int64)
     counts = np.bincount(semantics[valid & (semantics >= 0)], minlength=len(view.captions))
-    asked = np.flatnonzero(satisfied.any(axis=1) & (counts >= MIN_PIXELS))
     intrinsics = room.camera.intrinsics.copy()
     intrinsics[:2, 2] -= offset
     intrinsics[:2] /= stride
+    camera = Camera(intrinsics, len(columns), len(rows))
+    return _Grid(camera, rows, columns, weights, valid, semantics, counts)
+
+
+def _target(
+    view: CachedView, grid: _Grid, cloud: AugmentedCloud, satisfied: NDArray[np.bool_]
+) -> ViewTarget:
+    asked = np.flatnonzero(satisfied.any(axis=1) & (grid.counts >= MIN_PIXELS))
     return ViewTarget(
-        weights,
-        view.image[np.ix_(rows, columns)].astype(np.float32) / 255,
-        semantics,
-        valid,
+        grid.weights,
+        view.image[np.ix_(grid.rows, grid.columns)].astype(np.float32) / 255,
+        grid.semantics,
+        grid.valid,
         view.captions,
         asked,
         satisfied[asked],
-        Camera(intrinsics, len(columns), len(rows)),
+        grid.camera,
         cloud.transform @ view.world_from_camera,
     )
