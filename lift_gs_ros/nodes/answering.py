@@ -112,6 +112,7 @@ class Answering:
         self._take_chunks()
         if self._to_encode:
             self._to_encode = self._grounder.encode(budget=1)
+            self._stale = True  # whatever was answered in between knew less
         if self._current and self._stale and time.monotonic() >= self._due:
             self._answer(Question(self._current))
 
@@ -122,10 +123,11 @@ class Answering:
         for update in updates:
             if update.map.version < self.summary.version:
                 self._forget_map()
-            self._apply(update)
-        if updates:
-            newest = max(updates, key=lambda update: update.map.version)
-            self._summarise(newest)
+            try:
+                self._apply(update)
+                self._summarise(update)
+            except ValueError as error:  # the others are as good as before
+                self._report.problem('bad_chunks', error)
 
     def _apply(self, update: ChunkUpdate) -> None:
         assert self._grounder is not None

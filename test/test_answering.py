@@ -1,0 +1,111 @@
+"""What grounding_node's worker does between two messages, step by step, without a graph."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+
+from lift_gs_ros.geometry import PointCloud  # noqa: E402
+from lift_gs_ros.grounding.instances import Grounding, MapSummary  # noqa: E402
+from lift_gs_ros.nodes.answering import Answering, Question  # noqa: E402
+from lift_gs_ros.nodes.conversions import ChunkUpdate  # noqa: E402
+from lift_gs_ros.nodes.parameters import GROUNDING  # noqa: E402
+from lift_gs_ros.nodes.reporting import Report  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Settings:
+    frame_id: str = 'map'
+    chunk_size: float = 1.0
+    score_threshold: float = 0.3
+    mask_threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.chunk_size < 0.6:
+            raise ValueError(f'chunk_overlap is 0.6 m, expected 0 to {self.chunk_size} m')
+
+
+class CountingGrounder:
+    """Says in its answer's message which chunks are encoded."""
+
+    weights, settings = 'stand-in', Settings()
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.dirty: list = []
+        self.encoded: set = set()
+
+    def update(self, key, cloud) -> None:
+        self.dirty.append(key)
+
+    def encode(self, budget=None) -> bool:
+        self.encoded.add(self.dirty.pop(0))
+        return bool(self.dirty)
+
+    def set_map(self, summary, stamp) -> None:
+        self.map = summary
+
+    def ground(self, query) -> Grounding:
+        return Grounding(query, 0, 'map', message=' '.join(str(k[0]) for k in sorted(self.encoded)))
+
+
+class Bench:
+    def __init__(self) -> None:
+        values = {parameter.name: parameter.default for parameter in GROUNDING}
+        self.grounder, self.answers = CountingGrounder(), []
+        self.report = Report(lambda text: None)
+        self.answering = Answering(
+            {**values, 'answer_rate': 1e9},
+            lambda: self.grounder,
+            lambda grounding, weights: self.answers.append(grounding.message),
+            self.report,
+        )
+
+    def put(self, number: int, version: int, chunk_size: float = 1.0) -> None:
+        cloud = PointCloud(np.full((1, 3), number + 0.5), np.zeros((1, 3)))
+        summary = MapSummary(version=version)
+        update = ChunkUpdate((number, 0, 0), cloud, chunk_size, 0.05, summary, version, 'map')
+        self.answering.put_chunk(update)
+
+    def step(self, number: int = 1) -> None:
+        for _ in range(number):
+            self.answering.step()
+
+
+def test_the_last_answer_knows_every_chunk_however_many_came_at_once():
+    bench = Bench()
+    for number in range(4):
+        bench.put(number, version=1)
+    bench.answering.ask(Question('the red mug'))
+    bench.step(6)
+    assert bench.answers[-1] == '0 1 2 3'
+    count = len(bench.answers)
+    bench.step(2)
+    assert len(bench.answers) == count, 'nothing has changed'
+
+
+def test_a_new_map_whose_chunks_arrive_together_with_the_last_of_the_old_one_is_kept_whole():
+    bench = Bench()
+    bench.put(0, version=99)
+    bench.step()
+    bench.put(1, version=100)
+    bench.put(2, version=1)  # mapping_node was started again
+    bench.put(3, version=2)
+    bench.step(4)
+    bench.put(4, version=3)
+    bench.step(2)
+    assert bench.grounder.encoded == {(2, 0, 0), (3, 0, 0), (4, 0, 0)}
+    assert (bench.answering.summary.version, bench.answering.summary.chunks) == (3, 3)
+
+
+def test_a_chunk_that_is_refused_does_not_take_the_others_along():
+    bench = Bench()
+    bench.put(0, version=1, chunk_size=0.5)
+    bench.put(1, version=1)
+    bench.step(3)
+    assert bench.report.counts() == {'bad_chunks': 1}
+    assert bench.grounder.encoded == {(1, 0, 0)}
