@@ -13,6 +13,8 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 import yaml  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from rcl_interfaces.srv import DescribeParameters, SetParameters  # noqa: E402
+from rclpy.executors import MultiThreadedExecutor  # noqa: E402
+from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from ros_graph import CAMERA, FakeCamera, Graph, wait_until  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
@@ -34,6 +36,7 @@ from lift_gs_ros.nodes.grounding_node import GroundingNode  # noqa: E402
 from lift_gs_ros.nodes.mapping_node import MappingNode  # noqa: E402
 from lift_gs_ros.nodes.point_clouds import cloud_from_message  # noqa: E402
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE  # noqa: E402
+from lift_gs_ros.nodes.runner import spin  # noqa: E402
 
 CONFIG = Path(__file__).parents[1] / 'config' / 'grounding.yaml'
 
@@ -372,6 +375,34 @@ def test_diagnostics_say_what_came_and_what_was_lost(graph, client, camera):
     assert statuses[-1].status[0].name == 'mapping_node'
     assert int(rows()['voxels']) > 0
     assert 'pairs per second' in rows()
+
+
+def test_silence_is_reported_where_nobody_publishes_the_simulated_time(graph, client):
+    statuses = listen(client, DiagnosticArray, '/diagnostics', RELIABLE)
+    mapping = graph.add(MappingNode, use_sim_time=True)
+    mapping._inputs._silence = 0.1
+    wait_for_count(mapping, 'no_data')
+    wait_until(lambda: statuses, 'diagnostics')
+
+
+def test_a_callback_that_fails_does_not_make_a_node_deaf(graph):
+    node = Node('unlucky', context=graph.context)
+    executor = MultiThreadedExecutor(2, context=graph.context)
+    executor.add_node(node)
+    calls: list[int] = []
+
+    def fail() -> None:
+        calls.append(len(calls))
+        raise RuntimeError('a defect')
+
+    node.create_timer(0.02, fail)
+    thread = threading.Thread(target=spin, args=(executor, node), daemon=True)
+    thread.start()
+    wait_until(lambda: len(calls) >= 5, 'further calls')
+    executor.shutdown(timeout_sec=5)
+    thread.join(5)
+    assert not thread.is_alive()
+    node.destroy_node()
 
 
 # grounding_node

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rclpy.callback_groups import CallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
@@ -35,7 +36,8 @@ class Inputs:
         self._node, self._report, self._hint, self._silence = node, report, hint, silence
         self._inputs: list[_Input] = []
         self._last_alive = time.monotonic()
-        node.create_timer(1.0, self._watch)
+        # Not the node's clock: that nobody publishes /clock is one of the things to warn about.
+        node.create_timer(1.0, self._watch, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def alive(self) -> None:
         """Note that a complete set of inputs came in."""

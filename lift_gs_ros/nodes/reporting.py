@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 
@@ -50,7 +51,8 @@ class Diagnostics:
         self._node, self._report, self._values = node, report, values
         self._publisher = node.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._last: dict[str, int] = {}
-        node.create_timer(1.0, self._publish)
+        # Not the node's clock, which stands still where use_sim_time waits for a /clock.
+        node.create_timer(1.0, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def _publish(self) -> None:
         counts = self._report.counts()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import rclpy
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.executors import Executor, MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -32,6 +32,18 @@ class Adapter(Protocol):
         """End the worker; True when it has ended."""
 
 
+def spin(executor: Executor, node: Node) -> None:
+    """Spin until the executor is shut down; a callback that fails is an error in the log."""
+    while True:
+        try:
+            # Leaves with what a callback raises: the node would live on, deaf.
+            executor.spin()
+            return
+        except Exception as error:
+            text = f'a callback failed: {type(error).__name__}: {error}'
+            node.get_logger().error(text, throttle_duration_sec=5.0)
+
+
 def run(name: str, make: Callable[[], Adapter], args: list[str] | None = None) -> None:
     """Run a node to its end and leave the process: 0 after a signal, 1 after a failure."""
     # rclpy's own handlers would shut the context down under a worker that is still publishing.
@@ -47,7 +59,9 @@ def run(name: str, make: Callable[[], Adapter], args: list[str] | None = None) -
         sys.exit(1)
     executor = MultiThreadedExecutor(THREADS)
     executor.add_node(adapter.node)
-    spinning = threading.Thread(target=executor.spin, name='executor', daemon=True)
+    spinning = threading.Thread(
+        target=spin, args=(executor, adapter.node), name='executor', daemon=True
+    )
     spinning.start()
     adapter.start()
     while not (interrupted.is_set() or adapter.finished.is_set()):
