@@ -109,10 +109,11 @@ def _around_mask(
 ) -> NDArray[np.bool_]:
     """Take the points nearest, on the floor plan, to where some pixel of some mask looks."""
     mask = rng.integers(len(view.captions))
-    pixels = np.flatnonzero(view.semantics.ravel() == mask)
-    row = view.weights[[rng.choice(pixels)]] if len(pixels) else view.weights[[0]]
-    if len(row.data) == 0 or len(room.positions) <= settings.max_points:
+    hits = np.diff(view.weights.indptr) > 0
+    pixels = np.flatnonzero((view.semantics.ravel() == mask) & hits)
+    if len(pixels) == 0 or len(room.positions) <= settings.max_points:
         return np.ones(len(room.positions), bool)
+    row = view.weights[[rng.choice(pixels)]]
     center = room.positions[row.indices[np.argmax(row.data)], :2]
     distance = np.square(room.positions[:, :2] - center).sum(axis=1)
     return distance < np.partition(distance, settings.max_points)[settings.max_points]
