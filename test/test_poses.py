@@ -1,5 +1,7 @@
+import sys
 import threading
 import time
+import types
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from lift_gs_ros.nodes.poses import (  # noqa: E402
     JumpDetector,
     PoseBuffer,
     PoseUnavailableError,
+    TfPoses,
     wait_for_pose,
 )
 from lift_gs_ros.nodes.synchronizer import PairSynchronizer  # noqa: E402
@@ -88,6 +91,60 @@ def test_the_camera_is_where_its_mount_on_the_base_says():
     buffer = PoseBuffer(base_from_camera)
     buffer.add(0, make_pose(1.0, np.pi / 2))
     np.testing.assert_allclose(buffer.lookup(0)[:3, 3], [1.0, 0.3, 0.0], atol=1e-12)
+
+
+class Tf2Buffer:
+    """Of tf2's buffer what matters here: nothing that is 10 s older than the newest is taken."""
+
+    def __init__(self) -> None:
+        self.stamps: list[int] = []
+
+    def set_transform(self, stamp: int) -> None:
+        if not self.stamps or stamp > max(self.stamps) - 10 * SECOND:
+            self.stamps.append(stamp)
+
+    def clear(self) -> None:
+        self.stamps.clear()
+
+    def lookup_transform(self, target: str, source: str, time):
+        if time.nanoseconds not in (*self.stamps, 0):  # 0 is the latest there is
+            raise LookupError(f'{time.nanoseconds} is not there')
+        from geometry_msgs.msg import TransformStamped
+
+        return TransformStamped()
+
+
+@pytest.fixture
+def tf_poses(monkeypatch) -> TfPoses:
+    """Poses from a stand-in for tf2_ros."""
+    tf2 = types.SimpleNamespace(
+        Buffer=Tf2Buffer,
+        TransformListener=lambda buffer, node: None,
+        TransformException=LookupError,
+    )
+    monkeypatch.setitem(sys.modules, 'tf2_ros', tf2)
+    return TfPoses(None, '/map')
+
+
+def test_an_image_without_a_stamp_does_not_get_the_latest_transform(tf_poses):
+    tf_poses._buffer.set_transform(100 * SECOND)
+    with pytest.raises(PoseUnavailableError, match='stamp 0') as caught:
+        tf_poses.lookup(0, 'camera')
+    assert caught.value.final
+
+
+def test_transforms_are_found_again_after_the_clock_has_started_again(tf_poses):
+    buffer = tf_poses._buffer
+    for stamp in (1000 * SECOND, 1001 * SECOND):
+        buffer.set_transform(stamp)
+        tf_poses.lookup(stamp, 'camera')
+    tf_poses.lookup(1000 * SECOND, 'camera')  # a little late is no new clock
+    assert len(buffer.stamps) == 2
+    buffer.set_transform(5 * SECOND)
+    with pytest.raises(PoseUnavailableError):
+        tf_poses.lookup(5 * SECOND, 'camera')
+    buffer.set_transform(6 * SECOND)
+    np.testing.assert_array_equal(tf_poses.lookup(6 * SECOND, 'camera'), np.eye(4))
 
 
 def test_waiting_ends_when_the_pose_comes():

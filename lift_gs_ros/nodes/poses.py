@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from lift_gs_ros.geometry import FloatArray
 from lift_gs_ros.nodes.conversions import NANOSECONDS, frame_name, matrix_from_transform
+from lift_gs_ros.nodes.synchronizer import CLOCK_RESTART_NS
 
 
 class PoseUnavailableError(Exception):
@@ -133,11 +134,12 @@ class TfPoses:
             import tf2_ros
         except ImportError as error:
             raise ValueError(
-                'pose_source is tf, which needs the package tf2_ros: install ros-jazzy-tf2-ros '
-                '(ros-jazzy-tf2-ros-py), or set pose_source to odometry or pose'
+                'pose_source is tf, which needs the package tf2_ros: install ros-jazzy-tf2-ros-py, '
+                'or set pose_source to odometry or pose'
             ) from error
         self._tf2 = tf2_ros
         self._map_frame = frame_name(map_frame)
+        self._newest = 0  # stamp asked for, nanoseconds
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
 
@@ -148,6 +150,12 @@ class TfPoses:
         frame = frame_name(frame_id)
         if not frame:
             raise PoseUnavailableError('the image has an empty frame_id', final=True)
+        if stamp_ns <= 0:
+            raise PoseUnavailableError('the image has stamp 0, which TF takes for now', final=True)
+        if stamp_ns < self._newest - CLOCK_RESTART_NS:
+            self._buffer.clear()  # it refuses what is much older than its newest transform
+            self._newest = 0
+        self._newest = max(self._newest, stamp_ns)
         try:
             found = self._buffer.lookup_transform(
                 self._map_frame, frame, Time(nanoseconds=stamp_ns)
