@@ -79,6 +79,11 @@ def start_nodes(context):
         # Large images with best effort get lost between processes on a busy machine.
         context.launch_configurations['sensor_qos'] = 'reliable'
 
+    def log_level(kind):
+        # A logger is called as its node, namespace included, with dots for slashes.
+        logger = '.'.join([*filter(None, value('namespace').split('/')), f'{kind}_node'])
+        return ['--ros-args', '--log-level', f'{logger}:={value("log_level")}']
+
     def node(kind, **options):
         given = {
             name: ParameterValue(LaunchConfiguration(name), value_type=kind_of_value)
@@ -100,7 +105,7 @@ def start_nodes(context):
                 },
             ],
             remappings=remappings,
-            arguments=['--ros-args', '--log-level', f'{kind}_node:={value("log_level")}'],
+            arguments=log_level(kind),
             output='screen',
             **options,
         )

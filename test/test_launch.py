@@ -69,6 +69,16 @@ def test_the_demo_camera_is_heard_reliably_unless_asked_otherwise(launch_file):
     assert context.launch_configurations['sensor_qos'] == ''
 
 
+@pytest.mark.parametrize(
+    ('namespace', 'logger'), [('', 'mapping_node'), ('/a/robot1', 'a.robot1.mapping_node')]
+)
+def test_the_log_level_is_that_of_the_node_in_its_namespace(launch_file, namespace, logger):
+    nodes, _ = start(launch_file, namespace=namespace, log_level='debug')
+    command = nodes['mapping_node'].cmd
+    words = [''.join(getattr(text, 'text', '') for text in word) for word in command]
+    assert f'{logger}:=debug' in words
+
+
 def test_rviz_shows_every_output_by_a_named_display_that_is_on():
     config = yaml.safe_load((FILE.parents[1] / 'config' / 'grounding.rviz').read_text())
     manager = config['Visualization Manager']
