@@ -22,7 +22,7 @@ POSITION_CHANNELS = 5
 SPACING = 0.3  # metres between seeds, as far as there are places enough
 REACH = 1.0  # metres around its seed that a proposal reads first
 RADIUS = 1.0  # metres at which a mask's logits have fallen by 1/2, before anything is learnt
-RADII = (0.1, 20.0)  # metres, bounds of what is learnt
+RADII = (0.1, 3.0)  # metres, bounds of what is learnt: no thing is larger
 
 
 def position_channels(positions: Tensor) -> Tensor:

@@ -32,10 +32,11 @@ class QueryMix:
     absent: float = 0.15  # of the single ones: something that no mask in view is
     no_color: float = 0.3  # of all phrases: the noun alone
     synonym: float = 0.35  # of all phrases: another word for the noun
-    distractors: int = 3  # at most, in a prompt
+    distractors: int = 6  # at most, in a prompt
+    stuff: float = 0.05  # of the captions without a colour ("wall"): how many are asked for
 
     def __post_init__(self) -> None:
-        for name in ('single', 'absent', 'no_color', 'synonym'):
+        for name in ('single', 'absent', 'no_color', 'synonym', 'stuff'):
             if not 0 <= (value := getattr(self, name)) <= 1:
                 raise ValueError(f'{name} is {value}, expected a probability in [0, 1]')
 
@@ -107,16 +108,18 @@ def make_query(
     """Draw a query about what the crop shows in the first view."""
     parsed = [[Caption.parse(caption) for caption in view] for view in captions]
     shown = list(dict.fromkeys(Caption.parse(caption) for caption in in_crop))
+    askable = [caption for caption in shown if caption.color or rng.uniform() < mix.stuff]
     is_single = rng.uniform() < mix.single
     if is_single:
-        is_absent = not shown or rng.uniform() < mix.absent
-        things = [caption for caption in shown if caption.color] or shown
+        is_absent = not askable or rng.uniform() < mix.absent
         asked = [
-            _absent(shown, rng) if is_absent else _say(things[rng.integers(len(things))], mix, rng)
+            _absent(shown, rng)
+            if is_absent
+            else _say(askable[rng.integers(len(askable))], mix, rng)
         ]
     else:
-        count = min(len(shown), int(rng.integers(2, max_instances + 1)))
-        picked = [shown[i] for i in rng.permutation(len(shown))[:count]]
+        count = min(len(askable), int(rng.integers(2, max_instances + 1)))
+        picked = [askable[i] for i in rng.permutation(len(askable))[:count]]
         asked = [_say(caption, mix, rng) for caption in picked]
         asked += [_absent(shown, rng) for _ in range(rng.integers(mix.distractors + 1))]
         asked = [asked[i] for i in rng.permutation(len(asked))]
@@ -156,13 +159,13 @@ def _absent(shown: list[Caption], rng: np.random.Generator) -> Caption:
     for _ in range(20):
         draw = rng.uniform()
         color, kind = str(rng.choice(COLORS)), str(rng.choice(KINDS_WITH_NOUNS))
-        if colored and draw < 0.6:
+        if colored and draw < 0.7:  # shapes are learnt later than colours: ask for them more
             near = colored[rng.integers(len(colored))]
-            caption = Caption(color, near.kind) if draw < 0.4 else Caption(near.color, kind)
-        elif draw < 0.85:
-            caption = Caption(color if draw < 0.75 else None, kind)
+            caption = Caption(color, near.kind) if draw < 0.25 else Caption(near.color, kind)
+        elif draw < 0.9:
+            caption = Caption(color if draw < 0.8 else None, kind)
         else:
-            caption = Caption(color if draw < 0.9 else None, str(rng.choice(ABSENT_NOUNS)))
+            caption = Caption(color if draw < 0.95 else None, str(rng.choice(ABSENT_NOUNS)))
         if not any(caption.describes(other) for other in shown):
             break
     return caption

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lift_gs_ros.geometry import Camera, FloatArray, invert_transform, transform_points
 from training.compositing import CompositingWeights
 from training.data.augment import Augmentation, AugmentedCloud, augment
-from training.data.queries import Query, QueryMix, make_query
+from training.data.queries import Caption, Query, QueryMix, make_query
 from training.data.room_cache import CachedRoom, CachedView
 
 MIN_PIXELS = 8  # of a mask on the grid, within the crop; less says nothing about a shape
@@ -108,7 +108,8 @@ def _around_mask(
     room: CachedRoom, view: CachedView, settings: SampleSettings, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Take the points nearest, on the floor plan, to where some pixel of some mask looks."""
-    mask = rng.integers(len(view.captions))
+    things = [i for i, text in enumerate(view.captions) if Caption.parse(text).color]
+    mask = rng.choice(things or len(view.captions))
     hits = np.diff(view.weights.indptr) > 0
     pixels = np.flatnonzero((view.semantics.ravel() == mask) & hits)
     if len(pixels) == 0 or len(room.positions) <= settings.max_points:
