@@ -38,6 +38,8 @@ class Camera:
                 f'focal lengths are ({fx}, {fy}), expected positive numbers of pixels: '
                 'is the camera calibrated (CameraInfo.k filled in)?'
             )
+        if np.abs(intrinsics[2] - [0, 0, 1]).max() > 1e-6:
+            raise ValueError(f'last row of the intrinsics is {intrinsics[2]}, expected [0, 0, 1]')
         if self.width <= 0 or self.height <= 0:
             raise ValueError(f'image size is {self.width}x{self.height}, expected positive')
         object.__setattr__(self, 'intrinsics', intrinsics)

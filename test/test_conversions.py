@@ -251,7 +251,8 @@ def test_poses_with_nan_or_a_quaternion_off_unit_length_are_refused(x, w, match)
 
 
 def test_chunks_survive_the_round_trip():
-    cloud = PointCloud(np.ones((2, 3), np.float32), np.zeros((2, 3), np.float32))
+    positions = np.array([[-1, 1, 10], [-2, 2, 11]], np.float32)
+    cloud = PointCloud(positions, np.zeros((2, 3), np.float32))
     update = conversions.ChunkUpdate(
         (-1, 0, 2), cloud, 4.5, 0.0625, MapSummary(version=7, keyframes=3), 5, 'map'
     )
@@ -259,6 +260,27 @@ def test_chunks_survive_the_round_trip():
     np.testing.assert_array_equal(back.cloud.positions, cloud.positions)
     for name in ('key', 'chunk_size', 'voxel_size', 'map', 'stamp', 'frame_id'):
         assert getattr(back, name) == getattr(update, name), name
+
+
+@pytest.mark.parametrize(
+    ('key', 'chunk_size', 'match'),
+    [
+        ((0, 0, 0), 4.8, r'chunk \(0, 0, 0\) of 4.8 m has points 995.2 m outside'),
+        ((208, 0, -1), 4.8, 'points 1 m outside'),
+        ((0, 0, 0), 0.0, 'chunk_size is 0.0'),
+        ((0, 0, 0), np.inf, 'chunk_size is inf'),
+    ],
+)
+def test_a_chunk_with_points_outside_it_or_without_a_size_is_refused(key, chunk_size, match):
+    cloud = PointCloud(np.array([[1000, 1, 1]]), np.zeros((1, 3)))
+    update = conversions.ChunkUpdate(key, cloud, chunk_size, 0.05, MapSummary(), 5, 'map')
+    with pytest.raises(ValueError, match=match):
+        conversions.chunk_from_message(conversions.chunk_to_message(update))
+
+
+@pytest.mark.parametrize('frame_id', ['map', '/map'])
+def test_published_frames_have_no_leading_slash(frame_id):
+    assert conversions.make_header(1, frame_id).frame_id == 'map'
 
 
 def make_instance(instance_id: int, is_target: bool = True) -> GroundedInstance:

@@ -49,6 +49,7 @@ def test_a_resized_camera_sees_the_same_rays():
         (np.zeros((3, 3)), (640, 480), 'calibrated'),
         (np.diag([np.nan, 1, 1]), (640, 480), 'focal'),
         (np.eye(4), (640, 480), 'shape'),
+        (np.diag([500.0, 500.0, 0.0]), (640, 480), 'last row'),
         (np.eye(3), (0, 480), 'size is 0x480'),
     ],
 )

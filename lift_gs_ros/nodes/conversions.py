@@ -52,8 +52,8 @@ def ns_to_stamp(nanoseconds: int) -> Time:
 
 
 def make_header(stamp_ns: int, frame_id: str) -> Header:
-    """Build a header from nanoseconds and a frame."""
-    return Header(stamp=ns_to_stamp(stamp_ns), frame_id=frame_id)
+    """Build a header from nanoseconds and a frame; TF knows no frame with a leading slash."""
+    return Header(stamp=ns_to_stamp(stamp_ns), frame_id=frame_name(frame_id))
 
 
 def frame_name(frame_id: str) -> str:
@@ -248,14 +248,23 @@ def chunk_to_message(update: ChunkUpdate) -> MapChunk:
 
 
 def chunk_from_message(message: MapChunk) -> ChunkUpdate:
-    """Read a chunk; refuses sizes that are not positive and what ``cloud_from_message`` refuses."""
+    """Read a chunk; refuses sizes that are not positive, points that lie outside the chunk, and
+    what ``cloud_from_message`` refuses.
+    """
     for name in ('chunk_size', 'voxel_size'):
-        if not getattr(message, name) > 0:
+        if not 0 < getattr(message, name) < np.inf:
             raise ValueError(f'{name} is {getattr(message, name)}, expected positive metres')
     i, j, k = (int(index) for index in message.key)
+    cloud = cloud_from_message(message.cloud)
+    lower = np.array([i, j, k]) * message.chunk_size
+    over = np.maximum(lower - cloud.positions, cloud.positions - lower - message.chunk_size)
+    if len(cloud) and over.max() > message.voxel_size:
+        raise ValueError(
+            f'chunk {(i, j, k)} of {message.chunk_size:.4g} m has points {over.max():.4g} m outside'
+        )
     return ChunkUpdate(
         key=(i, j, k),
-        cloud=cloud_from_message(message.cloud),
+        cloud=cloud,
         chunk_size=message.chunk_size,
         voxel_size=message.voxel_size,
         map=MapSummary(version=message.map_version, keyframes=message.keyframes),
