@@ -71,6 +71,15 @@ def test_texts_seen_before_come_from_a_bounded_cache(encoder, monkeypatch):
     assert encoder.encode('a chair') is not first
 
 
+def test_the_cache_is_bounded_by_the_length_of_what_is_in_it_too(encoder, monkeypatch):
+    monkeypatch.setattr(language, 'CACHE_TOKENS', 10)
+    for text in ('one two three four', 'five six seven eight', 'nine ten', 'one two three four'):
+        encoder.encode(text)
+        assert sum(len(tokens.spans) for tokens in encoder._cache.values()) <= 10
+        assert text in encoder._cache
+    assert encoder._cached_tokens == sum(len(t.spans) for t in encoder._cache.values())
+
+
 @pytest.mark.parametrize('text', ['', '  ', '\n'])
 def test_blank_text_has_no_tokens(encoder, text):
     tokens = encoder.encode(text)

@@ -22,6 +22,7 @@ import torch
 from lift_gs_ros.model.tokens import LanguageTokens
 
 CACHE_SIZE = 4096  # sentences; about 20 kB each
+CACHE_TOKENS = 65_536  # of all of them together: 100 MB, also where every sentence is long
 
 _KINDS = ('chair', 'table', 'sofa', 'bed', 'lamp', 'cupboard', 'door', 'window', 'plant', 'mug')
 _COLORS = ('red', 'green', 'blue', 'yellow', 'black', 'white', 'brown', 'grey')
@@ -51,6 +52,7 @@ class LanguageEncoder:
         self.dim = backbone.dim
         self._backbone = backbone
         self._cache: OrderedDict[str, LanguageTokens] = OrderedDict()
+        self._cached_tokens = 0
         examples = backbone.tokens(list(_CENTRING_PHRASES))
         self._token_mean = np.concatenate([tokens.embeddings for tokens in examples]).mean(axis=0)
         self._sentence_mean = np.mean([tokens.sentence for tokens in examples], axis=0)
@@ -70,11 +72,14 @@ class LanguageEncoder:
         missing = [text for text in dict.fromkeys(texts) if text not in known]
         for tokens in self._compute(missing):
             known[tokens.text] = tokens
-        for text in dict.fromkeys(texts):
+        for text in missing:
             self._cache[text] = known[text]
+            self._cached_tokens += len(known[text].spans)
+        for text in dict.fromkeys(texts):
             self._cache.move_to_end(text)
-        while len(self._cache) > CACHE_SIZE:
-            self._cache.popitem(last=False)
+        while len(self._cache) > CACHE_SIZE or self._cached_tokens > CACHE_TOKENS:
+            _, oldest = self._cache.popitem(last=False)
+            self._cached_tokens -= len(oldest.spans)
         return [known[text] for text in texts]
 
     def _compute(self, texts: list[str]) -> list[LanguageTokens]:
