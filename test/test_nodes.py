@@ -32,7 +32,7 @@ from lift_gs_ros.grounding.instances import (  # noqa: E402
 from lift_gs_ros.mapping.frame import RgbdFrame  # noqa: E402
 from lift_gs_ros.nodes import conversions, parameters  # noqa: E402
 from lift_gs_ros.nodes.camera_node import CameraNode  # noqa: E402
-from lift_gs_ros.nodes.grounding_node import GroundingNode  # noqa: E402
+from lift_gs_ros.nodes.grounding_node import GroundingNode, load_grounder  # noqa: E402
 from lift_gs_ros.nodes.mapping_node import MappingNode  # noqa: E402
 from lift_gs_ros.nodes.point_clouds import cloud_from_message  # noqa: E402
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE  # noqa: E402
@@ -593,6 +593,13 @@ def test_a_thresholds_change_reaches_the_grounder(robot):
     wait_until(lambda: robot.node._answering.summary.chunks == 1, 'the chunk')
     robot.ask('the red mug')
     assert robot.grounder.settings.score_threshold == 0.8
+
+
+def test_a_checkpoint_in_the_home_folder_is_found(monkeypatch, tmp_path):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    values = {parameter.name: parameter.default for parameter in parameters.GROUNDING}
+    with pytest.raises(FileNotFoundError, match=f'no checkpoint at {tmp_path}/model.safetensors'):
+        load_grounder({**values, 'checkpoint': '~/model.safetensors', 'device': 'cpu'})
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_node_with_the_reason(graph):

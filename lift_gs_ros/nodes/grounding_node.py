@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
@@ -38,7 +39,9 @@ def load_grounder(values: Mapping[str, Any]) -> Grounds:
     settings = GrounderSettings(
         frame_id=values['map_frame'], **{name: values[name] for name in names}
     )
-    return Grounder.load(values['checkpoint'], values['device'], settings)
+    # No shell has looked at a parameter or at an argument of ros2 launch.
+    checkpoint = os.path.expanduser(values['checkpoint'])
+    return Grounder.load(checkpoint, values['device'], settings)
 
 
 class GroundingNode:
