@@ -1,0 +1,110 @@
+"""The benchmark itself is measured with answers that are known to be right, and with silence."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lift_gs_ros.geometry import Box
+from lift_gs_ros.grounding.grounder import GrounderSettings
+from lift_gs_ros.grounding.instances import GroundedInstance, Grounding
+from lift_gs_ros.simulation.expressions import make_expressions
+from training.evaluate import evaluate
+from training.evaluation.benchmark import Scores, evaluate_room
+from training.evaluation.rooms import EvaluationRoom, evaluation_room
+
+
+@pytest.fixture(scope='module')
+def room() -> EvaluationRoom:
+    return evaluation_room(3, 'test')
+
+
+class _KnowsAll:
+    """Answers with the truth about a room, or with nothing, in the Grounder's place."""
+
+    def __init__(self, room: EvaluationRoom, is_silent: bool = False) -> None:
+        self.settings = GrounderSettings()
+        self._room, self._is_silent = room, is_silent
+        self._targets = {
+            expression.text: expression.target_ids
+            for expression in make_expressions(room.room, visible_ids=room.visible_ids)
+        }
+
+    def clear(self) -> None:
+        pass
+
+    def encode(self) -> None:
+        pass
+
+    def update(self, key, cloud) -> None:
+        assert len(cloud) > 0
+
+    def ground(self, query: str) -> Grounding:
+        answer = Grounding(query, 0, 'map')
+        if self._is_silent:
+            return answer
+        if query in self._targets:
+            instances = [self._instance(i, query) for i in self._targets[query]]
+        else:
+            instances = [
+                self._instance(i, kind)
+                for kind in query.split('. ')
+                for i in self._room.visible_ids
+                if self._room.room.object(i).kind == kind
+            ]
+        return replace(answer, instances=instances, none_score=float(not instances))
+
+    def _instance(self, number: int, phrase: str) -> GroundedInstance:
+        points = self._room.cloud.positions[self._room.mask(number)]
+        box, scores = Box.from_points(points), np.ones(len(points), np.float32)
+        return GroundedInstance(number, phrase, (0, 1), True, 1.0, box, points, scores)
+
+
+def test_points_carry_the_instance_that_they_were_seen_on(room):
+    assert len(room.visible_ids) >= 5
+    inside = []
+    for number in room.visible_ids:
+        box = room.room.object(number).box
+        grown = Box(box.center, box.size + 0.3)
+        inside.append(grown.contains(room.cloud.positions[room.mask(number)]).mean())
+    assert min(inside) > 0.9
+
+
+def test_the_truth_scores_full_marks(room):
+    scores = Scores()
+    evaluate_room(_KnowsAll(room), room, scores)
+    summary = scores.summary()
+    for group in ('colour_nouns', 'nouns', 'referring'):
+        assert summary[group]['n'] > 0
+        assert summary[group]['acc25'] == summary[group]['acc50'] == 1
+    assert summary['nouns']['AP'] == summary['nouns']['AP25'] == 1
+    assert summary['referring']['acc75'] == 1
+    assert summary['referring']['target_given_kind'] in (1, None)
+    assert summary['absent'] == {
+        'auroc': 1, 'false_answers_at_90_recall': 0, 'n': summary['absent']['n'],
+    }  # fmt: skip
+    assert summary['several']['f1_50'] in (1, None)
+    json.dumps(summary, allow_nan=False)
+
+
+def test_silence_scores_nothing(room):
+    scores = Scores()
+    evaluate_room(_KnowsAll(room, is_silent=True), room, scores)
+    summary = scores.summary()
+    assert summary['colour_nouns']['acc25'] == summary['nouns']['AP25'] == 0
+    assert summary['absent']['auroc'] == 0.5
+    assert summary['absent']['false_answers_at_90_recall'] == 1
+
+
+def test_evaluating_the_shipped_checkpoint_fills_the_layout(tmp_path):
+    result = evaluate('', seed=1, rooms=1)
+    assert {'acc25', 'acc50', 'n'} <= set(result['colour_nouns'])
+    assert {'acc25', 'acc50', 'AP', 'AP50', 'AP25', 'n'} <= set(result['nouns'])
+    assert {'acc25', 'acc50', 'n'} <= set(result['held_out'])
+    assert {'acc25', 'acc50', 'acc75', 'target_given_kind', 'chance_given_kind', 'n'} <= set(
+        result['referring']
+    )
+    assert {'auroc', 'false_answers_at_90_recall'} <= set(result['absent'])
+    assert result['seconds_per_room']['encode'] > 0
+    assert result['seconds_per_room']['decode'] > 0
