@@ -98,7 +98,7 @@ class Stopper:
     def __init__(self) -> None:
         self.requested = False
         numbers = (signal.SIGINT, signal.SIGTERM)
-        self._before = {number: signal.signal(number, self._handle) for number in numbers}
+        self._before: dict[int, Any] = {n: signal.signal(n, self._handle) for n in numbers}
 
     def _handle(self, number: int, _: object) -> None:
         self.requested = True

@@ -178,7 +178,8 @@ def render_fixed(encoding: SceneEncoding, target: ViewTarget) -> RenderedTarget:
     rendered = rendered / alpha.clamp(min=MIN_ALPHA)[:, None]
     valid = torch.from_numpy(target.valid).to(alpha.device)
     sizes = [3, encoding.features.shape[1], encoding.mask_features.shape[1]]
-    return RenderedTarget(target, *rendered.split(sizes, dim=1), valid)
+    color, features, mask_features = rendered.split(sizes, dim=1)
+    return RenderedTarget(target, color, features, mask_features, valid)
 
 
 def render_learned(encoding: SceneEncoding, target: ViewTarget) -> RenderedTarget:
@@ -191,10 +192,11 @@ def render_learned(encoding: SceneEncoding, target: ViewTarget) -> RenderedTarge
     )
     assert view.features is not None
     alpha = view.alpha.clamp(min=MIN_ALPHA)[..., None]
-    features = (view.features / alpha).flatten(0, 1)
+    normalised = (view.features / alpha).flatten(0, 1)
     sizes = [encoding.features.shape[1], encoding.mask_features.shape[1]]
     valid = torch.from_numpy(target.valid).to(alpha.device) & (view.alpha.flatten() > MIN_COVER)
-    return RenderedTarget(target, view.color.flatten(0, 1), *features.split(sizes, dim=1), valid)
+    features, mask_features = normalised.split(sizes, dim=1)
+    return RenderedTarget(target, view.color.flatten(0, 1), features, mask_features, valid)
 
 
 def _photometric(view: RenderedTarget) -> Tensor:

@@ -20,7 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -112,7 +112,7 @@ def pretrain(settings: PretrainSettings) -> Path:
         accelerator=settings.accelerator,
         strategy=strategy,
         devices=settings.devices,
-        precision=settings.precision,
+        precision=cast(Any, settings.precision),
     )
     fabric.launch()
     torch.set_num_threads(settings.threads)
@@ -173,7 +173,7 @@ def pretrain(settings: PretrainSettings) -> Path:
         seed_torch(settings.seed, step, fabric.global_rank)
         samples, rng = batches.get(step)
         learn_geometry = step >= settings.learn_geometry_from * settings.steps
-        loss, log = objective(samples, learn_geometry, rng)
+        loss, log = cast(tuple[torch.Tensor, dict[str, float]], objective(samples, learn_geometry, rng))
         fabric.backward(loss)
         norm = clip_gradients(model, settings.clip_norm)
         # The gradient is that of all processes: all take the step, or none does.
@@ -185,7 +185,7 @@ def pretrain(settings: PretrainSettings) -> Path:
         scheduler.step()
         step += 1
         if journal is not None:
-            journal.add(log | {'gradient': float(norm)})
+            journal.add({**log, 'gradient': float(norm)})
             if step % settings.log_every == 0:
                 elapsed = seconds + time.monotonic() - begin
                 rate = scheduler.get_last_lr()[0]
@@ -228,7 +228,7 @@ def build_model(settings: PretrainSettings) -> LiftGS:
 def stop_requested(fabric: Fabric, stopper: Stopper) -> bool:
     """Say whether any process was asked to stop, so that all of them stop after the same step."""
     flag = torch.tensor(float(stopper.requested), device=fabric.device)
-    return bool(fabric.all_reduce(flag, reduce_op='max') > 0)
+    return bool(cast(torch.Tensor, fabric.all_reduce(flag, reduce_op='max')) > 0)
 
 
 def draw_samples(

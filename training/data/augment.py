@@ -50,7 +50,7 @@ def augment(
     it; other angles are better had by fusing the map in a turned frame, which ``rooms`` does.
     """
     transform = np.eye(4)
-    angle = rng.integers(4) * np.pi / 2
+    angle = float(rng.integers(4)) * np.pi / 2
     if rng.uniform() < settings.any_yaw:
         angle = rng.uniform(0, 2 * np.pi)
     cosine, sine = np.cos(angle), np.sin(angle)

@@ -68,7 +68,7 @@ def _index_image(
     masks: list[NDArray[np.bool_]], sources: list[int], shape: tuple[int, ...]
 ) -> tuple[NDArray[np.int16], NDArray[np.int64]]:
     semantics = np.full(shape, -1, np.int16)
-    kept = []
+    kept: list[int] = []
     for mask, source in zip(masks, sources):
         if mask.sum() >= MIN_AREA_FRACTION * mask.size:
             semantics[mask] = len(kept)

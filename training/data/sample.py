@@ -139,7 +139,7 @@ def _in_image(
     size = np.array([room.camera.width, room.camera.height])
     with np.errstate(invalid='ignore'):
         inside = (pixels > -margin * size) & (pixels < (1 + margin) * size)
-    return inside.all(axis=1), depth
+    return np.asarray(inside.all(axis=1)), depth
 
 
 def _other_views(
@@ -197,7 +197,7 @@ def _target(
     asked = np.flatnonzero(satisfied.any(axis=1) & (grid.counts >= MIN_PIXELS))
     return ViewTarget(
         grid.weights,
-        view.image[np.ix_(grid.rows, grid.columns)].astype(np.float32) / 255,
+        np.float32(1 / 255) * view.image[np.ix_(grid.rows, grid.columns)].astype(np.float32),
         grid.semantics,
         grid.valid,
         view.captions,
