@@ -88,6 +88,14 @@ def test_the_last_answer_knows_every_chunk_however_many_came_at_once():
     assert len(bench.answers) == count, 'nothing has changed'
 
 
+def test_a_query_that_came_before_chunks_that_wait_is_answered_from_them():
+    bench = Bench()
+    bench.answering.ask(Question('the red mug'))
+    bench.put(0, version=1)  # as while the model is being loaded
+    bench.step()
+    assert 'no map yet' not in bench.answers
+
+
 def test_a_new_map_whose_chunks_arrive_together_with_the_last_of_the_old_one_is_kept_whole():
     bench = Bench()
     bench.put(0, version=99)

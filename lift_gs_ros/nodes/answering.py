@@ -49,7 +49,7 @@ class Question:
 
 
 class Answering:
-    """Queries first, then chunks, one encoding at a time; the last query stays current.
+    """Queries first, then one encoding at a time; the last query stays current.
 
     ``put_chunk`` and ``ask`` may be called from any thread, ``step`` only from one worker, which
     alone touches the grounder. ``values`` are the parameters of grounding_node.
@@ -106,10 +106,12 @@ class Answering:
             self._grounder = self._load()
         busy = self._to_encode or bool(self._chunks)
         question = self._questions.get(timeout=0.0 if busy else 0.1)
+        # Before the answers: taking chunks in is quick, and nobody is told of "no map" when one is
+        # waiting here, as after loading the model. Encoding them is slow and comes after.
+        self._take_chunks()
         if question is not None:
             for waiting in [question, *self._questions.take_all()]:
                 self._answer(waiting)
-        self._take_chunks()
         if self._to_encode:
             self._to_encode = self._grounder.encode(budget=1)
             self._stale = True  # whatever was answered in between knew less
