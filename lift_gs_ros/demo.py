@@ -59,9 +59,11 @@ class DemoQuery:
 class DemoClient:
     """The other end of the graph: asks on /query and keeps what comes back."""
 
-    def __init__(self) -> None:
+    def __init__(self, check: Callable[[], None]) -> None:
+        """Join the graph; ``check`` is called while waiting and raises when that is in vain."""
         rclpy.init()
         self.node = Node('demo_client')
+        self._check = check
         self._queries = self.node.create_publisher(String, 'query', 10)
         self.answers: list[GroundingMessage] = []
         self.masks = PointCloud2()
@@ -80,6 +82,7 @@ class DemoClient:
         """Take in messages until ``done``; TimeoutError that names what did not come."""
         end = time.monotonic() + seconds
         while not done():
+            self._check()
             if time.monotonic() > end:
                 raise TimeoutError(f'no {waiting_for} within {seconds:.0f} s')
             rclpy.spin_once(self.node, timeout_sec=0.1)
@@ -116,6 +119,17 @@ class DemoClient:
         self.spin_until(is_answered, 60, f'answer to "{text}"')
         self.spin(0.5)  # the masks are a message of their own
         return grounding_from_messages(answered[-1], self.masks)
+
+
+def check_processes(processes: dict[str, subprocess.Popen], logs: Path) -> None:
+    """ChildProcessError with the last words of a process that has failed."""
+    for name, process in processes.items():
+        if process.poll() not in (None, 0):
+            log = logs / f'{name}.log'
+            words = log.read_text(errors='replace').strip().splitlines()[-1:]
+            raise ChildProcessError(
+                f'{name} ended with status {process.returncode}: {"".join(words)} (see {log})'
+            )
 
 
 @contextmanager
@@ -198,7 +212,7 @@ def run_demo(
     }
     out.mkdir(parents=True, exist_ok=True)
     with running(commands, out / 'logs') as processes:
-        client = DemoClient()
+        client = DemoClient(lambda: check_processes(processes, out / 'logs'))
         try:
             answers = _converse(client, processes, asked)
             cloud = cloud_from_message(client.map)
@@ -215,13 +229,8 @@ def _converse(
     client.publish(asked[0].text)
     begin = time.monotonic()
 
-    def camera_is_done() -> bool:
-        for name, process in processes.items():
-            if process.poll() not in (None, 0):
-                raise RuntimeError(f'{name} ended with {process.returncode}: see its log')
-        return processes['camera_node'].poll() == 0
-
-    client.spin_until(camera_is_done, 1200, 'end of the sequence')
+    camera = processes['camera_node']
+    client.spin_until(lambda: camera.poll() == 0, 1200, 'end of the sequence')
     client.settle()
     live = [answer for answer in client.answers if not answer.message]
     print(
@@ -243,6 +252,8 @@ def _write(
     output.warn_of_untrained(weights)
     output.print_table(answers, [query.verdict(answer) for query, answer in zip(asked, answers)])
     output.write_answers(out / 'answers.json', answers, weights)
+    if not len(cloud):
+        raise ValueError(f'no frame became part of a map: see {out / "logs" / "mapping_node.log"}')
     best = [a.instances[0].points if a.instances else cloud.positions for a in answers]
     sheet: list[Image.Image] = []
     for i, frame in enumerate(drawing.best_views(source, best)):

@@ -106,6 +106,25 @@ def test_a_mistake_is_one_clear_line(arguments, words):
     assert 'Traceback' not in done.stderr
 
 
+def test_a_node_that_fails_ends_the_demo_with_its_last_words(recording, tmp_path):
+    arguments = ['--sequence', str(recording), '--query', 'a box', '--out', str(tmp_path / 'out')]
+    done = run_cli('demo', *arguments, '--checkpoint', 'missing.safetensors')
+    assert done.returncode == 2
+    assert 'grounding_node ended with status 1' in done.stderr
+    assert 'no checkpoint at missing.safetensors' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_a_recording_that_makes_no_map_is_said_to_be_so(recording, tmp_path):
+    for path in recording.glob('*.depth.png'):
+        Image.fromarray(np.zeros((120, 160), np.uint16)).save(path)
+    arguments = ['--sequence', str(recording), '--query', 'a box', '--out', str(tmp_path / 'out')]
+    done = run_cli('demo', *arguments)
+    assert done.returncode == 2
+    assert 'no frame became part of a map' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
 def test_the_verdict_compares_the_best_target_with_the_truth():
     def answer(*boxes: Box) -> Grounding:
         points = np.zeros((1, 3), np.float32)
