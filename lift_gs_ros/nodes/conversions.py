@@ -248,9 +248,7 @@ def chunk_to_message(update: ChunkUpdate) -> MapChunk:
 
 
 def chunk_from_message(message: MapChunk) -> ChunkUpdate:
-    """Read a chunk; refuses sizes that are not positive, points that lie outside the chunk, and
-    what ``cloud_from_message`` refuses.
-    """
+    """Read a chunk; refuses bad sizes, points outside, and what ``cloud_from_message`` does."""
     for name in ('chunk_size', 'voxel_size'):
         if not 0 < getattr(message, name) < np.inf:
             raise ValueError(f'{name} is {getattr(message, name)}, expected positive metres')
