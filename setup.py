@@ -17,7 +17,7 @@ setup(
     packages=find_packages(include=['lift_gs_ros', 'lift_gs_ros.*']),
     package_data={'lift_gs_ros': ['weights/*']},
     install_requires=[
-        'numpy>=2.2',
+        'numpy>=1.26',
         'scipy>=1.13',
         'numba>=0.61',
         'Pillow>=10',

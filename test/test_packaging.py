@@ -99,6 +99,11 @@ def test_package_xml_and_setup_py_agree(manifest, setup_arguments):
     assert f'\n{manifest.version} (' in (ROOT / 'CHANGELOG.rst').read_text()
 
 
+@pytest.mark.parametrize('plugin', ['launch_testing', 'launch_ros'])
+def test_plugins_of_a_ros_installation_that_stop_pytest_are_blocked(pytestconfig, plugin):
+    assert pytestconfig.pluginmanager.is_blocked(plugin)
+
+
 def test_package_xml_names_every_ros_package_that_is_used(manifest):
     declared = {dependency.name for dependency in manifest.build_depends + manifest.exec_depends}
     declared |= {dependency.name for dependency in manifest.buildtool_depends}
@@ -109,7 +114,8 @@ def test_package_xml_names_every_ros_package_that_is_used(manifest):
             name
             for name in imported_packages(path)
             if name.endswith(('_msgs', '_srvs'))
-            or name in {'rclpy', 'tf2_ros', 'launch', 'launch_ros'}
+            or name
+            in {'rclpy', 'rcl_interfaces', 'tf2_ros', 'ament_index_python', 'launch', 'launch_ros'}
         }
     # The package tf2_ros is the one of C++; its Python namesake comes from another.
     used = {{'tf2_ros': 'tf2_ros_py'}.get(name, name) for name in used}
