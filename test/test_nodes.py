@@ -377,6 +377,17 @@ def test_diagnostics_say_what_came_and_what_was_lost(graph, client, camera):
     assert 'pairs per second' in rows()
 
 
+def test_chunks_that_wait_are_sent_though_others_keep_changing(graph):
+    node = MappingNode(context=graph.context)  # not started: the steps are taken here
+    pending = node._mapper.pending
+    pending.update(dict.fromkeys((i, 0, 0) for i in range(40)))
+    for _ in range(3):
+        node._publish_chunks()
+        pending.update(dict.fromkeys((i, 0, 0) for i in range(20)))
+    assert not {(i, 0, 0) for i in range(20, 40)} & set(pending)
+    node.node.destroy_node()
+
+
 def test_silence_is_reported_where_nobody_publishes_the_simulated_time(graph, client):
     statuses = listen(client, DiagnosticArray, '/diagnostics', RELIABLE)
     mapping = graph.add(MappingNode, use_sim_time=True)

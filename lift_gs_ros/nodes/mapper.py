@@ -80,7 +80,8 @@ class Mapper:
             max_interval=values['keyframe_max_interval'] or math.inf,
         )
         self._jumps = JumpDetector()
-        self.pending: set[ChunkKey] = set()  # changed or gone, and not sent yet
+        # Changed or gone, and not sent yet; those that have waited longest come first.
+        self.pending: dict[ChunkKey, None] = {}
         self._warned_of_distortion = False
         self.last_stamp = 0  # nanoseconds, of the newest keyframe
         self._clock = self._frames_behind = 0
@@ -122,7 +123,7 @@ class Mapper:
         self._check_clock(stamp)
         if not self._keyframes.is_keyframe(stamp, frame.world_from_camera):
             return
-        self.pending |= self.map.integrate(frame)
+        self.pending.update(dict.fromkeys(self.map.integrate(frame)))
         self.last_stamp = self._clock = stamp
         self._summarise()
         self._report.count('keyframes')
@@ -176,12 +177,16 @@ class Mapper:
 
     def reset(self) -> None:
         """Start a new map; the chunks that are gone are added to ``pending``."""
-        self.pending |= set(self.map.chunk_keys())
+        self.send_all_again()
         self.map.reset()
         self._keyframes.reset()
         self._jumps.reset()
         self._clock = self._frames_behind = 0
         self._summarise()
+
+    def send_all_again(self) -> None:
+        """Add all chunks to ``pending``."""
+        self.pending.update(dict.fromkeys(self.map.chunk_keys()))
 
     def _summarise(self) -> None:
         chunks = len(self.map.chunk_keys())

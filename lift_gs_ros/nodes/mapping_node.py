@@ -161,13 +161,13 @@ class MappingNode:
             self._mapper.fuse(pair)
         if self._resend.is_set():
             self._resend.clear()
-            self._mapper.pending |= set(self._mapper.map.chunk_keys())
+            self._mapper.send_all_again()
         self._publish_chunks()
         self._publish_map()
 
     def _publish_chunks(self) -> None:
-        for key in sorted(self._mapper.pending)[:CHUNKS_A_STEP]:
-            self._mapper.pending.discard(key)
+        for key in list(self._mapper.pending)[:CHUNKS_A_STEP]:
+            del self._mapper.pending[key]
             self._chunk_publisher.publish(chunk_to_message(self._mapper.chunk_update(key)))
             self.report.count('chunks')
 
