@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from lift_gs_ros.model.config import LiftGSConfig
-from lift_gs_ros.model.tokens import LanguageTokens
 from lift_gs_ros.model.lift_gs import LiftGS
+from lift_gs_ros.model.tokens import LanguageTokens
 
 VOXEL_SIZE = 0.05
 

@@ -173,7 +173,9 @@ def pretrain(settings: PretrainSettings) -> Path:
         seed_torch(settings.seed, step, fabric.global_rank)
         samples, rng = batches.get(step)
         learn_geometry = step >= settings.learn_geometry_from * settings.steps
-        loss, log = cast(tuple[torch.Tensor, dict[str, float]], objective(samples, learn_geometry, rng))
+        loss: torch.Tensor
+        log: dict[str, float]
+        loss, log = objective(samples, learn_geometry, rng)
         fabric.backward(loss)
         norm = clip_gradients(model, settings.clip_norm)
         # The gradient is that of all processes: all take the step, or none does.
@@ -185,10 +187,10 @@ def pretrain(settings: PretrainSettings) -> Path:
         scheduler.step()
         step += 1
         if journal is not None:
-            journal.add({**log, 'gradient': float(norm)})
+            journal.add(log | {'gradient': float(norm)})
             if step % settings.log_every == 0:
                 elapsed = seconds + time.monotonic() - begin
-                rate = scheduler.get_last_lr()[0]
+                rate = float(scheduler.get_last_lr()[0])
                 means = journal.write(step, {'rate': rate, 'seconds': elapsed, 'skipped': skipped})
                 bar.set_postfix({k: f'{v:.3g}' for k, v in means.items() if k in SHOWN})
             if step % settings.picture_every == 0:
