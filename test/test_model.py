@@ -376,3 +376,12 @@ def test_proposals_begin_where_the_scene_resembles_the_words():
     positions = torch.rand(50, 3) * 10
     _, places = seeds(features, 3 * features[[17]], positions, 5)
     assert int(places[0]) == 17
+
+
+def test_a_large_scene_is_covered_by_more_proposals():
+    torch.manual_seed(0)
+    decoder = LiftGS(CONFIG, 'torch').decoder
+    assert len(decoder._proposals_for(10)) == CONFIG.proposals
+    assert len(decoder._proposals_for(100_000)) == CONFIG.max_proposals
+    with pytest.raises(ValueError, match='max_proposals is 3'):
+        LiftGSConfig.tiny(max_proposals=3)

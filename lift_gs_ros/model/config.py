@@ -33,7 +33,8 @@ class LiftGSConfig:
     heads: int = 8
     feedforward_dim: int = 2048
     dropout: float = 0.15
-    proposals: int = 256  # m
+    proposals: int = 256  # m, learnt
+    max_proposals: int = 256  # m in a large scene: the learnt ones are then used several times
     language: str = 'open_clip'  # the encoder that the weights were trained with
     language_dim: int = 768  # D, width of the language encoder's embeddings
     position_bands: int = 8  # octaves of the Fourier features, wavelengths 32 m down to 0.25 m
@@ -57,6 +58,11 @@ class LiftGSConfig:
             raise ValueError(f'voxel_size is {self.voxel_size}, expected a positive size in metres')
         if self.stem_kernel not in (3, 5):
             raise ValueError(f'stem_kernel is {self.stem_kernel}, expected 3 or 5')
+        if self.max_proposals < self.proposals:
+            raise ValueError(
+                f'max_proposals is {self.max_proposals}, expected at least the {self.proposals} '
+                'proposals that are learnt'
+            )
         if self.token_stride not in TOKEN_STRIDES:
             raise ValueError(
                 f'token_stride is {self.token_stride}, expected one of {TOKEN_STRIDES}: '
@@ -98,6 +104,7 @@ class LiftGSConfig:
             'feedforward_dim': 768,
             'dropout': 0.1,
             'proposals': 64,
+            'max_proposals': 192,
             'language': 'minilm',
             'language_dim': 384,
         }
@@ -120,6 +127,7 @@ class LiftGSConfig:
             'feedforward_dim': 32,
             'dropout': 0.0,
             'proposals': 5,
+            'max_proposals': 10,
             'language': 'minilm',
             'language_dim': 12,
             'position_bands': 4,

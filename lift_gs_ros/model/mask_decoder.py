@@ -28,6 +28,10 @@ from lift_gs_ros.model.proposal_geometry import (
 from lift_gs_ros.model.scene import SceneEncoding
 from lift_gs_ros.model.seeds import POSITION_CHANNELS, REACH, Seeds
 
+# Visual tokens that one set of proposals is seeded on. Crops in training have about 600; with 64
+# seeds on the 6000 tokens of a room, few lie on any small object.
+TOKENS_PER_SET = 1000
+
 
 class Attention(nn.Module):
     """Multi-head attention, with keys and values that are projected apart from it."""
@@ -191,6 +195,12 @@ class MaskDecoder(nn.Module):
         keys, values = zip(*projected)
         return torch.stack(keys), torch.stack(values)
 
+    def _proposals_for(self, num_tokens: int) -> Tensor:
+        """Repeat the learnt proposals where the scene is larger than what one set covers."""
+        most = self.config.max_proposals // self.config.proposals
+        repeats = min(max(round(num_tokens / TOKENS_PER_SET), 1), most)
+        return self.proposals.repeat_interleave(repeats, dim=0)
+
     def forward(
         self,
         scene: SceneEncoding,
@@ -202,9 +212,9 @@ class MaskDecoder(nn.Module):
         language = torch.cat([self.language_in(embeddings), self.no_word])
         positions = scene.token_positions - scene.token_positions.mean(dim=0)
         waves = fourier_features(positions, self.config.position_bands)
-        count = len(self.proposals)
-        content, places = self.seeds(scene.token_features, text_features, positions, count)
-        proposals, outputs = self.proposals + content, []
+        learnt = self._proposals_for(len(positions))
+        content, places = self.seeds(scene.token_features, text_features, positions, len(learnt))
+        proposals, outputs = learnt + content, []
         seeds, geometry = scene.token_positions[places], None
         attended = torch.cdist(positions[places], positions) < REACH
         for i, layer in enumerate(self.layers):

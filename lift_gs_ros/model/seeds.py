@@ -68,7 +68,9 @@ class Seeds(nn.Module):
         similarity = features.new_zeros(len(features))
         if len(text_features):
             text = functional.normalize(text_features, dim=1)
-            similarity = (functional.normalize(features, dim=1) @ text.T).amax(dim=1)
+            cosines = functional.normalize(features, dim=1) @ text.T
+            # Any word, for a sentence with several things; all words, for "the" resembles much.
+            similarity = (cosines.amax(dim=1) + cosines.mean(dim=1)) / 2
         places = choose_seeds(similarity, positions, count)
         return self.content(features[places]), places
 
