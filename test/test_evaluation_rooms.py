@@ -108,3 +108,12 @@ def test_evaluating_the_shipped_checkpoint_fills_the_layout(tmp_path):
     assert {'auroc', 'false_answers_at_90_recall'} <= set(result['absent'])
     assert result['seconds_per_room']['encode'] > 0
     assert result['seconds_per_room']['decode'] > 0
+
+
+def test_scores_of_several_processes_add_up(room):
+    together, first, second = Scores(), Scores(), Scores()
+    for scores, is_silent in ((first, False), (second, True)):
+        evaluate_room(_KnowsAll(room, is_silent), room, scores)
+        evaluate_room(_KnowsAll(room, is_silent), room, together)
+    first.extend(second)
+    assert first.summary() | {'seconds_per_room': 0} == together.summary() | {'seconds_per_room': 0}

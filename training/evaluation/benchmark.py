@@ -46,6 +46,16 @@ class Scores:
     encode_seconds: list[float] = field(default_factory=list)
     decode_seconds: list[float] = field(default_factory=list)
 
+    def extend(self, other: Scores) -> None:
+        """Add the queries of other rooms."""
+        for name, values in vars(self).items():
+            more = getattr(other, name)
+            if isinstance(values, dict):
+                for key in more:
+                    values[key].extend(more[key])
+            else:
+                values.extend(more)
+
     def summary(self) -> dict:
         """Numbers in the layout of ``evaluate.json``, fractions from 0 to 1; NaN becomes None."""
         summary = {
