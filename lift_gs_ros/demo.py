@@ -33,7 +33,8 @@ from lift_gs_ros.nodes.qos import LATCHED
 from lift_gs_ros.sequences import Sequence, open_sequence
 
 SHUTDOWN_SECONDS = 10
-SETTLED_SECONDS = 3.0  # no new answer for so long: the map has stopped growing
+SETTLED_SECONDS = 3.0  # no news for so long: the map has stopped growing
+MAP_SECONDS = 60.0  # for the first map after the last frame: the first fusion compiles kernels
 PICTURE_SIZE = (640, 480)
 
 
@@ -68,10 +69,15 @@ class DemoClient:
         self.answers: list[GroundingMessage] = []
         self.masks = PointCloud2()
         self.map = PointCloud2()
+        self.num_maps = 0
         subscribe = self.node.create_subscription
         subscribe(GroundingMessage, 'grounding', self.answers.append, LATCHED)
         subscribe(PointCloud2, 'masks', lambda cloud: setattr(self, 'masks', cloud), LATCHED)
-        subscribe(PointCloud2, 'map', lambda cloud: setattr(self, 'map', cloud), LATCHED)
+        subscribe(PointCloud2, 'map', self._on_map, LATCHED)
+
+    def _on_map(self, cloud: PointCloud2) -> None:
+        self.map = cloud
+        self.num_maps += 1
 
     def close(self) -> None:
         """Leave the graph."""
@@ -100,25 +106,29 @@ class DemoClient:
         self._queries.publish(String(data=text))
 
     def settle(self) -> None:
-        """Wait until no more answers come: the map has stopped growing."""
-        seen = -1
-        while len(self.answers) > seen:
-            seen = len(self.answers)
+        """Wait for a map, and until no more maps and answers come: it has stopped growing."""
+        self.spin_until(lambda: self.map.width > 0, MAP_SECONDS, 'frame became part of a map')
+        seen = 0
+        while len(self.answers) + self.num_maps > seen:
+            seen = len(self.answers) + self.num_maps
             self.spin(SETTLED_SECONDS)
 
     def ask(self, text: str) -> Grounding:
         """Publish a query and return the answer to it."""
         before = len(self.answers)
         self.publish(text)
-        answered = [answer for answer in self.answers[before:] if answer.query == text]
+        answered: list[GroundingMessage] = []
 
         def is_answered() -> bool:
             answered[:] = [answer for answer in self.answers[before:] if answer.query == text]
             return bool(answered)
 
         self.spin_until(is_answered, 60, f'answer to "{text}"')
-        self.spin(0.5)  # the masks are a message of their own
-        return grounding_from_messages(answered[-1], self.masks)
+        answer = answered[-1]
+        num_points = sum(instance.num_points for instance in answer.instances)
+        # The masks are a message of their own, which comes a little later.
+        self.spin_until(lambda: self.masks.width == num_points, 10, f'masks of "{text}"')
+        return grounding_from_messages(answer, self.masks)
 
 
 def check_processes(processes: dict[str, subprocess.Popen], logs: Path) -> None:
@@ -216,6 +226,8 @@ def run_demo(
         try:
             answers = _converse(client, processes, asked)
             cloud = cloud_from_message(client.map)
+        except TimeoutError as error:
+            raise TimeoutError(f'{error}: see {out / "logs"}') from error
         finally:
             client.close()
     _write(out, source, cloud, answers, asked, client.answers[-1].weights)
@@ -252,8 +264,6 @@ def _write(
     output.warn_of_untrained(weights)
     output.print_table(answers, [query.verdict(answer) for query, answer in zip(asked, answers)])
     output.write_answers(out / 'answers.json', answers, weights)
-    if not len(cloud):
-        raise ValueError(f'no frame became part of a map: see {out / "logs" / "mapping_node.log"}')
     best = [a.instances[0].points if a.instances else cloud.positions for a in answers]
     sheet: list[Image.Image] = []
     for i, frame in enumerate(drawing.best_views(source, best)):
