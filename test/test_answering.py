@@ -96,6 +96,15 @@ def test_a_query_that_came_before_chunks_that_wait_is_answered_from_them():
     assert 'no map yet' not in bench.answers
 
 
+def test_the_first_answer_on_a_large_map_waits_for_one_chunk_only():
+    bench = Bench()
+    for number in range(4):
+        bench.put(number, version=1)
+    bench.answering.ask(Question('the red mug'))
+    bench.step()
+    assert bench.answers[0] == '0'
+
+
 def test_a_new_map_whose_chunks_arrive_together_with_the_last_of_the_old_one_is_kept_whole():
     bench = Bench()
     bench.put(0, version=99)

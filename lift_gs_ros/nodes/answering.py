@@ -70,7 +70,7 @@ class Answering:
         self._sizes: dict[ChunkKey, int] = {}
         self._fingerprints: dict[ChunkKey, int] = {}
         self._current = ''
-        self._to_encode = self._stale = False
+        self._to_encode = self._encoded = self._stale = False
         self._due = 0.0
         self._stamp, self._frame_id = 0, values['map_frame']
         self.summary = MapSummary()
@@ -110,13 +110,20 @@ class Answering:
         # waiting here, as after loading the model. Encoding them is slow and comes after.
         self._take_chunks()
         if question is not None:
+            if question.reply is None and not self._encoded:
+                self._encode_one()  # a first answer soon; the other chunks follow
             for waiting in [question, *self._questions.take_all()]:
                 self._answer(waiting)
-        if self._to_encode:
-            self._to_encode = self._grounder.encode(budget=1)
-            self._stale = True  # whatever was answered in between knew less
+        self._encode_one()
         if self._current and self._stale and time.monotonic() >= self._due:
             self._answer(Question(self._current))
+
+    def _encode_one(self) -> None:
+        assert self._grounder is not None
+        if self._to_encode:
+            self._to_encode = self._grounder.encode(budget=1)
+            self._encoded = True
+            self._stale = True  # whatever was answered before knew less
 
     def _take_chunks(self) -> None:
         assert self._grounder is not None
@@ -160,7 +167,7 @@ class Answering:
         assert self._grounder is not None
         self._grounder.clear()
         self._sizes, self._fingerprints, self.summary = {}, {}, MapSummary()
-        self._stale = True
+        self._encoded, self._stale = False, True
 
     def _answer(self, question: Question) -> None:
         """Answer to the service that asked, or on the topics."""
