@@ -85,8 +85,11 @@ def test_training_learns_what_the_pictures_show(cache, tmp_path):
 def test_interrupting_leaves_a_checkpoint_and_other_settings_are_refused(
     cache, tmp_path, monkeypatch
 ):
+    signals = [signal.SIGINT]  # one Ctrl-C: the second one would end the program at once
+
     def interrupted(*arguments):
-        os.kill(os.getpid(), signal.SIGINT)
+        if signals:
+            os.kill(os.getpid(), signals.pop())
         return draw_samples(*arguments)
 
     monkeypatch.setattr('training.pretrain.draw_samples', interrupted)

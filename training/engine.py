@@ -11,6 +11,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,50 @@ class RunFolder:
                     f'run has {value}: use the same settings, or another output folder'
                 )
         return state
+
+
+@dataclass
+class TrainState:
+    """What changes while a run goes on, and what a resumed run has to find again."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LambdaLR
+    step: int = 0
+    skipped: int = 0  # steps whose gradient was not finite
+    seconds: float = 0.0  # of training, all sessions together
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values and tensors."""
+        return {
+            'model': self.model.state_dict(),
+            'optimizer': self.optimizer.state_dict(),
+            'scheduler': self.scheduler.state_dict(),
+            'step': self.step,
+            'skipped': self.skipped,
+            'seconds': self.seconds,
+        }
+
+    def load(self, saved: dict[str, Any]) -> None:
+        """Take over what ``to_dict`` gave."""
+        self.model.load_state_dict(saved['model'])
+        self.optimizer.load_state_dict(saved['optimizer'])
+        self.scheduler.load_state_dict(saved['scheduler'])
+        self.step, self.skipped = saved['step'], saved['skipped']
+        self.seconds = saved['seconds']
+
+    def advance(self, norm: float) -> None:
+        """Take a step with the gradients at hand, unless their norm is NaN or infinite.
+
+        The gradient is that of all processes: all of them take the step, or none does.
+        """
+        if math.isfinite(norm):
+            self.optimizer.step()
+        else:
+            self.skipped += 1
+        self.optimizer.zero_grad()
+        self.scheduler.step()
+        self.step += 1
 
 
 class Stopper:

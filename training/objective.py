@@ -150,7 +150,7 @@ class PretrainObjective(nn.Module):
 
     def _text_features(self, captions: list[str]) -> Tensor:
         """Unit features (U, F) of captions: the mean of their tokens'."""
-        tokens = self._language.encode_batch(captions)
+        tokens = [self._language.encode(caption) for caption in captions]
         embeddings = torch.from_numpy(np.concatenate([part.embeddings for part in tokens]))
         features = self.model.text_to_feature(embeddings.to(self.model.device))
         lengths = [len(part.spans) for part in tokens]

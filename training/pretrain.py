@@ -11,13 +11,10 @@ a kill), checkpoints for the robot (``model.safetensors``), TensorBoard events, 
 from __future__ import annotations
 
 import argparse
-import csv
-import math
 import time
-from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -26,12 +23,10 @@ import numpy as np
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.strategies import DDPStrategy
-from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
-from lift_gs_ros.model.checkpoint import save_checkpoint
+from lift_gs_ros.model.checkpoint import load_checkpoint, save_checkpoint
 from lift_gs_ros.model.config import LiftGSConfig
-from lift_gs_ros.model.language import load_language_encoder
+from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from lift_gs_ros.model.lift_gs import LiftGS
 from training.config import load_settings
 from training.data.room_cache import CachedRoom, load_rooms
@@ -39,6 +34,7 @@ from training.data.sample import Sample, SampleSettings, make_sample
 from training.engine import (
     RunFolder,
     Stopper,
+    TrainState,
     adamw,
     clip_gradients,
     cosine_schedule,
@@ -46,6 +42,7 @@ from training.engine import (
     seed_torch,
     step_rng,
 )
+from training.journal import Journal
 from training.objective import ObjectiveWeights, PretrainObjective
 from training.pictures import draw_sample
 
@@ -105,6 +102,46 @@ DECISIVE = ('model', 'seed', 'batch_size', 'devices', 'dropout', 'start_from')
 
 def pretrain(settings: PretrainSettings) -> Path:
     """Run (or resume) a pretraining; returns the checkpoint for the robot."""
+    fabric = _launch(settings)
+    path = Path(settings.output)
+    folder = RunFolder(path) if fabric.is_global_zero else None
+    fabric.barrier()
+    rooms = load_rooms(settings.rooms, settings.room_limit)
+    rooms = rooms[fabric.global_rank :: fabric.world_size]
+    model = build_model(settings)
+    language = load_language_encoder(model.config.language).to(fabric.device)
+    optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
+    schedule = cosine_schedule(settings.warmup, settings.steps)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+    state = TrainState(model, optimizer, scheduler)
+    saved = RunFolder.read(path, _decisive(settings))
+    if saved is not None:
+        state.load(saved)
+    objective, state.optimizer = fabric.setup(
+        PretrainObjective(model, language, settings.loss), optimizer
+    )
+    run = _Run(settings, fabric, folder, state, model, language)
+    batches = Prefetcher(rooms, settings, model.config.voxel_size, fabric.global_rank)
+    stopper = Stopper()
+    model.train()
+    while state.step < settings.steps and not stop_requested(fabric, stopper):
+        seed_torch(settings.seed, state.step, fabric.global_rank)
+        samples, rng = batches.get(state.step)
+        learn_geometry = state.step >= settings.learn_geometry_from * settings.steps
+        loss: torch.Tensor
+        log: dict[str, float]
+        loss, log = objective(samples, learn_geometry, rng)
+        fabric.backward(loss)
+        norm = float(clip_gradients(model, settings.clip_norm))
+        state.advance(norm)
+        run.note({**log, 'gradient': norm}, samples[0])
+    batches.close()
+    stopper.close()
+    run.close()
+    return run.checkpoint
+
+
+def _launch(settings: PretrainSettings) -> Fabric:
     strategy: Any = 'auto'
     if settings.devices > 1:
         strategy = DDPStrategy(find_unused_parameters=True)
@@ -116,103 +153,77 @@ def pretrain(settings: PretrainSettings) -> Path:
     )
     fabric.launch()
     torch.set_num_threads(settings.threads)
-    folder = RunFolder(settings.output) if fabric.is_global_zero else None
-    fabric.barrier()
-    path = Path(settings.output)
-
-    rooms = load_rooms(settings.rooms, settings.room_limit)
-    rooms = rooms[fabric.global_rank :: fabric.world_size]
-    model = build_model(settings)
-    language = load_language_encoder(model.config.language).to(fabric.device)
-    optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
-    schedule = cosine_schedule(settings.warmup, settings.steps)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
-
-    decisive = {name: getattr(settings, name) for name in DECISIVE}
-    state = RunFolder.read(path, decisive)
-    step, skipped, seconds = 0, 0, 0.0
-    if state is not None:
-        model.load_state_dict(state['model'])
-        optimizer.load_state_dict(state['optimizer'])
-        scheduler.load_state_dict(state['scheduler'])
-        step, skipped, seconds = state['step'], state['skipped'], state['seconds']
-    objective, optimizer = fabric.setup(
-        PretrainObjective(model, language, settings.loss), optimizer
-    )
-
-    def save() -> None:
-        if folder is not None:
-            folder.save(
-                {
-                    'settings': decisive,
-                    'model': model.state_dict(),
-                    'optimizer': optimizer.state_dict(),
-                    'scheduler': scheduler.state_dict(),
-                    'step': step,
-                    'skipped': skipped,
-                    'seconds': seconds,
-                }
-            )
-            notes = {'steps': step, 'samples': step * settings.batch_size * settings.devices}
-            save_checkpoint(
-                path / 'model.safetensors',
-                model,
-                trained=step > 0,
-                half=True,
-                seed=settings.seed,
-                stage='pretraining with 2D losses only',
-                **notes,
-            )
-
-    stopper, journal = Stopper(), Journal(path) if fabric.is_global_zero else None
-    begin = saved = time.monotonic()
-    bar = tqdm(total=settings.steps, initial=step, disable=journal is None, mininterval=5)
-    model.train()
-    batches = Prefetcher(rooms, settings, model.config.voxel_size, fabric.global_rank)
-    while step < settings.steps and not stop_requested(fabric, stopper):
-        seed_torch(settings.seed, step, fabric.global_rank)
-        samples, rng = batches.get(step)
-        learn_geometry = step >= settings.learn_geometry_from * settings.steps
-        loss: torch.Tensor
-        log: dict[str, float]
-        loss, log = objective(samples, learn_geometry, rng)
-        fabric.backward(loss)
-        norm = clip_gradients(model, settings.clip_norm)
-        # The gradient is that of all processes: all take the step, or none does.
-        if math.isfinite(float(norm)):
-            optimizer.step()
-        else:
-            skipped += 1
-        optimizer.zero_grad()
-        scheduler.step()
-        step += 1
-        if journal is not None:
-            journal.add(log | {'gradient': float(norm)})
-            if step % settings.log_every == 0:
-                elapsed = seconds + time.monotonic() - begin
-                rate = float(scheduler.get_last_lr()[0])
-                means = journal.write(step, {'rate': rate, 'seconds': elapsed, 'skipped': skipped})
-                bar.set_postfix({k: f'{v:.3g}' for k, v in means.items() if k in SHOWN})
-            if step % settings.picture_every == 0:
-                model.eval()
-                draw_sample(path / f'step_{step:06d}.png', model, language, samples[0])
-                model.train()
-            bar.update()
-        if time.monotonic() - saved > 60 * settings.checkpoint_minutes:
-            seconds, begin = seconds + time.monotonic() - begin, time.monotonic()
-            save()
-            saved = time.monotonic()
-    batches.close()
-    seconds += time.monotonic() - begin
-    save()
-    bar.close()
-    stopper.close()
-    if folder is not None:
-        folder.close()
-    return path / 'model.safetensors'
+    return fabric
 
 
-SHOWN = ('loss', 'mask', 'dice', 'correspondence', 'feature', 'named', 'oracle_iou')
+def _decisive(settings: PretrainSettings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in DECISIVE}
+
+
+class _Run:
+    """Writes down what a run comes to: log, pictures, checkpoints. Only one process does."""
+
+    def __init__(
+        self,
+        settings: PretrainSettings,
+        fabric: Fabric,
+        folder: RunFolder | None,
+        state: TrainState,
+        model: LiftGS,
+        language: LanguageEncoder,
+    ) -> None:
+        self.settings, self.folder, self.state = settings, folder, state
+        self.model, self.language = model, language
+        self.path = Path(settings.output)
+        self.checkpoint = self.path / 'model.safetensors'
+        self.samples_per_step = settings.batch_size * fabric.world_size
+        self.journal = Journal(self.path, settings.steps, state.step) if folder else None
+        self._clock = self._saved = time.monotonic()
+
+    def note(self, log: dict[str, float], sample: Sample) -> None:
+        """Write down a step, as often as the settings say."""
+        now = time.monotonic()
+        self.state.seconds += now - self._clock
+        self._clock = now
+        if self.journal is None:
+            return
+        settings, step = self.settings, self.state.step
+        self.journal.add(log)
+        if step % settings.log_every == 0:
+            rate = float(self.state.scheduler.get_last_lr()[0])
+            extra = {'seconds': self.state.seconds, 'skipped': self.state.skipped, 'rate': rate}
+            self.journal.write(step, extra)
+        if step % settings.picture_every == 0:
+            self.model.eval()
+            draw_sample(self.path / f'step_{step:06d}.png', self.model, self.language, sample)
+            self.model.train()
+        if now - self._saved > 60 * settings.checkpoint_minutes:
+            self.save()
+            self._saved = time.monotonic()
+
+    def save(self) -> None:
+        """Write the run state and the checkpoint for the robot."""
+        if self.folder is None:
+            return
+        self.folder.save({'settings': _decisive(self.settings), **self.state.to_dict()})
+        save_checkpoint(
+            self.checkpoint,
+            self.model,
+            trained=self.state.step > 0,
+            half=True,
+            stage='pretraining with 2D losses only',
+            seed=self.settings.seed,
+            steps=self.state.step,
+            samples=self.state.step * self.samples_per_step,
+        )
+
+    def close(self) -> None:
+        """Save, and let go of the folder."""
+        self.save()
+        if self.journal is not None:
+            self.journal.close()
+        if self.folder is not None:
+            self.folder.close()
 
 
 def build_model(settings: PretrainSettings) -> LiftGS:
@@ -220,9 +231,11 @@ def build_model(settings: PretrainSettings) -> LiftGS:
     torch.manual_seed(settings.seed)
     model = LiftGS(MODELS[settings.model](dropout=settings.dropout), settings.backend)
     if settings.start_from:
-        from lift_gs_ros.model.checkpoint import load_checkpoint
-
-        loaded = load_checkpoint(settings.start_from, config=model.config)
+        loaded = load_checkpoint(settings.start_from)
+        if replace(loaded.config, dropout=settings.dropout) != model.config:
+            raise ValueError(
+                f'start_from {settings.start_from} is of another size than model {settings.model}'
+            )
         model.load_state_dict(loaded.state_dict())
     return model
 
@@ -278,36 +291,6 @@ class Prefetcher:
     def close(self) -> None:
         """Wait for the thread to end."""
         self._pool.shutdown(cancel_futures=True)
-
-
-class Journal:
-    """Means of the logged values since the last line, to TensorBoard and to ``log.csv``."""
-
-    def __init__(self, path: Path) -> None:
-        self._writer = SummaryWriter(str(path))
-        self._file = open(path / 'log.csv', 'a', newline='')  # noqa: SIM115, open for the run
-        self._csv: csv.DictWriter | None = None
-        self._values: dict[str, list[float]] = defaultdict(list)
-
-    def add(self, values: dict[str, float]) -> None:
-        """Note the values of one step."""
-        for name, value in values.items():
-            self._values[name].append(value)
-
-    def write(self, step: int, extra: dict[str, float]) -> dict[str, float]:
-        """Write a line of means and return it."""
-        means = {name: float(np.nanmean(values)) for name, values in self._values.items()}
-        self._values.clear()
-        for name, value in (means | extra).items():
-            self._writer.add_scalar(name, value, step)
-        row = {'step': step, **means, **extra}
-        if self._csv is None:
-            self._csv = csv.DictWriter(self._file, list(row), extrasaction='ignore')
-            if self._file.tell() == 0:
-                self._csv.writeheader()
-        self._csv.writerow({k: f'{v:.5g}' for k, v in row.items()})
-        self._file.flush()
-        return means
 
 
 def main() -> None:

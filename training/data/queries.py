@@ -87,7 +87,8 @@ class Query:
 
     def tokens(self, language: LanguageEncoder) -> tuple[LanguageTokens, NDArray[np.bool_]]:
         """Encode the query; also returns which tokens (phrases, T) belong to each phrase."""
-        parts = language.encode_batch(self.texts)
+        # One by one: in a batch, padding changes the last digits, and a resumed run batches anew.
+        parts = [language.encode(text) for text in self.texts]
         joined = LanguageTokens.join(parts)
         belongs = np.zeros((len(parts), len(joined.spans)), bool)
         first = 0
