@@ -37,7 +37,7 @@ class GrounderSettings:
     frame_id: str = 'map'
     chunk_size: float = 4.8  # metres, that of the map
     chunk_overlap: float = 0.6  # metres of the neighbours that give a chunk its context
-    score_threshold: float = 0.3  # instances below are not reported
+    score_threshold: float = 0.5  # instances below are not reported
     mask_threshold: float = 0.5  # a point belongs to an instance from here on
     max_instances: int = 20  # reported for one phrase
     max_chunks: int = 32  # attended to by one query; the most similar ones are chosen

@@ -133,7 +133,7 @@ GROUNDING = (
     Parameter('checkpoint', '', 'Path of a checkpoint (safetensors); empty: the one that ships'),
     Parameter('device', 'auto', 'auto, cpu, cuda or cuda:N'),
     Parameter(
-        'score_threshold', 0.3, 'Report instances from this score on', (0, 1), read_only=False
+        'score_threshold', 0.5, 'Report instances from this score on', (0, 1), read_only=False
     ),
     Parameter(
         'mask_threshold',
