@@ -157,7 +157,7 @@ def render_points(
     image = np.full((camera.height, camera.width, 3), 250, np.uint8)
     in_camera = transform_points(invert_transform(world_from_camera), cloud.positions)
     pixels, depth = camera.project(in_camera)
-    order = np.argsort(-depth)
+    order = np.argsort(-depth, kind='stable')  # of two points in one place the later is seen
     order = order[depth[order] > NEAR_PLANE]
     sizes = np.maximum(np.rint(camera.intrinsics[0, 0] * radius / depth[order]), 1).astype(int)
     pixels = np.rint(pixels[order]).astype(int)

@@ -78,6 +78,17 @@ def test_near_points_hide_far_ones(frame):
         assert image[60, 80].tolist() == [255, 0, 0]
 
 
+def test_a_mask_hides_the_points_of_the_map_that_it_is_made_of():
+    rng = np.random.default_rng(0)
+    wall = rng.uniform([-2, 0, 0], [2, 0.01, 2], (4000, 3)).astype(np.float32)
+    picture = drawing.draw_map(
+        PointCloud(wall, np.full((4000, 3), 0.5)), answer_at(wall), 0.2, 320, 240
+    )
+    colors = np.asarray(picture)[-240:].reshape(-1, 3)
+    assert (colors == drawing.TARGET_COLOR).all(axis=1).sum() > 1000
+    assert not (colors == 127).all(axis=1).any()
+
+
 def test_the_overview_shows_the_whole_map_and_the_mask_in_colour():
     rng = np.random.default_rng(0)
     cloud = PointCloud(rng.uniform([-3, -2, 0], [3, 2, 2], (5000, 3)), np.full((5000, 3), 0.5))
