@@ -11,7 +11,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from lift_gs_ros import msg
-from lift_gs_ros.geometry import Box
+from lift_gs_ros.geometry import BOX_EDGES, Box
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding, Latency, MapSummary
 from lift_gs_ros.nodes.conversions import make_header, stamp_to_ns
 from lift_gs_ros.nodes.point_clouds import columns_from_message, columns_to_message, pack_rgb
@@ -21,8 +21,6 @@ try:
 except ImportError:  # optional: without it there is no topic detections
     Detection3DArray = None
 
-# Corners (see Box.corners) that an edge joins: those that differ in one bit.
-_EDGES = [(i, i | 1 << axis) for i in range(8) for axis in range(3) if not i & 1 << axis]
 _MIN_SIZE = 0.01  # metres; RViz complains about cubes without thickness
 _LABEL_HEIGHT = 0.12  # metres
 
@@ -165,7 +163,7 @@ def _markers(instance: GroundedInstance, header: Header) -> list[Marker]:
 
 def _edge_points(box: Box) -> list[Point]:
     corners = box.corners()
-    return [_point(corners[corner]) for edge in _EDGES for corner in edge]
+    return [_point(corners[corner]) for edge in BOX_EDGES for corner in edge]
 
 
 def masks_to_message(grounding: Grounding) -> PointCloud2:
