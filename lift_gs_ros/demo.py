@@ -36,6 +36,7 @@ SHUTDOWN_SECONDS = 10
 SETTLED_SECONDS = 3.0  # no news for so long: the map has stopped growing
 MAP_SECONDS = 60.0  # for the first map after the last frame: the first fusion compiles kernels
 PICTURE_SIZE = (640, 480)
+VOXEL_SIZE = 0.05  # metres, the default of mapping_node
 
 
 @dataclass(frozen=True)
@@ -270,7 +271,7 @@ def _write(
         if frame is None:
             frame = next(iter(source))
         view = drawing.draw_answer(frame, answers[i]).resize(PICTURE_SIZE)
-        overview = drawing.draw_map(cloud, answers[i], 0.05).resize(PICTURE_SIZE)
+        overview = drawing.draw_map(cloud, answers[i], VOXEL_SIZE).resize(PICTURE_SIZE)
         view.save(out / f'{i:02d}_camera.png')
         overview.save(out / f'{i:02d}_map.png')
         sheet += [view, overview]

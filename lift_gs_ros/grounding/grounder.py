@@ -28,6 +28,7 @@ from lift_gs_ros.model.checkpoint import load_checkpoint
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from lift_gs_ros.model.lift_gs import LiftGS, SceneEncoding
 from lift_gs_ros.model.phrases import Phrase, noun_phrases
+from lift_gs_ros.model.tokens import LanguageTokens
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ class Grounder:
             point_scores=proposal.point_scores,
         )
 
-    def _chunks_in_question(self, tokens) -> list[_EncodedChunk]:
+    def _chunks_in_question(self, tokens: LanguageTokens) -> list[_EncodedChunk]:
         """All chunks, or in a large map those with the features most similar to the query."""
         chunks = [self._encoded[key] for key in sorted(self._encoded)]
         if len(chunks) <= self.settings.max_chunks:
