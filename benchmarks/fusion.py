@@ -135,7 +135,7 @@ def in_one_chunk(frame: RgbdFrame, chunk_size: float) -> RgbdFrame | None:
     if (upper - lower).max() > chunk_size - 2 * VOXEL:
         return None
     pose = frame.world_from_camera.copy()
-    pose[:3, 3] += chunk_size / 2 - (lower + upper) / 2
+    pose[:3, 3] -= (lower + upper) / 2
     return RgbdFrame(frame.stamp, frame.color, frame.depth, frame.camera, pose)
 
 

@@ -8,9 +8,9 @@ from lift_gs_ros.geometry import Box, Camera
 from lift_gs_ros.mapping.frame import RgbdFrame
 
 CAMERA = Camera.from_focal(262, 262, 159.5, 119.5, 320, 240)
-# No face lies on a border between voxels, where rounding decides.
-WALL = Box.from_corners((-4, 4.02, -1), (4, 4.22, 3)), (200, 190, 180)
-FLOOR = Box.from_corners((-4, -4, -1.1), (4, 4.2, -1.02)), (120, 100, 80)
+# All faces lie in the middle of voxels of 5 cm, far from their borders, where rounding decides.
+WALL = Box.from_corners((-4, 4.0, -1), (4, 4.2, 3)), (200, 190, 180)
+FLOOR = Box.from_corners((-4, -4, -1.1), (4, 4.2, -1.0)), (120, 100, 80)
 
 
 def render(boxes, pose, stamp=0, camera=CAMERA) -> RgbdFrame:

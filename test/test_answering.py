@@ -66,7 +66,7 @@ class Bench:
         )
 
     def put(self, number: int, version: int, chunk_size: float = 1.0) -> None:
-        cloud = PointCloud(np.full((1, 3), number + 0.5), np.zeros((1, 3)))
+        cloud = PointCloud(np.array([[number, 0, 0]]), np.zeros((1, 3)))
         summary = MapSummary(version=version)
         update = ChunkUpdate((number, 0, 0), cloud, chunk_size, 0.05, summary, version, 'map')
         self.answering.put_chunk(update)

@@ -17,14 +17,14 @@ def test_every_point_is_in_the_one_chunk_whose_cell_it_lies_in(cloud):
     chunks = split_into_chunks(cloud, SIZE)
     assert sum(len(chunk) for chunk in chunks.values()) == len(cloud)
     for key, chunk in chunks.items():
-        expected = (np.floor(cloud.positions / SIZE) == key).all(axis=1)
+        expected = (np.abs(cloud.positions - SIZE * np.array(key)) <= SIZE / 2).all(axis=1)
         assert np.array_equal(chunk.positions, cloud.positions[expected])  # in their order
         assert np.array_equal(chunk.colors, cloud.colors[expected])
         assert all(type(part) is int for part in key)
 
 
 def test_a_point_on_a_border_belongs_to_the_upper_chunk():
-    chunks = split_into_chunks(PointCloud(np.array([[2.0, 0, -2.0]]), np.zeros((1, 3))), SIZE)
+    chunks = split_into_chunks(PointCloud(np.array([[1.0, 0, -3.0]]), np.zeros((1, 3))), SIZE)
     assert list(chunks) == [(1, 0, -1)]
 
 
@@ -54,7 +54,7 @@ def test_the_halo_is_what_lies_within_the_overlap_of_the_cell(cloud):
     halo, core = with_halo(chunks, (0, 0, 0), SIZE, overlap=0.5)
     assert np.array_equal(halo.positions[core], chunks[0, 0, 0].positions)
     assert core[: core.sum()].all()  # core points first
-    inside = ((cloud.positions >= -0.5) & (cloud.positions < SIZE + 0.5)).all(axis=1)
+    inside = ((cloud.positions >= -1.5) & (cloud.positions < 1.5)).all(axis=1)
     expected = {tuple(point) for point in cloud.positions[inside]}
     assert {tuple(point) for point in halo.positions} == expected
     assert len(halo) == inside.sum() > core.sum()

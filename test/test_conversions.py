@@ -251,7 +251,7 @@ def test_poses_with_nan_or_a_quaternion_off_unit_length_are_refused(x, w, match)
 
 
 def test_chunks_survive_the_round_trip():
-    positions = np.array([[-1, 1, 10], [-2, 2, 11]], np.float32)
+    positions = np.array([[-3, 1, 10], [-6, -2, 7]], np.float32)
     cloud = PointCloud(positions, np.zeros((2, 3), np.float32))
     update = conversions.ChunkUpdate(
         (-1, 0, 2), cloud, 4.5, 0.0625, MapSummary(version=7, keyframes=3), 5, 'map'
@@ -265,8 +265,8 @@ def test_chunks_survive_the_round_trip():
 @pytest.mark.parametrize(
     ('key', 'chunk_size', 'match'),
     [
-        ((0, 0, 0), 4.8, r'chunk \(0, 0, 0\) of 4.8 m has points 995.2 m outside'),
-        ((208, 0, -1), 4.8, 'points 1 m outside'),
+        ((0, 0, 0), 6.45, r'chunk \(0, 0, 0\) of 6.45 m has points 996.8 m outside'),
+        ((155, 0, -1), 6.45, 'points 4.225 m outside'),
         ((0, 0, 0), 0.0, 'chunk_size is 0.0'),
         ((0, 0, 0), np.inf, 'chunk_size is inf'),
     ],

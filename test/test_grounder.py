@@ -31,9 +31,9 @@ def grounder(language) -> Grounder:
 
 
 def slab(seed: int = 0, count: int = 3000) -> PointCloud:
-    """A floor of 3 m x 3 m in four chunks."""
+    """A floor of 3 m x 3 m in four chunks: a side is borders at -0.8, 0.8 and 2.4 m."""
     rng = np.random.default_rng(seed)
-    positions = rng.uniform([0.05, 0.05, 0.05], [3.1, 3.1, 0.3], (count, 3))
+    positions = rng.uniform([-0.75, -0.75, 0.05], [2.3, 2.3, 0.3], (count, 3))
     return PointCloud(positions, rng.uniform(0, 1, (count, 3)))
 
 
@@ -99,7 +99,7 @@ def test_only_changed_chunks_and_neighbours_with_a_changed_halo_are_encoded_agai
     grounder.encode()
     key = (0, 0, 0)
     positions = chunks[key].positions
-    inner = (positions < CHUNK_SIZE - 0.4).all(axis=1)  # out of every neighbour's halo
+    inner = (positions < CHUNK_SIZE / 2 - 0.4).all(axis=1)  # out of every neighbour's halo
     moved = positions.copy()
     moved[inner, 2] += 0.01
     grounder.update(key, PointCloud(moved, chunks[key].colors))
@@ -146,7 +146,7 @@ def test_a_removed_chunk_is_not_answered_with(grounder):
             grounder.update(key, PointCloud.empty())
     answer = grounder.ground('the red mug')
     assert answer.instances
-    assert all((instance.points[:, 0] >= CHUNK_SIZE).all() for instance in answer.instances)
+    assert all((instance.points[:, 0] >= CHUNK_SIZE / 2).all() for instance in answer.instances)
 
 
 def test_moving_the_map_moves_the_answer_and_nothing_else(language):
@@ -175,7 +175,7 @@ def test_a_large_map_is_asked_only_where_it_is_most_similar(language):
     grounder = Grounder(LiftGS(LiftGSConfig.tiny(language_dim=language.dim)), language, settings)
     fill(grounder, slab())
     for instance in grounder.ground('the red mug').instances:
-        keys = np.unique(np.floor(instance.points / CHUNK_SIZE), axis=0)
+        keys = np.unique(np.floor(instance.points / CHUNK_SIZE + 0.5), axis=0)
         assert len(keys) == 1
 
 

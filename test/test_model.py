@@ -51,7 +51,7 @@ def cloud(seed: int, points: int = 400) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
     cells = np.unique(generator.integers([-20, -15, 0], [20, 15, 12], (points, 3)), axis=0)
     cells = generator.permutation(cells)
-    positions = (cells + generator.uniform(0.25, 0.75, cells.shape)) * CONFIG.voxel_size
+    positions = (cells + generator.uniform(-0.25, 0.25, cells.shape)) * CONFIG.voxel_size
     return positions.astype(np.float32), generator.random(cells.shape).astype(np.float32)
 
 
@@ -328,7 +328,7 @@ def test_the_network_can_learn_which_mask_a_word_means():
     model = LiftGS(CONFIG, 'torch').train()
     tokens = words(2)
     positions, colors = cloud(0, 600)
-    is_red = positions[:, 0] > 0
+    is_red = positions[:, 0] > -CONFIG.voxel_size / 2  # a border between voxels
     colors[:] = np.where(is_red[:, None], [[0.9, 0.1, 0.1]], [[0.1, 0.1, 0.9]])
     targets = torch.from_numpy(np.stack([is_red, ~is_red], axis=1)).float()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)

@@ -125,7 +125,7 @@ def test_both_backends_give_the_same_features_tokens_and_gradients(size, stem):
 
 def test_voxels_of_a_cloud_do_not_depend_on_where_the_map_begins():
     positions, colors = room_cloud(0)
-    positions = (positions / 0.05).floor() * 0.05 + 0.02  # away from the borders of voxels
+    positions = (positions / 0.05).round() * 0.05 + 0.005  # away from the borders of voxels
     here = voxelize([(positions, colors)], 0.05)
     there = voxelize([(positions + torch.tensor([-8.0, 16.0, 0.8]), colors)], 0.05)
     assert torch.equal(here.indices, there.indices)
@@ -133,7 +133,7 @@ def test_voxels_of_a_cloud_do_not_depend_on_where_the_map_begins():
 
 
 def test_points_of_one_voxel_are_averaged_and_every_point_finds_its_voxel():
-    positions = torch.tensor([[0.01, 0.01, 0.01], [0.26, 0.01, 0.01], [0.04, 0.01, 0.01]])
+    positions = torch.tensor([[-0.015] * 3, [0.235, -0.015, -0.015], [0.015, -0.015, -0.015]])
     colors = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 0]])
     voxels = voxelize([(positions, colors)], 0.05)
     assert len(voxels.features) == 2

@@ -9,37 +9,41 @@ from lift_gs_ros.mapping.frame import RgbdFrame
 from lift_gs_ros.mapping.voxel_map import VoxelMap
 
 AHEAD = look_at((0, 0, 0.5), (0, 4, -0.6))
-CHAIR = Box.from_corners((-0.32, 2.02, -0.92), (0.32, 2.52, 0.22)), (200, 20, 20)
+CHAIR = Box.from_corners((-0.3, 2.0, -0.9), (0.3, 2.5, 0.2)), (200, 20, 20)
+
+
+def cells(positions, voxel_size=0.05):
+    """Whole coordinates of the voxels that points lie in, centred on multiples of their size."""
+    return np.floor(positions / voxel_size + 0.5).astype(int)
 
 
 def test_one_frame_gives_the_mean_position_and_colour_of_each_voxel():
     frame = render([WALL, FLOOR, CHAIR], AHEAD)
-    voxel_map = VoxelMap()
+    voxel_map = VoxelMap(min_support=0)
     voxel_map.integrate(frame)
     fused = voxel_map.to_point_cloud()
 
     points = frame.to_point_cloud(max_depth=5.0)
-    cells, inverse = np.unique(
-        np.floor(points.positions / 0.05).astype(int), axis=0, return_inverse=True
-    )
+    seen, inverse = np.unique(cells(points.positions), axis=0, return_inverse=True)
     counts = np.bincount(inverse)
     means = np.stack([np.bincount(inverse, column) / counts for column in points.positions.T], 1)
     colors = np.stack([np.bincount(inverse, column) / counts for column in points.colors.T], 1)
 
-    order = np.lexsort(np.floor(fused.positions / 0.05).T)
-    expected = np.lexsort(cells.T)
-    assert len(fused) == len(cells) == voxel_map.num_voxels
+    order = np.lexsort(cells(fused.positions).T)
+    expected = np.lexsort(seen.T)
+    assert len(fused) == len(seen) == voxel_map.num_voxels
     assert np.abs(fused.positions[order] - means[expected]).max() < 1e-5
     assert np.abs(fused.colors[order] - colors[expected]).max() < 1e-5
 
 
 def test_points_of_a_cloud_fuse_like_the_pixels_they_came_from():
     frame = render([WALL, CHAIR], AHEAD)
-    from_frame, from_cloud = VoxelMap(), VoxelMap()
+    from_frame, from_cloud = VoxelMap(min_support=0), VoxelMap(min_support=0)
     from_frame.integrate(frame)
     from_cloud.insert(frame.to_point_cloud(max_depth=5.0), stamp=7)
     a, b = from_frame.to_point_cloud(), from_cloud.to_point_cloud()
-    order, expected = (np.lexsort(np.floor(c.positions / 0.05).T) for c in (a, b))
+    assert len(a) == len(b) == from_frame.num_voxels
+    order, expected = (np.lexsort(cells(c.positions).T) for c in (a, b))
     assert np.abs(a.positions[order] - b.positions[expected]).max() < 1e-5
     assert np.abs(a.colors[order] - b.colors[expected]).max() < 1e-5
     assert from_cloud.last_stamp == 7
@@ -58,7 +62,7 @@ def test_points_that_hold_nan_or_inf_are_left_out():
 
 
 def test_chunks_partition_the_map_into_their_cells():
-    voxel_map = VoxelMap(chunk_size=1.6)
+    voxel_map = VoxelMap(chunk_size=1.65, min_support=0)
     changed = voxel_map.integrate(render([WALL, FLOOR, CHAIR], AHEAD))
     keys = voxel_map.chunk_keys()
     assert len(keys) > 4
@@ -66,16 +70,16 @@ def test_chunks_partition_the_map_into_their_cells():
     assert min(min(key) for key in keys) < 0  # floor, not truncation, below zero
     for key in keys:
         positions = voxel_map.chunk(key).positions
-        lower = np.array(key) * 1.6
+        lower = (np.array(key) - 0.5) * 1.65
         assert len(positions) > 0
         assert (positions >= lower - 1e-5).all()
-        assert (positions <= lower + 1.6 + 1e-5).all()
+        assert (positions <= lower + 1.65 + 1e-5).all()
     assert sum(len(voxel_map.chunk(key)) for key in keys) == voxel_map.num_voxels
     assert len(voxel_map.chunk((99, 99, 99))) == 0
 
 
 def test_integrate_names_exactly_the_chunks_that_changed():
-    voxel_map = VoxelMap(chunk_size=0.8)
+    voxel_map = VoxelMap(chunk_size=0.85)
     scene = [WALL, FLOOR, CHAIR]
     for step, x in enumerate((0.0, 1.0, -1.0, 1.0, 0.0)):
         before = {key: voxel_map.chunk(key) for key in voxel_map.chunk_keys()}
@@ -122,11 +126,11 @@ def test_a_change_of_colour_wins_in_the_end():
 
 def test_few_pixels_hardly_move_what_many_have_settled():
     voxel_map = VoxelMap(carve_after=0)
-    grid = np.stack(np.meshgrid(*[np.linspace(0.001, 0.049, 8)] * 3), -1).reshape(-1, 3)
+    grid = np.stack(np.meshgrid(*[np.linspace(-0.024, 0.024, 8)] * 3), -1).reshape(-1, 3)
     for _ in range(5):
         voxel_map.insert(PointCloud(grid, np.ones_like(grid)))
-    voxel_map.insert(PointCloud(np.full((1, 3), 0.049), np.zeros((1, 3))))
-    assert np.abs(voxel_map.to_point_cloud().positions - 0.025).max() < 0.024 / 11 + 1e-6
+    voxel_map.insert(PointCloud(np.full((1, 3), 0.024), np.zeros((1, 3))))
+    assert np.abs(voxel_map.to_point_cloud().positions).max() < 0.024 / 11 + 1e-6
 
 
 def _share_left(voxel_map: VoxelMap, box: Box, before: int) -> float:
@@ -171,8 +175,8 @@ def test_carving_takes_more_than_one_look_and_can_be_switched_off():
 
 
 def test_a_chunk_that_is_carved_empty_is_gone_and_reported():
-    speck = Box.from_corners((0.02, 2.02, 0.32), (0.2, 2.2, 0.5)), (9, 9, 9)
-    voxel_map = VoxelMap(chunk_size=0.8)
+    speck = Box.from_corners((-0.1, 1.6, 0.1), (0.1, 1.8, 0.3)), (9, 9, 9)
+    voxel_map = VoxelMap(chunk_size=0.85)
     voxel_map.integrate(render([WALL, speck], AHEAD))
     assert (0, 2, 0) in voxel_map.chunk_keys()
     changed = voxel_map.integrate(render([WALL], AHEAD))
@@ -216,10 +220,10 @@ def test_dropouts_and_image_borders_carve_nothing():
 
 def test_the_bound_holds_and_the_chunks_seen_least_recently_leave():
     rng = np.random.default_rng(2)
-    voxel_map = VoxelMap(chunk_size=1.0, max_voxels=1000)
+    voxel_map = VoxelMap(chunk_size=1.05, max_voxels=1000)
     gone: set = set()
     for x in range(30):
-        positions = rng.uniform(0.01, 0.99, (400, 3)) + [x, 0, 0]
+        positions = rng.uniform(-0.5, 0.5, (400, 3)) + [1.05 * x, 0, 0]
         changed = voxel_map.insert(PointCloud(positions, np.zeros((400, 3))))
         assert voxel_map.num_voxels <= 1000
         present = set(voxel_map.chunk_keys())
@@ -231,7 +235,7 @@ def test_the_bound_holds_and_the_chunks_seen_least_recently_leave():
 
 
 def test_the_bound_holds_even_for_a_single_frame():
-    voxel_map = VoxelMap(chunk_size=0.8, max_voxels=600)
+    voxel_map = VoxelMap(chunk_size=0.85, max_voxels=600)
     changed = voxel_map.integrate(render([WALL, FLOOR, CHAIR], AHEAD))
     assert 0 < voxel_map.num_voxels <= 600
     assert voxel_map.evicted_chunks == len(changed) - len(voxel_map.chunk_keys())
@@ -240,11 +244,11 @@ def test_the_bound_holds_even_for_a_single_frame():
 
 
 def test_many_small_voxels_outgrow_every_initial_size():
-    voxel_map = VoxelMap(voxel_size=0.01, chunk_size=4.8)
+    voxel_map = VoxelMap(voxel_size=0.01, chunk_size=4.83)
     frame = render([WALL, FLOOR, CHAIR], AHEAD)
     voxel_map.integrate(frame)
-    cells = np.floor(frame.to_point_cloud(5.0).positions / 0.01)
-    assert len(np.unique(cells, axis=0)) == pytest.approx(voxel_map.num_voxels, rel=1e-2)
+    seen = cells(frame.to_point_cloud(5.0).positions, 0.01)
+    assert len(np.unique(seen, axis=0)) == pytest.approx(voxel_map.num_voxels, rel=1e-2)
     assert voxel_map.num_voxels > 20_000
 
 
@@ -260,7 +264,7 @@ def test_a_map_far_from_the_origin_is_as_fine():
     near.integrate(render([WALL, CHAIR], AHEAD))
     assert len(positions) == pytest.approx(near.num_voxels, rel=0.05)
     on_wall = positions[positions[:, 1] > 3]
-    assert np.abs(on_wall[:, 1] - 4.02).max() < 5e-3  # float32 has 2 mm there
+    assert np.abs(on_wall[:, 1] - 4.0).max() < 5e-3  # float32 has 2 mm there
 
 
 def test_points_that_no_voxel_can_address_are_refused_and_the_map_is_kept():
@@ -315,10 +319,10 @@ def test_reset_forgets_everything_but_the_version():
     [
         ({'voxel_size': 0}, 'voxel_size is 0'),
         ({'voxel_size': float('nan')}, 'voxel_size is nan'),
-        ({'voxel_size': 0.07}, 'whole voxels'),
-        ({'chunk_size': 0.0}, 'whole voxels'),
-        ({'chunk_size': float('inf')}, 'whole voxels'),
-        ({'voxel_size': 0.001}, '1024'),
+        ({'voxel_size': 0.07}, 'odd number of voxels of 0.07 m'),
+        ({'chunk_size': 0.0}, 'odd number of voxels'),
+        ({'chunk_size': float('inf')}, 'chunk_size is inf'),
+        ({'voxel_size': 0.001}, 'at most 1023: 1.023 m'),
         ({'max_voxels': 0}, 'max_voxels is 0'),
         ({'min_depth': 5.0}, 'min_depth is 5.0'),
         ({'max_depth': float('inf')}, 'max_depth inf'),
@@ -336,7 +340,7 @@ def test_arguments_that_make_no_sense_are_refused(arguments, message):
 
 @pytest.fixture
 def saved(tmp_path):
-    voxel_map = VoxelMap(chunk_size=1.6)
+    voxel_map = VoxelMap(chunk_size=1.65)
     for stamp, x in enumerate((-0.5, 0.5)):
         frame = render([WALL, FLOOR, CHAIR], look_at((x, 0, 0.5), (0, 4, 0)), stamp)
         voxel_map.integrate(frame)
@@ -347,7 +351,7 @@ def saved(tmp_path):
 
 def test_a_loaded_map_goes_on_as_the_saved_one_would(saved):
     voxel_map, path = saved
-    loaded = VoxelMap(chunk_size=1.6)
+    loaded = VoxelMap(chunk_size=1.65)
     loaded.insert(PointCloud(np.full((1, 3), 50.0), np.zeros((1, 3))))
     old, version = loaded.chunk_keys(), loaded.version
     assert loaded.load(path) == set(old) | set(voxel_map.chunk_keys())
@@ -371,14 +375,14 @@ def test_an_empty_map_can_be_saved_and_loaded(tmp_path):
 
 def test_loading_respects_the_bound(saved):
     voxel_map, path = saved
-    small = VoxelMap(chunk_size=1.6, max_voxels=voxel_map.num_voxels // 2)
+    small = VoxelMap(chunk_size=1.65, max_voxels=voxel_map.num_voxels // 2)
     changed = small.load(path)
     assert 0 < small.num_voxels <= voxel_map.num_voxels // 2
     assert changed == set(voxel_map.chunk_keys())
     assert small.evicted_chunks > 0
 
 
-def _refuses(path, match, chunk_size=1.6):
+def _refuses(path, match, chunk_size=1.65):
     running = VoxelMap(chunk_size=chunk_size)
     running.insert(PointCloud(np.ones((1, 3)), np.ones((1, 3))))
     before = running.version
@@ -412,7 +416,7 @@ def test_foreign_files_are_refused(saved, tmp_path):
     _refuses(tmp_path / 'notes.txt', 'no saved map')
     np.savez(tmp_path / 'other.npz', points=np.zeros((3, 3)))
     _refuses(tmp_path / 'other.npz', 'no saved map')
-    _refuses(path, 'voxels of 0.05 m in chunks of 1.6 m', chunk_size=4.8)
+    _refuses(path, 'voxels of 0.05 m in chunks of 1.65 m', chunk_size=4.85)
     with np.load(path) as archive:
         np.savez(tmp_path / 'newer.npz', **{**archive, 'version': 99})
     _refuses(tmp_path / 'newer.npz', 'version 99')

@@ -36,7 +36,7 @@ class GrounderSettings:
     """What a robot may want to tune; thresholds are probabilities."""
 
     frame_id: str = 'map'
-    chunk_size: float = 4.8  # metres, that of the map
+    chunk_size: float = 6.45  # metres, that of the map
     chunk_overlap: float = 0.6  # metres of the neighbours that give a chunk its context
     score_threshold: float = 0.5  # instances below are not reported
     mask_threshold: float = 0.5  # a point belongs to an instance from here on

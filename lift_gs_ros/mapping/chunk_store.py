@@ -52,6 +52,7 @@ class ChunkStore:
         order: NDArray[np.int64],
         max_weight: float,
         max_evidence: float,
+        gain: float,
     ) -> None:
         """Merge the rows ``order`` of a frame's voxels into the running means."""
         self._reserve(self.size + len(order))
@@ -63,6 +64,7 @@ class ChunkStore:
             self.cells,
             max_weight,
             max_evidence,
+            gain,
             self._table,
             self._codes,
             self._values,
@@ -100,10 +102,18 @@ class ChunkStore:
             kernels.rebuild_index(self._codes, self.size, self._table)
         return before - self.size
 
-    def to_point_cloud(self) -> PointCloud:
-        """Return a copy of the mean positions (world) and colours."""
-        positions = (self.corner + self.values[:, :3]).astype(np.float32)
-        return PointCloud(positions, self.values[:, 3:6].copy())
+    def to_point_cloud(self, min_support: float) -> PointCloud:
+        """Return a copy of the mean positions (world) and colours of the supported voxels."""
+        values = self.values
+        if min_support > 0:
+            arguments = (self._table, self.cells, min_support)
+            values = values[kernels.supported(self._codes, self._values, self.size, *arguments)]
+        positions = (self.corner + values[:, :3]).astype(np.float32)
+        return PointCloud(positions, values[:, 3:6].copy())
+
+    def scale_weights(self, factor: float) -> None:
+        """Multiply all weights."""
+        self.values[:, kernels.WEIGHT] *= factor
 
     def _allocate(self, capacity: int) -> None:
         self._codes = np.empty(capacity, np.int32)

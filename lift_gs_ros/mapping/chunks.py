@@ -1,6 +1,8 @@
 """Cubic chunks of a point cloud: the unit in which the map is stored, sent and encoded.
 
-Chunk ``(i, j, k)`` covers ``[i, i + 1) x [j, j + 1) x [k, k + 1)`` times the chunk size.
+Chunk ``(i, j, k)`` is the cube of edge ``chunk_size`` around ``(i, j, k) * chunk_size``, its lower
+faces included: chunk (0, 0, 0) lies around the map's origin, where a robot often starts, and a room
+is seldom cut.
 """
 
 from __future__ import annotations
@@ -11,9 +13,14 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from lift_gs_ros.geometry import PointCloud
+from lift_gs_ros.geometry import FloatArray, PointCloud
 
 ChunkKey = tuple[int, int, int]
+
+
+def chunk_corner(key: ChunkKey, chunk_size: float) -> FloatArray:
+    """Return the lowest corner (3,) of a chunk, metres."""
+    return (np.array(key, np.float64) - 0.5) * chunk_size
 
 
 def split_into_chunks(cloud: PointCloud, chunk_size: float) -> dict[ChunkKey, PointCloud]:
@@ -23,7 +30,7 @@ def split_into_chunks(cloud: PointCloud, chunk_size: float) -> dict[ChunkKey, Po
         return {}
     if not np.isfinite(cloud.positions).all():
         raise ValueError('the cloud holds NaN or inf: leave out such points before')
-    cells = np.floor(cloud.positions.astype(np.float64) / chunk_size).astype(np.int64)
+    cells = np.floor(cloud.positions.astype(np.float64) / chunk_size + 0.5).astype(np.int64)
     lower = cells.min(axis=0)
     flat = np.ravel_multi_index(tuple((cells - lower).T), tuple(cells.max(axis=0) - lower + 1))
     order = np.argsort(flat, kind='stable')
@@ -41,7 +48,7 @@ def neighbours(key: ChunkKey) -> list[ChunkKey]:
 
 def halo_points(cloud: PointCloud, key: ChunkKey, chunk_size: float, overlap: float) -> PointCloud:
     """Return the points of another chunk that lie within ``overlap`` metres of this one's cell."""
-    lower = np.array(key, np.float64) * chunk_size - overlap
+    lower = chunk_corner(key, chunk_size) - overlap
     upper = lower + chunk_size + 2 * overlap
     near = (cloud.positions >= lower) & (cloud.positions < upper)
     return cloud[np.flatnonzero(near.all(axis=1))]

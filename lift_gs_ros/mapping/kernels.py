@@ -1,8 +1,9 @@
 """Compiled inner loops of the voxel map (numba, one core, without the GIL).
 
-A voxel is addressed by its integer coordinates ``floor(p / voxel_size)``, packed into one int64,
-21 bits an axis. Hash tables are open addressing with linear probing: ``table`` holds row numbers
-(-1 where free), its length is a power of two, and at most half of it is filled.
+A voxel is addressed by its integer coordinates, counted from the lowest corner of chunk (0, 0, 0),
+packed into one int64, 21 bits an axis. Hash tables are open addressing with linear probing:
+``table`` holds row numbers (-1 where free), its length is a power of two, and at most half of it is
+filled.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ AXIS_MASK = (1 << AXIS_BITS) - 1
 # Columns of a frame's sums: pixels, position within the voxel (in voxels), colour (0 to 255).
 SUM_COLUMNS = 7
 # Columns of a chunk's values: mean position relative to the chunk's corner (metres), mean colour
-# (0 to 1), weight (pixels) and evidence (how often seen, less how often seen through).
+# (0 to 1), weight (pixels, those of later frames counting more by the frame's gain) and evidence
+# (how often seen, less how often seen through).
 VALUE_COLUMNS = 8
 WEIGHT, EVIDENCE = 6, 7
 
@@ -219,6 +221,7 @@ def merge(
     cells,
     max_weight,
     max_evidence,
+    gain,
     table,
     codes,
     values,
@@ -229,6 +232,7 @@ def merge(
     Running mean ``m += n / (w + n) (mean of the n pixels - m)``; here the weight w of the pixels
     before counts as ``max_weight n`` at most, so that what a surface looks like now wins soon,
     and as soon for a surface of few pixels (far, oblique, a small image) as for one of many.
+    Weights are stored times ``gain``, which grows from frame to frame: so all older ones fade.
     """
     for i in order:
         code = frame_codes[i]
@@ -237,16 +241,49 @@ def merge(
             values[row] = 0.0
             size += 1
         pixels = sums[i, 0]
-        share = pixels / (min(values[row, WEIGHT], max_weight * pixels) + pixels)
+        share = pixels / (min(values[row, WEIGHT] / gain, max_weight * pixels) + pixels)
         cell = (code // (cells * cells), code // cells % cells, code % cells)
         for axis in range(3):
             position = (cell[axis] + sums[i, 1 + axis] / pixels) * voxel_size
             color = sums[i, 4 + axis] / (255.0 * pixels)
             values[row, axis] += share * (position - values[row, axis])
             values[row, 3 + axis] += share * (color - values[row, 3 + axis])
-        values[row, WEIGHT] += pixels
+        values[row, WEIGHT] += gain * pixels
         values[row, EVIDENCE] = min(values[row, EVIDENCE] + 1.0, max_evidence)
     return size
+
+
+@njit(cache=True, nogil=True, inline='always')
+def _weight_at(code, table, codes, values):
+    """Weight of a chunk's voxel, 0 where there is none."""
+    slot = _slot(code, table)
+    while table[slot] >= 0:
+        row = np.uint64(table[slot])
+        if codes[row] == code:
+            return values[row, WEIGHT]
+        slot = _next_slot(slot, table)
+    return np.float32(0)
+
+
+@njit(cache=True, nogil=True)
+def supported(codes, values, size, table, cells, min_support):
+    """Say which voxels (size,) weigh ``min_support`` of each face neighbour in the chunk."""
+    keep = np.ones(size, np.bool_)
+    steps = (cells * cells, cells, 1)
+    for row in range(size):
+        code = codes[row]
+        for step in steps:
+            along = code // step % cells
+            heaviest = np.float32(0)
+            if along > 0:
+                heaviest = _weight_at(np.int32(code - step), table, codes, values)
+            if along < cells - 1:
+                above = _weight_at(np.int32(code + step), table, codes, values)
+                heaviest = max(heaviest, above)
+            if values[row, WEIGHT] < min_support * heaviest:
+                keep[row] = False
+                break
+    return keep
 
 
 @njit(cache=True, nogil=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = 'lift_gs_ros voxel map'
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: chunks are centred on multiples of their size
 NO_STAMP = -1  # npz holds no None
 
 

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from lift_gs_ros.geometry import FloatArray, PointCloud, invert_transform
 from lift_gs_ros.mapping import kernels
 from lift_gs_ros.mapping.chunk_store import ChunkStore
-from lift_gs_ros.mapping.chunks import ChunkKey
+from lift_gs_ros.mapping.chunks import ChunkKey, chunk_corner
 from lift_gs_ros.mapping.frame import RgbdFrame
 from lift_gs_ros.mapping.map_file import MapFile
 
 CARVE_MARGIN = 2.0  # voxels between a voxel and the surface that shows it to be empty
+WEIGHT_HALF_LIFE = 30  # keyframes; what was there before must not outweigh what is new for long
+MAX_GAIN = 1e20  # float32 holds weights up to 1e38
 SMALLEST_SCRATCH = 1 << 13  # voxels of one frame; doubled as needed
 
 
@@ -31,7 +33,8 @@ class VoxelMap:
 
     Args:
         voxel_size: edge of a voxel, metres.
-        chunk_size: edge of a chunk, metres; a whole multiple of ``voxel_size``, at most 1024.
+        chunk_size: edge of a chunk, metres; an odd multiple of ``voxel_size``, at most 1023. So
+            voxel and chunk alike are centred on the origin, and a floor at z = 0 is one layer.
         max_voxels: hard bound of the map's size. The chunks seen least recently leave whole.
         min_depth: depths below are not fused, metres.
         max_depth: depths above are not fused, metres (depth noise grows with its square).
@@ -39,6 +42,9 @@ class VoxelMap:
             that after 2.3 times as many keyframes 90 % of a change of colour has arrived.
         carve_after: keyframes that must see through a voxel, often seen before, until it
             vanishes; a voxel seen less often goes sooner. 0 never carves.
+        min_support: a voxel belongs to the cloud if it has this share of the pixels of each of its
+            face neighbours. Depth noise puts some of a wall's pixels into the voxels before and
+            behind it, where nothing can carve them. 0 keeps all.
 
     Not thread-safe: one thread owns a map.
 
@@ -47,19 +53,22 @@ class VoxelMap:
     def __init__(
         self,
         voxel_size: float = 0.05,
-        chunk_size: float = 4.8,
+        chunk_size: float = 6.45,
         max_voxels: int = 2_000_000,
         min_depth: float = 0.1,
         max_depth: float = 5.0,
         max_weight: float = 10.0,
         carve_after: int = 4,
+        min_support: float = 0.2,
     ) -> None:
         if not (np.isfinite(voxel_size) and voxel_size > 0):
             raise ValueError(f'voxel_size is {voxel_size}, expected a positive number of metres')
         cells = round(chunk_size / voxel_size) if np.isfinite(chunk_size) else 0
-        if not 1 <= cells <= 1024 or abs(chunk_size / voxel_size - cells) > 1e-6 * cells:
+        is_whole = abs(chunk_size / voxel_size - cells) <= 1e-6 * cells
+        if not (1 <= cells <= 1023 and is_whole and cells % 2 == 1):
             raise ValueError(
-                f'chunk_size is {chunk_size} m, expected 1 to 1024 whole voxels of {voxel_size} m'
+                f'chunk_size is {chunk_size} m, expected an odd number of voxels of '
+                f'{voxel_size} m, at most 1023: {_odd_size(chunk_size, voxel_size):.6g} m, say'
             )
         if not 0 <= min_depth < max_depth < np.inf:
             raise ValueError(
@@ -71,6 +80,8 @@ class VoxelMap:
                 raise ValueError(f'{name} is {value}, expected at least 1')
         if carve_after < 0:
             raise ValueError(f'carve_after is {carve_after}, expected 0 (never) or more')
+        if not 0 <= min_support <= 1:
+            raise ValueError(f'min_support is {min_support}, expected a share in [0, 1]')
         self.voxel_size = float(voxel_size)
         self.chunk_size = float(chunk_size)
         self.max_voxels = int(max_voxels)
@@ -78,6 +89,7 @@ class VoxelMap:
         self.max_depth = float(max_depth)
         self.max_weight = float(max_weight)
         self.carve_after = int(carve_after)
+        self.min_support = float(min_support)
         self.version = 0  # increases with every change
         self.last_stamp: int | None  # nanoseconds, of the newest observation fused
         self._cells = cells
@@ -96,7 +108,7 @@ class VoxelMap:
         """
         camera, pose = frame.camera, frame.world_from_camera
         rays = pose[:3, :3] @ np.linalg.inv(camera.intrinsics) / self.voxel_size
-        origin = pose[:3, 3] / self.voxel_size
+        origin = pose[:3, 3] / self.voxel_size + self._cells / 2
         u, v = (0, camera.width), (0, camera.height)
         corners = np.array([[*corner, 1] for corner in product(u, v)]) @ rays.T
         self._check_range(origin + np.concatenate([-corners, corners]) * self.max_depth)
@@ -111,25 +123,29 @@ class VoxelMap:
         Points that hold NaN or inf are left out. There is no camera, hence no carving.
         """
         valid = np.isfinite(cloud.positions).all(axis=1) & np.isfinite(cloud.colors).all(axis=1)
-        points = cloud.positions[valid].astype(np.float64) / self.voxel_size
+        points = cloud.positions[valid].astype(np.float64) / self.voxel_size + self._cells / 2
         if not len(points):
             return set()
         self._check_range(points)
         colors = np.clip(cloud.colors[valid], 0, 1)
         changed = self._merge(self._accumulate(kernels.accumulate_points, points, colors))
-        return self._finish(changed, points.mean(axis=0) * self.voxel_size, stamp)
+        center = cloud.positions[valid].mean(axis=0, dtype=np.float64)
+        return self._finish(changed, center, stamp)
 
     def chunk_keys(self) -> list[ChunkKey]:
-        """Keys of the chunks that hold voxels, sorted; a key times ``chunk_size`` is a corner."""
+        """Keys of the chunks that hold voxels, sorted; a key times ``chunk_size`` is a centre."""
         return sorted(self._chunks)
 
     def chunk(self, key: ChunkKey) -> PointCloud:
-        """Return a copy of a chunk's points, empty where there is no such chunk (any more)."""
+        """Return a copy of a chunk's points, empty where there is no such chunk (any more).
+
+        One point per voxel with ``min_support``.
+        """
         store = self._chunks.get(key)
-        return store.to_point_cloud() if store else PointCloud.empty()
+        return store.to_point_cloud(self.min_support) if store else PointCloud.empty()
 
     def to_point_cloud(self) -> PointCloud:
-        """Return a copy of the whole map, one point per voxel."""
+        """Return a copy of the whole map, one point per voxel with ``min_support``."""
         return PointCloud.concatenate([self.chunk(key) for key in self.chunk_keys()])
 
     def reset(self) -> None:
@@ -139,6 +155,7 @@ class VoxelMap:
 
     def save(self, path: str | Path) -> None:
         """Write the map to an npz file, atomically: the path holds the old file or the new one."""
+        self._normalise_weights()
         keys = self.chunk_keys()
         stores = [self._chunks[key] for key in keys]
         MapFile(
@@ -189,10 +206,11 @@ class VoxelMap:
         self._chunks: dict[ChunkKey, ChunkStore] = {}
         self.keyframes = 0  # frames and clouds fused
         self.evicted_chunks = 0  # chunks that left because of max_voxels
+        self._gain = 1.0  # what a pixel of the next frame weighs; grows, so that older ones fade
         self.last_stamp = None
 
     def _add_chunk(self, key: ChunkKey) -> ChunkStore:
-        corner = np.array(key, np.float64) * self.chunk_size
+        corner = chunk_corner(key, self.chunk_size)
         store = self._chunks[key] = ChunkStore(corner, self._cells, self.voxel_size)
         return store
 
@@ -225,7 +243,7 @@ class VoxelMap:
         for key, start, end in zip(keys, starts, starts[1:]):
             store = self._chunks.get(key) or self._add_chunk(key)
             evidence = max(self.carve_after, 1)
-            store.merge(codes, self._sums, order[start:end], self.max_weight, evidence)
+            store.merge(codes, self._sums, order[start:end], self.max_weight, evidence, self._gain)
             store.last_seen = self.keyframes + 1
         return set(keys)
 
@@ -251,8 +269,8 @@ class VoxelMap:
         pixels = np.array(list(product((0, camera.width), (0, camera.height), (1,))))
         corners = pixels @ np.linalg.inv(camera.intrinsics).T * max(far, 0.0)
         corners = np.concatenate([np.zeros((1, 3)), corners]) @ pose[:3, :3].T + pose[:3, 3]
-        lower = np.floor(corners.min(axis=0) / self.chunk_size).astype(int)
-        upper = np.floor(corners.max(axis=0) / self.chunk_size).astype(int)
+        lower = np.floor(corners.min(axis=0) / self.chunk_size + 0.5).astype(int)
+        upper = np.floor(corners.max(axis=0) / self.chunk_size + 0.5).astype(int)
         if np.prod(upper - lower + 1) > len(self._chunks):
             keys = np.array(list(self._chunks), int).reshape(-1, 3)
             inside = ((keys >= lower) & (keys <= upper)).all(axis=1)
@@ -267,7 +285,16 @@ class VoxelMap:
         self.keyframes += 1
         self.version += 1
         self.last_stamp = self.last_stamp if stamp is None else stamp
+        self._gain *= 2 ** (1 / WEIGHT_HALF_LIFE)
+        if self._gain > MAX_GAIN:
+            self._normalise_weights()
         return changed | self._evict(center)
+
+    def _normalise_weights(self) -> None:
+        """Let a pixel of the next frame weigh 1; only ratios of weights mean anything."""
+        for store in self._chunks.values():
+            store.scale_weights(1 / self._gain)
+        self._gain = 1.0
 
     def _evict(self, center: NDArray) -> set[ChunkKey]:
         """Drop the chunks seen least recently, of these the farthest, until the map fits."""
@@ -288,3 +315,9 @@ class VoxelMap:
             evicted.add(key)
         self.evicted_chunks += len(evicted)
         return evicted
+
+
+def _odd_size(chunk_size: float, voxel_size: float) -> float:
+    """Return the size nearest to ``chunk_size`` that is an odd number of voxels, at most 1023."""
+    cells = np.clip(np.nan_to_num(chunk_size / voxel_size, nan=97), 1, 1023)
+    return (2 * int((cells - 1) / 2 + 0.5) + 1) * voxel_size

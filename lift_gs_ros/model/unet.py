@@ -30,12 +30,14 @@ class Voxels:
 def voxelize(clouds: Sequence[tuple[Tensor, Tensor]], voxel_size: float) -> Voxels:
     """Put clouds of positions (P, 3) in metres and colours (P, 3) in [0, 1] on one grid.
 
+    Voxels are centred on multiples of ``voxel_size``, as those of the map are.
+
     Absolute positions do not enter the features: the network gives the same answer wherever
     the map's origin is, up to whole (coarsest) voxels.
     """
     features, indices = [], []
     for number, (positions, colors) in enumerate(clouds):
-        scaled = positions / voxel_size
+        scaled = positions / voxel_size + 0.5
         floor = scaled.floor()
         features.append(torch.cat([2 * colors - 1, 2 * (scaled - floor) - 1], dim=1))
         cell = floor.long()

@@ -20,6 +20,7 @@ from std_msgs.msg import Header
 
 from lift_gs_ros.geometry import Camera, FloatArray, PointCloud
 from lift_gs_ros.grounding.instances import MapSummary
+from lift_gs_ros.mapping.chunks import chunk_corner
 from lift_gs_ros.mapping.frame import depth_to_metres
 from lift_gs_ros.msg import MapChunk
 from lift_gs_ros.nodes.point_clouds import cloud_from_message, cloud_to_message
@@ -254,7 +255,7 @@ def chunk_from_message(message: MapChunk) -> ChunkUpdate:
             raise ValueError(f'{name} is {getattr(message, name)}, expected positive metres')
     i, j, k = (int(index) for index in message.key)
     cloud = cloud_from_message(message.cloud)
-    lower = np.array([i, j, k]) * message.chunk_size
+    lower = chunk_corner((i, j, k), message.chunk_size)
     over = np.maximum(lower - cloud.positions, cloud.positions - lower - message.chunk_size)
     if len(cloud) and over.max() > message.voxel_size:
         raise ValueError(

@@ -72,6 +72,7 @@ class Mapper:
             min_depth=values['min_depth'],
             max_depth=values['max_depth'],
             carve_after=values['carve_after'],
+            min_support=values['min_support'],
         )
         self._keyframes = KeyframeSelector(
             translation=values['keyframe_translation'],

@@ -114,7 +114,7 @@ MAPPING = (
     Parameter('keyframe_min_interval', 0.0, 'but not sooner than this, s', (0, 3600)),
     Parameter('keyframe_max_interval', 0.0, 'and at the latest after this, s; 0: never', (0, 3600)),
     Parameter('voxel_size', 0.05, 'Edge of a voxel, m; the model is trained for 0.05', (0.001, 1)),
-    Parameter('chunk_size', 4.8, 'Edge of a chunk, m: a whole number of voxels', (0.1, 100)),
+    Parameter('chunk_size', 6.45, 'Edge of a chunk, m: an odd number of voxels', (0.05, 100)),
     Parameter(
         'max_voxels', 2_000_000, 'Bound of the map: what was seen longest ago goes', (1, 10**9)
     ),
@@ -122,6 +122,9 @@ MAPPING = (
     Parameter('max_depth', 5.0, 'Depth above is not fused, m', (0.1, 100)),
     Parameter(
         'carve_after', 4, 'Keyframes that see through a voxel to remove it; 0: never', (0, 1000)
+    ),
+    Parameter(
+        'min_support', 0.2, "Share of its neighbours' pixels that a voxel needs; 0: none", (0, 1)
     ),
     Parameter(
         'map_rate', 1.0, 'Publish the whole map at most so often, Hz', (0.01, 100), read_only=False
