@@ -6,6 +6,7 @@ from box_scenes import CAMERA, FLOOR, WALL, render, with_sensor_noise
 
 from lift_gs_ros.geometry import Box, Camera, PointCloud, look_at
 from lift_gs_ros.mapping.frame import RgbdFrame
+from lift_gs_ros.mapping.kernels import WEIGHT
 from lift_gs_ros.mapping.voxel_map import VoxelMap
 
 AHEAD = look_at((0, 0, 0.5), (0, 4, -0.6))
@@ -131,6 +132,82 @@ def test_few_pixels_hardly_move_what_many_have_settled():
         voxel_map.insert(PointCloud(grid, np.ones_like(grid)))
     voxel_map.insert(PointCloud(np.full((1, 3), 0.024), np.zeros((1, 3))))
     assert np.abs(voxel_map.to_point_cloud().positions).max() < 0.024 / 11 + 1e-6
+
+
+# What the cloud leaves out.
+
+
+def test_a_noisy_floor_at_height_zero_is_one_layer_of_voxels():
+    rng = np.random.default_rng(0)
+    floor = Box.from_corners((-4, -4, -0.1), (4, 4.2, 0)), (120, 100, 80)
+    voxel_map = VoxelMap()
+    for x in np.linspace(-1, 1, 12):
+        frame = render([floor], look_at((x, 0, 1.2), (0, 2, 0)))
+        voxel_map.integrate(with_sensor_noise(frame, rng))
+    layers = cells(voxel_map.to_point_cloud().positions)[:, 2]
+    assert (layers == 0).sum() > 4000
+    assert (layers == 0).mean() > 0.97
+
+
+def test_support_makes_a_noisy_wall_thin_and_leaves_no_holes_in_it():
+    rng = np.random.default_rng(0)
+    voxel_map, every = VoxelMap(), VoxelMap(min_support=0)
+    for x in np.linspace(-1, 1, 40):
+        frame = with_sensor_noise(render([WALL], look_at((x, 1, 0.5), (0, 4, 0.5))), rng)
+        voxel_map.integrate(frame)
+        every.integrate(frame)
+    thin, thick = (cells(m.to_point_cloud().positions) for m in (voxel_map, every))
+    assert len(thick) == every.num_voxels == voxel_map.num_voxels  # nothing is forgotten
+    assert len(thin) < 0.5 * len(thick)
+    surface = (thick[:, 1] == 80).sum()  # of the wall, at y = 4
+    assert surface > 5000
+    assert (thin[:, 1] == 80).sum() > 0.97 * surface
+
+
+def test_what_appears_on_a_table_seen_for_long_is_soon_in_the_cloud():
+    rng = np.random.default_rng(1)
+    table = Box.from_corners((-0.6, 1.6, -0.05), (0.6, 2.4, 0.0)), (90, 60, 30)
+    book = Box.from_corners((-0.13, 1.87, 0), (0.13, 2.13, 0.04)), (250, 0, 0)  # 5 x 5 voxels
+    poses = [look_at((x, 0.3, 0.9), (0, 2, 0)) for x in np.linspace(-0.4, 0.4, 8)]
+    bare, laid = ([render(boxes, pose) for pose in poses] for boxes in ([table], [table, book]))
+    voxel_map = VoxelMap()
+    for look in range(240):
+        voxel_map.integrate(with_sensor_noise(bare[look % 8], rng))
+    looks = found = 0
+    while found < 23 and looks < 100:
+        voxel_map.integrate(with_sensor_noise(laid[looks % 8], rng))
+        looks += 1
+        seen = cells(voxel_map.to_point_cloud().positions)
+        found = (np.abs(seen - [0, 40, 1]) <= [2, 2, 0]).all(axis=1).sum()
+    assert 1 < looks <= 12  # a single look is not enough: that is what noise does
+
+
+def test_ten_thousand_keyframes_overflow_nothing_and_fade_nothing_that_is_elsewhere(tmp_path):
+    rng = np.random.default_rng(0)
+    voxel_map = VoxelMap()
+    for x in (-0.5, 0.0, 0.5):
+        frame = render([WALL, FLOOR, CHAIR], look_at((x, 0, 0.5), (0, 4, 0)))
+        voxel_map.integrate(with_sensor_noise(frame, rng))
+    room = voxel_map.to_point_cloud()
+    assert len(room) < voxel_map.num_voxels
+
+    def sway(place, times):
+        for step in range(times):
+            offset = 0.02 * (-1) ** step
+            voxel_map.insert(PointCloud(place + offset, np.full((1, 3), 0.5 + offset)))
+
+    places = np.array([[[100.0, 0, 0]], [[110.0, 0, 0]]])
+    sway(places[0], 10_000)
+    sway(places[1], 2)  # what is new now is fused as it was in the beginning
+    fused = voxel_map.to_point_cloud()
+    np.testing.assert_array_equal(fused.positions[:-2], room.positions)
+    np.testing.assert_array_equal(fused.colors[:-2], room.colors)
+    np.testing.assert_allclose(fused.positions[-2:], places[:, 0], atol=0.02 / 20)
+    np.testing.assert_allclose(fused.colors[-2:], 0.5, atol=0.02 / 20)
+    voxel_map.save(tmp_path / 'map.npz')
+    with np.load(tmp_path / 'map.npz') as saved:
+        assert np.isfinite(saved['values']).all()
+        assert (saved['values'][:, WEIGHT] > 0).all()
 
 
 def _share_left(voxel_map: VoxelMap, box: Box, before: int) -> float:
@@ -328,11 +405,26 @@ def test_reset_forgets_everything_but_the_version():
         ({'max_depth': float('inf')}, 'max_depth inf'),
         ({'max_weight': 0.5}, 'max_weight is 0.5'),
         ({'carve_after': -1}, 'carve_after is -1'),
+        ({'min_support': -0.1}, r'min_support is -0.1, expected a share in \[0, 1\]'),
+        ({'min_support': 1.1}, 'min_support is 1.1'),
+        ({'min_support': float('nan')}, 'min_support is nan'),
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         VoxelMap(**arguments)
+
+
+@pytest.mark.parametrize(
+    ('voxel_size', 'chunk_size', 'suggested'),
+    [(0.05, 4.8, '4.85'), (0.1, 6.4, '6.5'), (0.02, 2.05, '2.06'), (0.01, 10.24, '10.23')],
+)
+def test_an_even_number_of_voxels_is_refused_and_the_size_suggested_works(
+    voxel_size, chunk_size, suggested
+):
+    with pytest.raises(ValueError, match=f'expected an odd number .* at most 1023: {suggested} m'):
+        VoxelMap(voxel_size, chunk_size)
+    assert VoxelMap(voxel_size, float(suggested)).chunk_size == float(suggested)
 
 
 # Save and load.
@@ -363,6 +455,21 @@ def test_a_loaded_map_goes_on_as_the_saved_one_would(saved):
     a, b = voxel_map.to_point_cloud(), loaded.to_point_cloud()
     assert np.array_equal(a.positions, b.positions)
     assert np.array_equal(a.colors, b.colors)
+
+
+def test_saving_changes_nothing_and_the_file_holds_the_same_cloud(tmp_path):
+    rng = np.random.default_rng(0)
+    voxel_map, loaded = VoxelMap(), VoxelMap()
+    for x in np.linspace(-1, 1, 20):
+        frame = render([WALL, FLOOR, CHAIR], look_at((x, 0, 0.5), (0, 4, 0)))
+        voxel_map.integrate(with_sensor_noise(frame, rng))
+    before = voxel_map.to_point_cloud()
+    assert len(before) < voxel_map.num_voxels
+    voxel_map.save(tmp_path / 'map')
+    loaded.load(tmp_path / 'map')
+    for after in (voxel_map.to_point_cloud(), loaded.to_point_cloud()):
+        assert np.array_equal(after.positions, before.positions)
+        assert np.array_equal(after.colors, before.colors)
 
 
 def test_an_empty_map_can_be_saved_and_loaded(tmp_path):

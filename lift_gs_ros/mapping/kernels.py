@@ -269,6 +269,7 @@ def _weight_at(code, table, codes, values):
 def supported(codes, values, size, table, cells, min_support):
     """Say which voxels (size,) weigh ``min_support`` of each face neighbour in the chunk."""
     keep = np.ones(size, np.bool_)
+    share = min_support * (1 - 1e-5)  # rounding must not decide where it is exactly min_support
     steps = (cells * cells, cells, 1)
     for row in range(size):
         code = codes[row]
@@ -280,7 +281,7 @@ def supported(codes, values, size, table, cells, min_support):
             if along < cells - 1:
                 above = _weight_at(np.int32(code + step), table, codes, values)
                 heaviest = max(heaviest, above)
-            if values[row, WEIGHT] < min_support * heaviest:
+            if values[row, WEIGHT] < share * heaviest:
                 keep[row] = False
                 break
     return keep

@@ -319,5 +319,5 @@ class VoxelMap:
 
 def _odd_size(chunk_size: float, voxel_size: float) -> float:
     """Return the size nearest to ``chunk_size`` that is an odd number of voxels, at most 1023."""
-    cells = np.clip(np.nan_to_num(chunk_size / voxel_size, nan=97), 1, 1023)
-    return (2 * int((cells - 1) / 2 + 0.5) + 1) * voxel_size
+    cells = np.clip(np.nan_to_num(chunk_size / voxel_size, nan=129), 1, 1023)
+    return (2 * int(cells / 2 + 1e-6) + 1) * voxel_size  # of two as near the larger one
