@@ -8,7 +8,7 @@ from training.losses.correspondence import (
     correspondence_loss,
     token_targets,
 )
-from training.losses.features import balanced_pixels, feature_loss, unique_captions
+from training.losses.features import balanced_rows, feature_loss, unique_captions
 from training.losses.grounding import (
     GroundingWeights,
     Targets,
@@ -129,9 +129,9 @@ def test_feature_loss_is_that_computed_by_hand_and_near_zero_when_perfect():
     assert feature_loss(features[:0], labels[:0], candidates).item() == 0
 
 
-def test_balanced_pixels_takes_as_many_of_a_mug_as_of_a_floor():
+def test_balanced_rows_takes_as_many_of_a_mug_as_of_a_floor():
     semantics = np.array([0] * 100 + [1] * 5 + [-1] * 50)
-    pixels = balanced_pixels(semantics, 5, np.random.default_rng(0))
+    pixels = balanced_rows(semantics, 5, np.random.default_rng(0))
     assert np.bincount(semantics[pixels]).tolist() == [5, 5]
 
 

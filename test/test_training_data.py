@@ -29,7 +29,7 @@ def test_queries_ask_for_what_is_shown_and_mark_its_characters():
             (4, len(query.texts)),
             (2, len(query.texts)),
         ]
-        for number, (text, (begin, end)) in enumerate(zip(query.texts, query.phrases)):
+        for number, (text, (_, begin, end)) in enumerate(zip(query.texts, query.phrases)):
             phrase = Caption.parse(text[begin:end])
             for view, satisfied in zip(captions, query.satisfied):
                 expected = [phrase.describes(Caption.parse(caption)) for caption in view]

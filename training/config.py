@@ -35,7 +35,7 @@ def load_settings(
         *parents, last = name.split('.')
         for parent in parents:
             group = group.setdefault(parent, {})
-        group[last] = yaml.safe_load(text)
+        group[last] = yaml.safe_load(text) if text else ''
     return _build(settings_class, values, str(path or 'command line'))
 
 

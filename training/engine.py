@@ -10,7 +10,7 @@ import fcntl
 import math
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,6 +135,17 @@ class TrainState:
         self.optimizer.zero_grad()
         self.scheduler.step()
         self.step += 1
+
+
+class Batch:
+    """What an objective takes in. No dataclass: Fabric would take it apart and refuse to."""
+
+    def __init__(
+        self, samples: Sequence[Any], rng: np.random.Generator, progress: float = 0.0
+    ) -> None:
+        self.samples = samples
+        self.rng = rng  # as it was left by drawing the samples
+        self.progress = progress  # of the run, in [0, 1]
 
 
 class Stopper:

@@ -9,18 +9,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.lift_gs import Decoded, LiftGS
 from lift_gs_ros.model.scene import SceneEncoding
-from lift_gs_ros.simulation.vocabulary import KINDS
 from lift_gs_ros.splat.render import render
 from lift_gs_ros.splat.spherical_harmonics import sh_to_colors
-from training.data.queries import Caption
+from training.contrast import CaptionContrast
 from training.data.sample import Sample, ViewTarget
+from training.engine import Batch
 from training.losses.correspondence import token_targets
-from training.losses.features import balanced_pixels, feature_loss, unique_captions
+from training.losses.features import balanced_rows, unique_captions
 from training.losses.grounding import GroundingLoss, GroundingWeights, Targets, grounding_loss
 from training.losses.masks import pairwise_iou
 from training.losses.photometric import photometric_loss
@@ -37,12 +36,12 @@ class ObjectiveWeights:
     photometric: float = 1.0
     feature: float = 0.1
     feature_temperature: float = 0.1
-    negatives: int = 100  # captions that are not in view, in the feature loss
-    pixels_per_mask: int = 40  # in the feature loss
+    noun: float = 1.0  # of the nouns without their colours, within the feature loss
+    pixels_per_caption: int = 40  # of one view, in the feature loss
     auxiliary: float = 0.5  # of the decoder's earlier layers
 
     def __post_init__(self) -> None:
-        for name in ('photometric', 'feature', 'auxiliary'):
+        for name in ('photometric', 'feature', 'noun', 'auxiliary'):
             if (value := getattr(self, name)) < 0:
                 raise ValueError(f'loss weight {name} is {value}, expected a number >= 0')
         if self.feature_temperature <= 0:
@@ -65,20 +64,27 @@ class RenderedTarget:
 class PretrainObjective(nn.Module):
     """Model and losses as one module, so that every way of running in parallel can wrap it."""
 
-    def __init__(self, model: LiftGS, language: LanguageEncoder, weights: ObjectiveWeights) -> None:
+    def __init__(
+        self,
+        model: LiftGS,
+        language: LanguageEncoder,
+        weights: ObjectiveWeights,
+        learn_geometry_from: float = 1.0,  # progress from which on Gaussians move
+    ) -> None:
         super().__init__()
         self.model = model
         self.weights = weights
+        self.learn_geometry_from = learn_geometry_from
         self._language = language
+        self._contrast = CaptionContrast(model, language, weights.feature_temperature, weights.noun)
 
-    def forward(
-        self, samples: Sequence[Sample], learn_geometry: bool, rng: np.random.Generator
-    ) -> tuple[Tensor, dict[str, float]]:
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Return the mean loss of the samples, and means of what is worth logging."""
-        clouds = [(sample.positions, sample.colors) for sample in samples]
+        learn_geometry = batch.progress >= self.learn_geometry_from
+        clouds = [(sample.positions, sample.colors) for sample in batch.samples]
         losses, logs = [], []
-        for sample, encoding in zip(samples, self.model.encode(clouds)):
-            loss, log = self._sample_loss(sample, encoding, learn_geometry, rng)
+        for sample, encoding in zip(batch.samples, self.model.encode(clouds)):
+            loss, log = self._sample_loss(sample, encoding, learn_geometry, batch.rng)
             losses.append(loss)
             logs.append(log)
         names = dict.fromkeys(name for log in logs for name in log)
@@ -127,41 +133,19 @@ class PretrainObjective(nn.Module):
         return total, log
 
     def _feature_loss(self, views: list[RenderedTarget], rng: np.random.Generator) -> Tensor:
-        """Contrast rendered features with captions: those in view, and some that are not."""
-        shown = [caption for view in views for caption in view.target.captions]
-        unique, rows = unique_captions(shown)
-        in_view = {Caption.parse(caption).general for caption in unique}
-        bank = [text for caption, text in CAPTION_BANK if caption not in in_view]
-        chosen = rng.permutation(len(bank))[: self.weights.negatives]
-        candidates = self._text_features(unique + [bank[i] for i in chosen])
-        features, labels, first = [], [], 0
+        """Contrast rendered features with the captions of their pixels."""
+        captions: list[str] = []
+        features, labels = [], []
         for view in views:
             semantics = np.where(view.valid.cpu().numpy(), view.target.semantics, -1)
-            pixels = balanced_pixels(semantics, self.weights.pixels_per_mask, rng)
+            # No more of a caption than of a mask: a room has many walls and chairs, and one ball.
+            unique, row_of_mask = unique_captions(view.target.captions)
+            rows = np.where(semantics >= 0, row_of_mask[semantics], -1)
+            pixels = balanced_rows(rows, self.weights.pixels_per_caption, rng)
             features.append(view.features[torch.from_numpy(pixels)])
-            labels.append(rows[first + semantics[pixels]])
-            first += len(view.target.captions)
-        return feature_loss(
-            functional.normalize(torch.cat(features), dim=1),
-            torch.from_numpy(np.concatenate(labels)).to(candidates.device),
-            candidates,
-            self.weights.feature_temperature,
-        )
-
-    def _text_features(self, captions: list[str]) -> Tensor:
-        """Unit features (U, F) of captions: the mean of their tokens'."""
-        tokens = [self._language.encode(caption) for caption in captions]
-        embeddings = torch.from_numpy(np.concatenate([part.embeddings for part in tokens]))
-        features = self.model.text_to_feature(embeddings.to(self.model.device))
-        lengths = [len(part.spans) for part in tokens]
-        means = torch.stack([part.mean(dim=0) for part in features.split(lengths)])
-        return functional.normalize(means, dim=1)
-
-
-# Captions as a teacher gives them; those that are not in view are negatives of the feature loss.
-CAPTION_BANK = tuple(
-    (Caption(color, kind), f'{color} {kind}') for kind, colors in KINDS.items() for color in colors
-)
+            labels.append(len(captions) + rows[pixels])
+            captions += unique
+        return self._contrast(torch.cat(features), np.concatenate(labels), captions)
 
 
 def render_fixed(encoding: SceneEncoding, target: ViewTarget) -> RenderedTarget:

@@ -11,239 +11,73 @@ a kill), checkpoints for the robot (``model.safetensors``), TensorBoard events, 
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
-import torch
-from lightning.fabric import Fabric
-from lightning.fabric.strategies import DDPStrategy
+from torch import nn
 
-from lift_gs_ros.model.checkpoint import load_checkpoint, save_checkpoint
-from lift_gs_ros.model.config import LiftGSConfig
-from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
+from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.lift_gs import LiftGS
 from training.config import load_settings
 from training.data.room_cache import CachedRoom, load_rooms
 from training.data.sample import Sample, SampleSettings, make_sample
-from training.engine import (
-    RunFolder,
-    Stopper,
-    TrainState,
-    adamw,
-    clip_gradients,
-    cosine_schedule,
-    is_finite_sample,
-    seed_torch,
-    step_rng,
-)
-from training.journal import Journal
+from training.engine import is_finite_sample
 from training.objective import ObjectiveWeights, PretrainObjective
 from training.pictures import draw_sample
-
-MODELS: dict[str, Callable[..., LiftGSConfig]] = {
-    'base': LiftGSConfig.base,
-    'small': LiftGSConfig.small,
-    'tiny': partial(LiftGSConfig.tiny, language_dim=384),  # real words, unlike in the model's tests
-}
+from training.trainer import MODELS, TrainSettings, train
 
 
 @dataclass(frozen=True)
-class PretrainSettings:
+class PretrainSettings(TrainSettings):
     """Everything that decides what a pretraining run does."""
 
-    rooms: str = 'runs/rooms_train'  # cache folder
     output: str = 'runs/pretrain'
-    model: str = 'small'
-    start_from: str = ''  # checkpoint whose parameters are the start; '' for random ones
-    seed: int = 0
-    steps: int = 6000
-    batch_size: int = 1  # per process
-    devices: int = 1  # processes, one per GPU or CPU core
-    accelerator: str = 'auto'
-    precision: str = '32-true'
-    threads: int = 1  # per process, on the CPU
-    dropout: float = 0.1
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    warmup: int = 200
-    clip_norm: float = 1.0
-    learn_geometry_from: float = 1.0  # share of the steps after which Gaussians move
+    rooms: str = 'runs/rooms_train'  # cache folder
     room_limit: int = 100_000
-    checkpoint_minutes: float = 3.0
-    log_every: int = 20
-    picture_every: int = 1000
-    backend: str = 'auto'  # of the sparse convolutions
+    learn_geometry_from: float = 1.0  # share of the steps after which Gaussians move
     sample: SampleSettings = field(default_factory=SampleSettings)
     loss: ObjectiveWeights = field(default_factory=ObjectiveWeights)
 
     def __post_init__(self) -> None:
-        if self.model not in MODELS:
-            raise ValueError(f'model is {self.model!r}, expected one of {sorted(MODELS)}')
-        for name in ('steps', 'batch_size', 'devices', 'threads', 'log_every', 'picture_every'):
-            if (value := getattr(self, name)) < 1:
-                raise ValueError(f'{name} is {value}, expected at least 1')
-        if not 0 < self.learning_rate < 1:
-            raise ValueError(f'learning_rate is {self.learning_rate}, expected between 0 and 1')
+        super().__post_init__()
         if not 0 <= self.learn_geometry_from <= 1:
             raise ValueError(
                 f'learn_geometry_from is {self.learn_geometry_from}, expected a share in [0, 1]'
             )
 
 
-# What a run state can not be resumed without. Other settings may change: to end a run earlier, say.
-DECISIVE = ('model', 'seed', 'batch_size', 'devices', 'dropout', 'start_from')
+class Pretraining:
+    """Samples and losses of pretraining, for ``trainer.train``."""
+
+    stage = 'pretraining with 2D losses only'
+
+    def __init__(self, settings: PretrainSettings) -> None:
+        self._settings = settings
+        self._voxel_size = MODELS[settings.model]().voxel_size
+        self._rooms: list[CachedRoom] = []
+
+    def load(self, rank: int, world_size: int) -> None:
+        """Load every so many-th room of the cache."""
+        self._rooms = load_rooms(self._settings.rooms, self._settings.room_limit)[rank::world_size]
+
+    def objective(self, model: LiftGS, language: LanguageEncoder) -> nn.Module:
+        """Build the objective around a model."""
+        settings = self._settings
+        return PretrainObjective(model, language, settings.loss, settings.learn_geometry_from)
+
+    def draw(self, rng: np.random.Generator) -> list[Sample]:
+        """Draw a batch."""
+        return draw_samples(self._rooms, self._settings, self._voxel_size, rng)
+
+    def picture(self, path: Path, model: LiftGS, language: LanguageEncoder, sample: Sample) -> None:
+        """Draw what the model makes of a sample."""
+        draw_sample(path, model, language, sample)
 
 
 def pretrain(settings: PretrainSettings) -> Path:
     """Run (or resume) a pretraining; returns the checkpoint for the robot."""
-    fabric = _launch(settings)
-    path = Path(settings.output)
-    folder = RunFolder(path) if fabric.is_global_zero else None
-    fabric.barrier()
-    rooms = load_rooms(settings.rooms, settings.room_limit)
-    rooms = rooms[fabric.global_rank :: fabric.world_size]
-    model = build_model(settings)
-    language = load_language_encoder(model.config.language).to(fabric.device)
-    optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
-    schedule = cosine_schedule(settings.warmup, settings.steps)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
-    state = TrainState(model, optimizer, scheduler)
-    saved = RunFolder.read(path, _decisive(settings))
-    if saved is not None:
-        state.load(saved)
-    objective, state.optimizer = fabric.setup(
-        PretrainObjective(model, language, settings.loss), optimizer
-    )
-    run = _Run(settings, fabric, folder, state, model, language)
-    batches = Prefetcher(rooms, settings, model.config.voxel_size, fabric.global_rank)
-    stopper = Stopper()
-    model.train()
-    while state.step < settings.steps and not stop_requested(fabric, stopper):
-        seed_torch(settings.seed, state.step, fabric.global_rank)
-        samples, rng = batches.get(state.step)
-        learn_geometry = state.step >= settings.learn_geometry_from * settings.steps
-        loss: torch.Tensor
-        log: dict[str, float]
-        loss, log = objective(samples, learn_geometry, rng)
-        fabric.backward(loss)
-        norm = float(clip_gradients(model, settings.clip_norm))
-        state.advance(norm)
-        run.note({**log, 'gradient': norm}, samples[0])
-    batches.close()
-    stopper.close()
-    run.close()
-    return run.checkpoint
-
-
-def _launch(settings: PretrainSettings) -> Fabric:
-    strategy: Any = 'auto'
-    if settings.devices > 1:
-        strategy = DDPStrategy(find_unused_parameters=True)
-    fabric = Fabric(
-        accelerator=settings.accelerator,
-        strategy=strategy,
-        devices=settings.devices,
-        precision=cast(Any, settings.precision),
-    )
-    fabric.launch()
-    torch.set_num_threads(settings.threads)
-    return fabric
-
-
-def _decisive(settings: PretrainSettings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in DECISIVE}
-
-
-class _Run:
-    """Writes down what a run comes to: log, pictures, checkpoints. Only one process does."""
-
-    def __init__(
-        self,
-        settings: PretrainSettings,
-        fabric: Fabric,
-        folder: RunFolder | None,
-        state: TrainState,
-        model: LiftGS,
-        language: LanguageEncoder,
-    ) -> None:
-        self.settings, self.folder, self.state = settings, folder, state
-        self.model, self.language = model, language
-        self.path = Path(settings.output)
-        self.checkpoint = self.path / 'model.safetensors'
-        self.samples_per_step = settings.batch_size * fabric.world_size
-        self.journal = Journal(self.path, settings.steps, state.step) if folder else None
-        self._clock = self._saved = time.monotonic()
-
-    def note(self, log: dict[str, float], sample: Sample) -> None:
-        """Write down a step, as often as the settings say."""
-        now = time.monotonic()
-        self.state.seconds += now - self._clock
-        self._clock = now
-        if self.journal is None:
-            return
-        settings, step = self.settings, self.state.step
-        self.journal.add(log)
-        if step % settings.log_every == 0:
-            rate = float(self.state.scheduler.get_last_lr()[0])
-            extra = {'seconds': self.state.seconds, 'skipped': self.state.skipped, 'rate': rate}
-            self.journal.write(step, extra)
-        if step % settings.picture_every == 0:
-            self.model.eval()
-            draw_sample(self.path / f'step_{step:06d}.png', self.model, self.language, sample)
-            self.model.train()
-        if now - self._saved > 60 * settings.checkpoint_minutes:
-            self.save()
-            self._saved = time.monotonic()
-
-    def save(self) -> None:
-        """Write the run state and the checkpoint for the robot."""
-        if self.folder is None:
-            return
-        self.folder.save({'settings': _decisive(self.settings), **self.state.to_dict()})
-        save_checkpoint(
-            self.checkpoint,
-            self.model,
-            trained=self.state.step > 0,
-            half=True,
-            stage='pretraining with 2D losses only',
-            seed=self.settings.seed,
-            steps=self.state.step,
-            samples=self.state.step * self.samples_per_step,
-        )
-
-    def close(self) -> None:
-        """Save, and let go of the folder."""
-        self.save()
-        if self.journal is not None:
-            self.journal.close()
-        if self.folder is not None:
-            self.folder.close()
-
-
-def build_model(settings: PretrainSettings) -> LiftGS:
-    """Build the network, from random parameters that the seed decides or from a checkpoint."""
-    torch.manual_seed(settings.seed)
-    model = LiftGS(MODELS[settings.model](dropout=settings.dropout), settings.backend)
-    if settings.start_from:
-        loaded = load_checkpoint(settings.start_from)
-        if replace(loaded.config, dropout=settings.dropout) != model.config:
-            raise ValueError(
-                f'start_from {settings.start_from} is of another size than model {settings.model}'
-            )
-        model.load_state_dict(loaded.state_dict())
-    return model
-
-
-def stop_requested(fabric: Fabric, stopper: Stopper) -> bool:
-    """Say whether any process was asked to stop, so that all of them stop after the same step."""
-    flag = torch.tensor(float(stopper.requested), device=fabric.device)
-    return bool(cast(torch.Tensor, fabric.all_reduce(flag, reduce_op='max')) > 0)
+    return train(settings, Pretraining(settings))
 
 
 def draw_samples(
@@ -262,35 +96,6 @@ def draw_samples(
         f'{100 * settings.batch_size} samples in a row from {settings.rooms} hold NaN or show '
         'nothing: build the cache again'
     )
-
-
-class Prefetcher:
-    """Draws the samples of the next step in a thread, while the model works on this one's."""
-
-    def __init__(
-        self, rooms: list[CachedRoom], settings: PretrainSettings, voxel_size: float, rank: int
-    ) -> None:
-        self._arguments = rooms, settings, voxel_size
-        self._rank = rank
-        self._pool = ThreadPoolExecutor(1)
-        self._next: tuple[int, Future] | None = None
-
-    def get(self, step: int) -> tuple[list[Sample], np.random.Generator]:
-        """Return a step's samples and its generator, drawn from so far."""
-        if self._next is None or self._next[0] != step:
-            self._next = step, self._pool.submit(self._draw, step)
-        future = self._next[1]
-        self._next = step + 1, self._pool.submit(self._draw, step + 1)
-        return future.result()
-
-    def _draw(self, step: int) -> tuple[list[Sample], np.random.Generator]:
-        rooms, settings, voxel_size = self._arguments
-        rng = step_rng(settings.seed, step, self._rank)
-        return draw_samples(rooms, settings, voxel_size, rng), rng
-
-    def close(self) -> None:
-        """Wait for the thread to end."""
-        self._pool.shutdown(cancel_futures=True)
 
 
 def main() -> None:

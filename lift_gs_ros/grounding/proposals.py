@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csr_matrix
-from scipy.sparse.csgraph import connected_components
-from scipy.spatial import cKDTree
+from scipy.sparse import csr_matrix
+
+from lift_gs_ros.grounding.components import largest_component
 
 MIN_POINTS = 5  # a smaller mask is noise on a 5 cm map
 DUPLICATE_IOU = 0.5  # of two masks that overlap more than this, the better one stays
@@ -28,17 +28,6 @@ def phrase_tokens(spans: NDArray[np.integer], phrase: tuple[int, int]) -> NDArra
     """Return the indices of the tokens whose characters (T, 2) overlap those of a phrase."""
     spans = np.asarray(spans).reshape(-1, 2)
     return np.flatnonzero((spans[:, 0] < phrase[1]) & (spans[:, 1] > phrase[0]))
-
-
-def largest_component(
-    points: NDArray[np.float32], weights: NDArray[np.float32], distance: float
-) -> NDArray[np.int64]:
-    """Return the indices of the heaviest set of points (N, 3) linked by steps of ``distance``."""
-    pairs = cKDTree(points).query_pairs(distance, output_type='ndarray')
-    ones = np.ones(len(pairs), bool)
-    graph = coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), shape=(len(points), len(points)))
-    _, labels = connected_components(graph, directed=False)
-    return np.flatnonzero(labels == np.bincount(labels, weights=weights).argmax())
 
 
 class MaskPoints:

@@ -104,7 +104,7 @@ class LiftGSConfig:
             'feedforward_dim': 768,
             'dropout': 0.1,
             'proposals': 64,
-            'max_proposals': 192,
+            'max_proposals': 128,
             'language': 'minilm',
             'language_dim': 384,
         }

@@ -110,14 +110,14 @@ class Outline:
 def draw_outline(rng: np.random.Generator) -> Outline:
     """Draw a room of 3.5 to 8 m, one in four with a corner cut out.
 
-    All walls lie in the middle of 5 cm voxels (at 2.5 cm off multiples of 5 cm): a wall on a
-    border between voxels would fill both sides.
+    All walls lie in the middle of the map's 5 cm voxels (at multiples of 5 cm), as the floor does:
+    a wall on a border between voxels would fill both sides.
     """
     size = np.round(rng.uniform((3.6, 3.6), (7.6, 6.2)) / 0.05) * 0.05
     if rng.random() < 0.5:
         size = size[::-1].copy()
     shift = rng.integers(-8, 9, 2) * 0.05
-    lower = np.round((shift - size / 2) / 0.05) * 0.05 + 0.025
+    lower = np.round((shift - size / 2) / 0.05) * 0.05
     upper = lower + size
     if rng.random() > 0.3 or size.min() < 4.4:
         corners = [lower, (upper[0], lower[1]), upper, (lower[0], upper[1])]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lift_gs_ros.grounding.proposals import phrase_tokens
 from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.tokens import LanguageTokens
 from lift_gs_ros.simulation.vocabulary import COLORS
@@ -79,10 +80,10 @@ def _variants(noun: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Query:
-    """Texts that are encoded one by one and joined, and the phrase that each of them holds."""
+    """Texts that are encoded one by one and joined, and the phrases that they hold."""
 
     texts: list[str]
-    phrases: list[tuple[int, int]]  # characters [begin, end) of the phrase in its own text
+    phrases: list[tuple[int, int, int]]  # number of the text, and characters [begin, end) in it
     satisfied: list[NDArray[np.bool_]]  # per view: (masks, phrases)
 
     def tokens(self, language: LanguageEncoder) -> tuple[LanguageTokens, NDArray[np.bool_]]:
@@ -90,12 +91,10 @@ class Query:
         # One by one: in a batch, padding changes the last digits, and a resumed run batches anew.
         parts = [language.encode(text) for text in self.texts]
         joined = LanguageTokens.join(parts)
-        belongs = np.zeros((len(parts), len(joined.spans)), bool)
-        first = 0
-        for row, (part, (begin, end)) in enumerate(zip(parts, self.phrases)):
-            inside = (part.spans[:, 0] < end) & (part.spans[:, 1] > begin)
-            belongs[row, first : first + len(inside)] = inside
-            first += len(inside)
+        first = np.cumsum([0, *(len(part.spans) for part in parts)])
+        belongs = np.zeros((len(self.phrases), len(joined.spans)), bool)
+        for row, (text, begin, end) in enumerate(self.phrases):
+            belongs[row, first[text] + phrase_tokens(parts[text].spans, (begin, end))] = True
         return joined, belongs
 
 
@@ -134,7 +133,7 @@ def make_query(
             text = str(rng.choice(WRAPPERS[0])).format(first + phrase)
         begin = text.index(phrase)
         texts.append(text)
-        phrases.append((begin, begin + len(phrase)))
+        phrases.append((len(texts) - 1, begin, begin + len(phrase)))
     satisfied = [
         np.array([[a.describes(c) for a in asked] for c in view], bool).reshape(-1, len(asked))
         for view in parsed

@@ -10,8 +10,6 @@ there already are kept, so that a build that was stopped goes on.
 from __future__ import annotations
 
 import argparse
-import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +24,7 @@ from lift_gs_ros.simulation.rooms import SPLITS, make_room
 from lift_gs_ros.simulation.sequence import DEFAULT_CAMERA, RoomSequence
 from lift_gs_ros.simulation.vocabulary import COLORS
 from lift_gs_ros.simulation.words import nouns_of
+from training.data.build import build_files
 from training.data.labels import MIN_AREA_FRACTION, TeacherErrors, imperfect_masks
 from training.data.room_cache import CachedRoom, CachedView, save_room
 
@@ -117,12 +116,9 @@ def _caption(room: Room, instance: int, rng: np.random.Generator) -> str:
     return f'{color} {rng.choice(specific) if specific else thing.kind}'
 
 
-def _build_and_save(seed: int, split: str, views: int, folder: Path) -> float:
-    path = folder / f'{split}_{seed:06d}.npz'
-    begin = time.perf_counter()
-    if not path.exists():
-        save_room(path, build_room(seed, split, views))
-    return time.perf_counter() - begin
+def build_and_save(path: Path, seed: int, split: str, views: int) -> None:
+    """Build one file of the cache."""
+    save_room(path, build_room(seed, split, views))
 
 
 def main() -> None:
@@ -135,19 +131,11 @@ def main() -> None:
     parser.add_argument('--out', type=Path, required=True)
     parser.add_argument('--workers', type=int, default=2)
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    seeds = range(arguments.first, arguments.first + arguments.rooms)
-    begin = time.perf_counter()
-    with ProcessPoolExecutor(arguments.workers) as pool:
-        futures = [
-            pool.submit(_build_and_save, s, arguments.split, arguments.views, arguments.out)
-            for s in seeds
-        ]
-        for done, future in enumerate(futures, 1):
-            future.result()
-            elapsed = time.perf_counter() - begin
-            print(f'\r{done}/{len(seeds)} rooms, {elapsed / done:.2f} s each', end='', flush=True)
-    print()
+    split, seeds = arguments.split, range(arguments.first, arguments.first + arguments.rooms)
+    jobs = [
+        (arguments.out / f'{split}_{seed:06d}.npz', seed, split, arguments.views) for seed in seeds
+    ]
+    build_files(build_and_save, jobs, arguments.workers)
 
 
 if __name__ == '__main__':

@@ -108,16 +108,28 @@ def _around_mask(
     room: CachedRoom, view: CachedView, settings: SampleSettings, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Take the points nearest, on the floor plan, to where some pixel of some mask looks."""
+    # A caption first: four chairs are no more often in the middle than one ball.
     things = [i for i, text in enumerate(view.captions) if Caption.parse(text).color]
-    mask = rng.choice(things or len(view.captions))
+    captions = sorted({view.captions[i] for i in things})
+    caption = rng.choice(captions) if captions else rng.choice(view.captions)
+    mask = rng.choice([i for i, text in enumerate(view.captions) if text == caption])
     hits = np.diff(view.weights.indptr) > 0
     pixels = np.flatnonzero((view.semantics.ravel() == mask) & hits)
-    if len(pixels) == 0 or len(room.positions) <= settings.max_points:
+    if len(pixels) == 0:
         return np.ones(len(room.positions), bool)
     row = view.weights[[rng.choice(pixels)]]
-    center = room.positions[row.indices[np.argmax(row.data)], :2]
-    distance = np.square(room.positions[:, :2] - center).sum(axis=1)
-    return distance < np.partition(distance, settings.max_points)[settings.max_points]
+    center = room.positions[row.indices[np.argmax(row.data)]]
+    return nearest_on_floor(room.positions, center, settings.max_points)
+
+
+def nearest_on_floor(
+    positions: NDArray[np.float32], center: NDArray[np.float32], count: int
+) -> NDArray[np.bool_]:
+    """Say which ``count`` of the points (N, 3) are nearest to a center (3,) on the floor plan."""
+    if len(positions) <= count:
+        return np.ones(len(positions), bool)
+    distance = np.square(positions[:, :2] - center[:2]).sum(axis=1)
+    return distance < np.partition(distance, count)[count]
 
 
 def _frustum(

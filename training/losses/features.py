@@ -24,20 +24,20 @@ def feature_loss(
     return F.cross_entropy(features @ candidates.T / temperature, labels)
 
 
-def balanced_pixels(
-    semantics: NDArray[np.integer], per_instance: int, rng: np.random.Generator
+def balanced_rows(
+    labels: NDArray[np.integer], per_label: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Choose up to ``per_instance`` pixels of every label >= 0 in a flat image (P,).
+    """Choose up to ``per_label`` rows of every label >= 0 among those of pixels or points (P,).
 
     A floor covers a hundred times the pixels of a mug; without balance it would be all that the
     features learn.
     """
     chosen = []
-    for label in np.unique(semantics[semantics >= 0]):
-        pixels = np.flatnonzero(semantics == label)
-        if len(pixels) > per_instance:
-            pixels = rng.choice(pixels, per_instance, replace=False)
-        chosen.append(pixels)
+    for label in np.unique(labels[labels >= 0]):
+        rows = np.flatnonzero(labels == label)
+        if len(rows) > per_label:
+            rows = rng.choice(rows, per_label, replace=False)
+        chosen.append(rows)
     return np.concatenate(chosen) if chosen else np.zeros(0, np.int64)
 
 

@@ -19,8 +19,9 @@ def focal_terms(logits: Tensor, gamma: float, alpha: float) -> tuple[Tensor, Ten
     ``alpha = 0.5, gamma = 0`` is plain cross-entropy.
     """
     probability = logits.sigmoid()
-    positive = 2 * alpha * (1 - probability) ** gamma * F.softplus(-logits)
-    negative = 2 * (1 - alpha) * probability**gamma * F.softplus(logits)
+    surprise = F.softplus(-logits)  # -log(probability); of the complement it is surprise + logit
+    positive = 2 * alpha * (1 - probability) ** gamma * surprise
+    negative = 2 * (1 - alpha) * probability**gamma * (surprise + logits)
     return positive, negative
 
 

@@ -1,0 +1,66 @@
+"""The feature loss over captions: which of all captions does a feature belong to (equation 6)?"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from lift_gs_ros.model.language import LanguageEncoder
+from lift_gs_ros.model.lift_gs import LiftGS
+from lift_gs_ros.simulation.vocabulary import KINDS
+from training.data.queries import Caption
+from training.losses.features import feature_loss, unique_captions
+
+# Captions as a teacher gives them; those that a sample does not hold are its negatives.
+CAPTION_BANK = tuple(
+    (Caption(color, kind), f'{color} {kind}') for kind, colors in KINDS.items() for color in colors
+)
+
+
+class CaptionContrast:
+    """Contrasts features with whole captions, and with nouns alone.
+
+    Colours are learned long before shapes: in whole captions a shape is left to tell apart only
+    what has the same colour, and no feature ever has to answer to a noun alone.
+    """
+
+    def __init__(
+        self, model: LiftGS, language: LanguageEncoder, temperature: float, noun_weight: float
+    ) -> None:
+        self._model, self._language = model, language
+        self._temperature, self._noun_weight = temperature, noun_weight
+
+    def __call__(
+        self, features: Tensor, labels: NDArray[np.integer], captions: list[str]
+    ) -> Tensor:
+        """Return the loss of features (n, F), each with the caption that its label (n,) counts."""
+        features = functional.normalize(features, dim=1)
+        unique, rows = unique_captions(captions)
+        shown = {Caption.parse(caption).general for caption in unique}
+        others = [text for caption, text in CAPTION_BANK if caption not in shown]
+        loss = self._contrast(features, rows[labels], unique + others)
+        if self._noun_weight:
+            kinds, kind_rows = unique_captions([Caption.parse(text).kind for text in captions])
+            others = [kind for kind in KINDS if kind not in kinds]
+            noun_loss = self._contrast(features, kind_rows[labels], kinds + others)
+            loss = loss + self._noun_weight * noun_loss
+        return loss
+
+    def _contrast(
+        self, features: Tensor, labels: NDArray[np.integer], candidates: list[str]
+    ) -> Tensor:
+        texts = self.text_features(candidates)
+        rows = torch.from_numpy(labels).to(texts.device)
+        return feature_loss(features, rows, texts, self._temperature)
+
+    def text_features(self, captions: list[str]) -> Tensor:
+        """Unit features (U, F) of captions: the mean of their tokens'."""
+        tokens = [self._language.encode(caption) for caption in captions]
+        embeddings = torch.from_numpy(np.concatenate([part.embeddings for part in tokens]))
+        features = self._model.text_to_feature(embeddings.to(self._model.device))
+        lengths = [len(part.spans) for part in tokens]
+        means = torch.stack([part.mean(dim=0) for part in features.split(lengths)])
+        return functional.normalize(means, dim=1)

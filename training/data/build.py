@@ -1,0 +1,20 @@
+"""Build the files of a cache in several processes; those that are there already are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+from tqdm import tqdm
+
+
+def build_files(build: Callable[..., None], jobs: Sequence[tuple[Any, ...]], workers: int) -> None:
+    """Call ``build(*job)`` for each job; its first item is the path that it writes."""
+    for folder in {job[0].parent for job in jobs}:
+        folder.mkdir(parents=True, exist_ok=True)
+    missing = [job for job in jobs if not job[0].exists()]
+    with ProcessPoolExecutor(workers) as pool:
+        futures = [pool.submit(build, *job) for job in missing]
+        for future in tqdm(futures, desc='rooms'):
+            future.result()

@@ -1,0 +1,110 @@
+"""From a labelled scene to one sample: the scene or a part of it, and several queries about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.augment import Augmentation, augment
+from training.data.labelled import LabelledScene, Sentence
+from training.data.queries import Query, QueryMix, make_query
+from training.data.sample import nearest_on_floor
+
+MIN_POINTS = 20  # of an instance within a crop; less says nothing about a shape
+MIN_SHARE = 0.8  # of an instance's points that a crop must hold for it to be asked for
+
+
+@dataclass(frozen=True)
+class LabelledSampleSettings:
+    """How samples are cut from labelled scenes."""
+
+    queries: int = 4  # about one encoding: encoding costs more than decoding
+    whole_scene: float = 0.4  # share of samples with the whole scene, the only ones with sentences
+    sentences: float = 0.7  # of the queries about whole scenes; the others are categories
+    max_points: int = 9_000  # of other samples: those nearest to some instance
+    max_instances: int = 8  # of one category query
+    query: QueryMix = field(default_factory=QueryMix)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def __post_init__(self) -> None:
+        for name in ('queries', 'max_points', 'max_instances'):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f'{name} is {value}, expected at least 1')
+        for name in ('whole_scene', 'sentences'):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ValueError(f'{name} is {value}, expected a share in [0, 1]')
+
+
+@dataclass(frozen=True)
+class LabelledQuery:
+    """A query with the instances that it speaks of."""
+
+    query: Query
+    instances: NDArray[np.int64]  # (K,)
+    satisfied: NDArray[np.bool_]  # (K, phrases)
+
+
+@dataclass(frozen=True)
+class LabelledSample:
+    """One training sample."""
+
+    positions: NDArray[np.float32]  # (N, 3) metres, augmented
+    colors: NDArray[np.float32]  # (N, 3) in [0, 1]
+    instance_ids: NDArray[np.int64]  # (N,) rows of ``captions``; -1 where nothing is labelled
+    captions: list[str]
+    queries: list[LabelledQuery]  # their instances are rows of ``captions`` too
+    name: str
+
+
+def make_labelled_sample(
+    scene: LabelledScene,
+    settings: LabelledSampleSettings,
+    voxel_size: float,
+    rng: np.random.Generator,
+) -> LabelledSample:
+    """Cut, augment and question a scene; the same generator state gives the same sample."""
+    numbers = np.array(sorted(scene.captions))
+    crop, augmentation = np.ones(len(scene.positions), bool), settings.augmentation
+    is_whole = rng.uniform() < settings.whole_scene or not len(numbers)
+    asks_sentences = is_whole and bool(scene.sentences)
+    if not is_whole:
+        own = np.flatnonzero(scene.instance_ids == rng.choice(numbers))
+        center = scene.positions[rng.choice(own)]
+        crop = nearest_on_floor(scene.positions, center, settings.max_points)
+    if asks_sentences and rng.uniform() < 0.5:  # mirrored scenes are not asked for left or right
+        augmentation = replace(augmentation, mirror=0.0)
+    cloud = augment(scene.positions[crop], scene.colors[crop], augmentation, voxel_size, rng)
+    ids = scene.instance_ids[crop][cloud.kept]
+    before = (scene.instance_ids[:, None] == numbers).sum(axis=0)
+    inside = (scene.instance_ids[crop][:, None] == numbers).sum(axis=0)
+    counts = (ids[:, None] == numbers).sum(axis=0)
+    shown = numbers[(counts >= MIN_POINTS) & (inside >= MIN_SHARE * before)]
+    row_of = {int(number): row for row, number in enumerate(shown)}
+    captions = [scene.captions[number] for number in row_of]
+    sentences = [s for s in scene.sentences if not (cloud.mirrored and s.is_sided)]
+    queries = []
+    for _ in range(settings.queries):
+        if asks_sentences and sentences and rng.uniform() < settings.sentences:
+            queries.append(_ask(sentences[rng.integers(len(sentences))], row_of))
+        else:
+            query = make_query([captions], captions, settings.query, settings.max_instances, rng)
+            asked = np.flatnonzero(query.satisfied[0].any(axis=1))
+            queries.append(LabelledQuery(query, asked, query.satisfied[0][asked]))
+    rows = np.full(int(scene.instance_ids.max()) + 1, -1)
+    rows[shown] = np.arange(len(shown))
+    return LabelledSample(cloud.positions, cloud.colors, rows[ids], captions, queries, scene.name)
+
+
+def _ask(sentence: Sentence, row_of: dict[int, int]) -> LabelledQuery:
+    """Turn a sentence about a scene into a query about the instances that a sample shows."""
+    rows = [[row_of[i] for i in own if i in row_of] for own in sentence.instances]
+    instances = np.array(sorted({row for own in rows for row in own}), np.int64)
+    satisfied = np.zeros((len(instances), len(rows)), bool)
+    for phrase, own in enumerate(rows):
+        satisfied[:, phrase] = np.isin(instances, own)
+    query = Query(
+        [sentence.text], [(0, begin, end) for begin, end in sentence.phrases], [satisfied]
+    )
+    return LabelledQuery(query, instances, satisfied)

@@ -1,0 +1,269 @@
+"""The loop that pretraining and fine-tuning share: settings, run state, log, checkpoints.
+
+What a program adds is how a step's samples are drawn and what loss they have.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
+from torch import nn
+
+from lift_gs_ros.model.checkpoint import load_checkpoint, save_checkpoint
+from lift_gs_ros.model.config import LiftGSConfig
+from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
+from lift_gs_ros.model.lift_gs import LiftGS
+from training.engine import (
+    Batch,
+    RunFolder,
+    Stopper,
+    TrainState,
+    adamw,
+    clip_gradients,
+    cosine_schedule,
+    seed_torch,
+    step_rng,
+)
+from training.journal import Journal
+
+MODELS: dict[str, Callable[..., LiftGSConfig]] = {
+    'base': LiftGSConfig.base,
+    'small': LiftGSConfig.small,
+    'tiny': partial(LiftGSConfig.tiny, language_dim=384),  # real words, unlike in the model's tests
+}
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """What any training run needs to know."""
+
+    output: str = 'runs/train'
+    model: str = 'small'
+    start_from: str = ''  # checkpoint whose parameters are the start; '' for random ones
+    seed: int = 0
+    steps: int = 6000
+    batch_size: int = 1  # per process
+    devices: int = 1  # processes, one per GPU or CPU core
+    accelerator: str = 'auto'
+    precision: str = '32-true'
+    threads: int = 1  # per process, on the CPU
+    dropout: float = 0.1
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup: int = 200
+    clip_norm: float = 1.0
+    checkpoint_minutes: float = 3.0
+    log_every: int = 20
+    picture_every: int = 1000
+    backend: str = 'auto'  # of the sparse convolutions
+
+    def __post_init__(self) -> None:
+        if self.model not in MODELS:
+            raise ValueError(f'model is {self.model!r}, expected one of {sorted(MODELS)}')
+        for name in ('steps', 'batch_size', 'devices', 'threads', 'log_every', 'picture_every'):
+            if (value := getattr(self, name)) < 1:
+                raise ValueError(f'{name} is {value}, expected at least 1')
+        if not 0 < self.learning_rate < 1:
+            raise ValueError(f'learning_rate is {self.learning_rate}, expected between 0 and 1')
+
+
+# What a run state can not be resumed without. Other settings may change: to end a run earlier, say.
+DECISIVE = ('model', 'seed', 'batch_size', 'devices', 'dropout', 'start_from')
+
+
+class Program(Protocol):
+    """What a training program brings along."""
+
+    stage: str  # said in the checkpoint
+
+    def load(self, rank: int, world_size: int) -> None:
+        """Load the data of one of several processes."""
+
+    def objective(self, model: LiftGS, language: LanguageEncoder) -> nn.Module:
+        """Build the module that maps a ``Batch`` to its loss and what to log."""
+
+    def draw(self, rng: np.random.Generator) -> Sequence[Any]:
+        """Draw the samples of a step."""
+
+    def picture(self, path: Path, model: LiftGS, language: LanguageEncoder, sample: Any) -> None:
+        """Draw what the model makes of a sample."""
+
+
+def train(settings: TrainSettings, program: Program) -> Path:
+    """Run (or resume) a program; returns the checkpoint for the robot."""
+    fabric = _launch(settings)
+    path = Path(settings.output)
+    folder = RunFolder(path) if fabric.is_global_zero else None
+    fabric.barrier()
+    program.load(fabric.global_rank, fabric.world_size)
+    model = build_model(settings)
+    language = load_language_encoder(model.config.language).to(fabric.device)
+    optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
+    schedule = cosine_schedule(settings.warmup, settings.steps)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+    state = TrainState(model, optimizer, scheduler)
+    saved = RunFolder.read(path, _decisive(settings))
+    if saved is not None:
+        state.load(saved)
+    objective, state.optimizer = fabric.setup(program.objective(model, language), optimizer)
+    run = _Run(settings, program, fabric, folder, state, model, language)
+    batches = Prefetcher(program, settings.seed, fabric.global_rank)
+    stopper = Stopper()
+    model.train()
+    while state.step < settings.steps and not stop_requested(fabric, stopper):
+        seed_torch(settings.seed, state.step, fabric.global_rank)
+        samples, rng = batches.get(state.step)
+        loss: torch.Tensor
+        log: dict[str, float]
+        loss, log = objective(Batch(samples, rng, state.step / settings.steps))
+        fabric.backward(loss)
+        norm = float(clip_gradients(model, settings.clip_norm))
+        state.advance(norm)
+        run.note({**log, 'gradient': norm}, samples[0])
+    batches.close()
+    stopper.close()
+    run.close()
+    return run.checkpoint
+
+
+def _launch(settings: TrainSettings) -> Fabric:
+    strategy: Any = 'auto'
+    if settings.devices > 1:
+        strategy = DDPStrategy(find_unused_parameters=True)
+    fabric = Fabric(
+        accelerator=settings.accelerator,
+        strategy=strategy,
+        devices=settings.devices,
+        precision=cast(Any, settings.precision),
+    )
+    fabric.launch()
+    torch.set_num_threads(settings.threads)
+    return fabric
+
+
+def _decisive(settings: TrainSettings) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in DECISIVE}
+
+
+class _Run:
+    """Writes down what a run comes to: log, pictures, checkpoints. Only one process does."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        program: Program,
+        fabric: Fabric,
+        folder: RunFolder | None,
+        state: TrainState,
+        model: LiftGS,
+        language: LanguageEncoder,
+    ) -> None:
+        self.settings, self.program = settings, program
+        self.folder, self.state = folder, state
+        self.model, self.language = model, language
+        self.path = Path(settings.output)
+        self.checkpoint = self.path / 'model.safetensors'
+        self.samples_per_step = settings.batch_size * fabric.world_size
+        self.journal = Journal(self.path, settings.steps, state.step) if folder else None
+        self._clock = self._saved = time.monotonic()
+
+    def note(self, log: dict[str, float], sample: Any) -> None:
+        """Write down a step, as often as the settings say."""
+        now = time.monotonic()
+        self.state.seconds += now - self._clock
+        self._clock = now
+        if self.journal is None:
+            return
+        settings, step = self.settings, self.state.step
+        self.journal.add(log)
+        if step % settings.log_every == 0:
+            rate = float(self.state.scheduler.get_last_lr()[0])
+            extra = {'seconds': self.state.seconds, 'skipped': self.state.skipped, 'rate': rate}
+            self.journal.write(step, extra)
+        if step % settings.picture_every == 0:
+            self.model.eval()
+            path = self.path / f'step_{step:06d}.png'
+            self.program.picture(path, self.model, self.language, sample)
+            self.model.train()
+        if now - self._saved > 60 * settings.checkpoint_minutes:
+            self.save()
+            self._saved = time.monotonic()
+
+    def save(self) -> None:
+        """Write the run state and the checkpoint for the robot."""
+        if self.folder is None:
+            return
+        self.folder.save({'settings': _decisive(self.settings), **self.state.to_dict()})
+        save_checkpoint(
+            self.checkpoint,
+            self.model,
+            trained=self.state.step > 0,
+            half=True,
+            stage=self.program.stage,
+            seed=self.settings.seed,
+            steps=self.state.step,
+            samples=self.state.step * self.samples_per_step,
+        )
+
+    def close(self) -> None:
+        """Save, and let go of the folder."""
+        self.save()
+        if self.journal is not None:
+            self.journal.close()
+        if self.folder is not None:
+            self.folder.close()
+
+
+def build_model(settings: TrainSettings) -> LiftGS:
+    """Build the network, from random parameters that the seed decides or from a checkpoint."""
+    torch.manual_seed(settings.seed)
+    model = LiftGS(MODELS[settings.model](dropout=settings.dropout), settings.backend)
+    if settings.start_from:
+        loaded = load_checkpoint(settings.start_from)
+        if replace(loaded.config, dropout=settings.dropout) != model.config:
+            raise ValueError(
+                f'start_from {settings.start_from} is of another size than model {settings.model}'
+            )
+        model.load_state_dict(loaded.state_dict())
+    return model
+
+
+def stop_requested(fabric: Fabric, stopper: Stopper) -> bool:
+    """Say whether any process was asked to stop, so that all of them stop after the same step."""
+    flag = torch.tensor(float(stopper.requested), device=fabric.device)
+    return bool(cast(torch.Tensor, fabric.all_reduce(flag, reduce_op='max')) > 0)
+
+
+class Prefetcher:
+    """Draws the samples of the next step in a thread, while the model works on this one's."""
+
+    def __init__(self, program: Program, seed: int, rank: int) -> None:
+        self._program, self._seed, self._rank = program, seed, rank
+        self._pool = ThreadPoolExecutor(1)
+        self._next: tuple[int, Future] | None = None
+
+    def get(self, step: int) -> tuple[Sequence[Any], np.random.Generator]:
+        """Return a step's samples and its generator, drawn from so far."""
+        if self._next is None or self._next[0] != step:
+            self._next = step, self._pool.submit(self._draw, step)
+        future = self._next[1]
+        self._next = step + 1, self._pool.submit(self._draw, step + 1)
+        return future.result()
+
+    def _draw(self, step: int) -> tuple[Sequence[Any], np.random.Generator]:
+        rng = step_rng(self._seed, step, self._rank)
+        return self._program.draw(rng), rng
+
+    def close(self) -> None:
+        """Wait for the thread to end."""
+        self._pool.shutdown(cancel_futures=True)
