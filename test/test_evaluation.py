@@ -9,6 +9,7 @@ from training.evaluation.average_precision import (
     average_precision,
     scannet_ap,
 )
+from training.evaluation.categories import CATEGORY_GROUPS, count_objects, group_by_frequency
 from training.evaluation.grounding import (
     accuracy_at,
     auroc,
@@ -98,3 +99,15 @@ def test_scannet_ap_averages_categories_and_overlaps():
 def test_detections_of_wrong_shape_are_refused():
     with pytest.raises(ValueError, match='2 scores'):
         SceneDetections(np.ones(2), np.zeros((3, 1)))
+
+
+def test_categories_are_cut_in_thirds_by_frequency():
+    counts = dict(zip('abcdefg', (1, 9, 5, 5, 7, 3, 0)))
+    groups = group_by_frequency(counts)
+    assert groups == {'head': ('b', 'e'), 'common': ('c', 'd', 'f'), 'tail': ('a', 'g')}
+    sizes = [len(group) for group in group_by_frequency(dict.fromkeys(range(200), 1)).values()]
+    assert sizes == [66, 68, 66]  # those of ScanNet200
+
+
+def test_the_groups_are_those_of_the_training_rooms():
+    assert group_by_frequency(count_objects()) == CATEGORY_GROUPS

@@ -84,7 +84,9 @@ def test_the_truth_scores_full_marks(room):
     assert summary['absent'] == {
         'auroc': 1, 'false_answers_at_90_recall': 0, 'n': summary['absent']['n'],
     }  # fmt: skip
-    assert summary['several']['f1_50'] in (1, None)
+    assert summary['several']['f1_25'] == summary['several']['f1_50'] == 1
+    for group in ('head', 'common', 'tail'):
+        assert summary['nouns'][f'AP25_{group}'] in (1, None)
     json.dumps(summary, allow_nan=False)
 
 
@@ -95,6 +97,11 @@ def test_silence_scores_nothing(room):
     assert summary['colour_nouns']['acc25'] == summary['nouns']['AP25'] == 0
     assert summary['absent']['auroc'] == 0.5
     assert summary['absent']['false_answers_at_90_recall'] == 1
+    several = summary['several']
+    assert several['f1_25_multiple'] in (0, None)
+    assert several['f1_zero'] == 1
+    assert several['n_zero'] == summary['absent']['n']
+    assert several['f1_25'] == pytest.approx(several['n_zero'] / several['n'], abs=1e-4)
 
 
 def test_evaluating_the_shipped_checkpoint_fills_the_layout(tmp_path):

@@ -17,6 +17,7 @@ from lift_gs_ros.simulation.expressions import Expression, make_expressions
 from lift_gs_ros.simulation.rooms import is_held_out
 from lift_gs_ros.simulation.vocabulary import KINDS
 from training.evaluation.average_precision import SceneDetections, scannet_ap
+from training.evaluation.categories import CATEGORY_GROUPS
 from training.evaluation.grounding import (
     accuracy_at,
     auroc,
@@ -28,6 +29,7 @@ from training.evaluation.grounding import (
 from training.evaluation.rooms import EvaluationRoom
 
 REFERRING = ('attribute', 'relation', 'ordinal')
+ANSWER_SCORE = 0.3  # a query for several is answered with all that reach it
 KINDS_PER_PROMPT = 5  # categories are asked for several at a time, as in detection prompts
 
 
@@ -37,7 +39,8 @@ class Scores:
 
     ious: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     mask_ious: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    f1: list[float] = field(default_factory=list)  # at 0.5, of queries for several
+    # 'multiple_25' and 'multiple_50' of queries for several, 'zero' of those for what is absent
+    f1: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     present: list[float] = field(default_factory=list)  # 1 - none_score
     absent: list[float] = field(default_factory=list)
     target_given_kind: list[float] = field(default_factory=list)
@@ -60,14 +63,14 @@ class Scores:
         """Numbers in the layout of ``evaluate.json``, fractions from 0 to 1; NaN becomes None."""
         summary = {
             'colour_nouns': self._accuracy('colour_nouns'),
-            'nouns': self._accuracy('nouns') | scannet_ap(self.detections),
+            'nouns': self._accuracy('nouns') | self._average_precision(),
             'held_out': self._accuracy('held_out'),
             'referring': self._accuracy('referring', 0.25, 0.5, 0.75)
             | {
                 'target_given_kind': _mean(self.target_given_kind),
                 'chance_given_kind': _mean(self.chance_given_kind),
             },
-            'several': {'f1_50': _mean(self.f1), 'n': len(self.f1)},
+            'several': self._f1(),
             'absent': {
                 'auroc': auroc(self.present, self.absent),
                 'false_answers_at_90_recall': false_answers_at_recall(self.present, self.absent),
@@ -84,6 +87,31 @@ class Scores:
         ious = self.ious[group]
         named = {f'acc{100 * t:.0f}': accuracy_at(ious, t) for t in thresholds or (0.25, 0.5)}
         return {**named, 'miou': _mean(self.mask_ious[group]), 'n': len(ious)}
+
+    def _average_precision(self) -> dict[str, float]:
+        """AP over all categories, and AP25 of the head, common and tail ones."""
+        named = scannet_ap(self.detections)
+        for group, kinds in CATEGORY_GROUPS.items():
+            own = {kind: self.detections[kind] for kind in kinds if kind in self.detections}
+            named[f'AP25_{group}'] = scannet_ap(own)['AP25']
+        return named
+
+    def _f1(self) -> dict[str, float]:
+        """Mean F1 over queries with several targets and with none together, and apart.
+
+        Multi3DRefer also counts queries with one target; those have their own accuracies here.
+        """
+        zero, named = self.f1['zero'], {}
+        for percent in (25, 50):
+            multiple = self.f1[f'multiple_{percent}']
+            named[f'f1_{percent}'] = _mean(multiple + zero)
+            named[f'f1_{percent}_multiple'] = _mean(multiple)
+        return {
+            **named,
+            'f1_zero': _mean(zero),
+            'n': len(self.f1['multiple_50']) + len(zero),
+            'n_zero': len(zero),
+        }
 
 
 def _mean(values: list[float]) -> float:
@@ -133,12 +161,14 @@ def _score(
 ) -> None:
     best = answer.targets[0] if answer.targets else None
     targets = [room.box(i) for i in expression.target_ids]
+    answered = [i.box for i in answer.targets if i.score >= ANSWER_SCORE]
     if expression.kind == 'none':
         scores.absent.append(1 - answer.none_score)
+        scores.f1['zero'].append(f1_at(answered, [], 0.5))
         return
     if expression.kind == 'several':
-        confident = [i.box for i in answer.targets if i.score >= 0.3]
-        scores.f1.append(f1_at(confident, targets, 0.5))
+        scores.f1['multiple_25'].append(f1_at(answered, targets, 0.25))
+        scores.f1['multiple_50'].append(f1_at(answered, targets, 0.5))
         return
     thing = room.room.object(expression.target_ids[0])
     group = {'noun': 'nouns', 'colour_noun': 'colour_nouns'}.get(expression.kind, 'referring')
