@@ -16,8 +16,10 @@ from lift_gs_ros.model.language import load_language_encoder
 from training.config import load_settings
 from training.data.room_cache import save_room
 from training.data.sample import make_sample
+from training.engine import Batch
 from training.objective import PretrainObjective, render_fixed, render_learned
-from training.pretrain import PretrainSettings, build_model, draw_samples, pretrain
+from training.pretrain import PretrainSettings, draw_samples, pretrain
+from training.trainer import build_model
 
 REPOSITORY = Path(__file__).parent.parent
 TINY = REPOSITORY / 'config/train/tiny.yaml'
@@ -119,8 +121,8 @@ def test_learned_geometry_begins_as_the_fixed_one_and_has_gradients(cache, tmp_p
     both = (fixed.valid & learned.valid)[:, None]
     error = ((fixed.mask_features - learned.mask_features).abs() * both).mean()
     assert error < 0.05 * fixed.mask_features.abs().mean()
-    objective = PretrainObjective(model, load_language_encoder('minilm'), settings.loss)
-    loss, _ = objective([sample], True, np.random.default_rng(0))
+    objective = PretrainObjective(model, load_language_encoder('minilm'), settings.loss, 0.5)
+    loss, _ = objective(Batch([sample], np.random.default_rng(0), progress=0.5))
     loss.backward()
     geometry = model.gaussian_head.mlp[-1].weight.grad[:11]  # offset, scale, rotation, opacity
     assert geometry.abs().sum() > 0
