@@ -5,7 +5,6 @@ from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.identity import InstanceRegistry
 from lift_gs_ros.grounding.proposals import (
     MaskPoints,
-    largest_component,
     phrase_tokens,
     select_proposals,
 )
@@ -23,13 +22,6 @@ def test_tokens_of_a_phrase_are_those_whose_characters_overlap_it():
     assert phrase_tokens(spans, (4, 11)).tolist() == [1, 2]
     assert phrase_tokens(spans, (7, 8)).tolist() == []
     assert phrase_tokens(np.zeros((0, 2), int), (0, 3)).tolist() == []
-
-
-def test_largest_component_goes_by_weight_and_not_by_count():
-    points = np.concatenate([line_of_points(0, 10), line_of_points(5, 6)])
-    light, heavy = np.full(10, 0.2, np.float32), np.full(6, 0.9, np.float32)
-    kept = largest_component(points, np.concatenate([light, heavy]), distance=0.11)
-    assert kept.tolist() == list(range(10, 16))
 
 
 def test_a_stray_point_does_not_stretch_the_box():
