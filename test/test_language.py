@@ -174,3 +174,15 @@ def test_clip_pieces_of_a_long_word_cover_it_and_long_texts_are_cut(tiny_clip):
     long = LanguageEncoder(backbone).encode('chair ' * 200)
     assert long.truncated
     assert len(long.embeddings) == 75
+
+
+def test_the_sentences_of_a_prompt_are_encoded_each_by_itself(encoder):
+    prompt = 'chair. the red table. lamp'
+    tokens = encoder.encode_prompt(prompt)
+    assert tokens.text == prompt
+    alone = [encoder.encode(text) for text in prompt.split('. ')]
+    np.testing.assert_array_equal(tokens.embeddings, np.concatenate([t.embeddings for t in alone]))
+    words = [prompt[begin:end] for begin, end in tokens.spans]
+    assert words == ['chair', 'the', 'red', 'table', 'lamp']
+    assert len(encoder.encode_prompt('').spans) == 0
+    assert encoder.encode_prompt('chair').text == 'chair'

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -79,6 +79,8 @@ class TrainSettings:
 
 # What a run state can not be resumed without. Other settings may change: to end a run earlier, say.
 DECISIVE = ('model', 'seed', 'batch_size', 'devices', 'dropout', 'start_from')
+# Sizes of a network that its parameters do not depend on: a checkpoint may have other ones.
+FREE = ('dropout', 'max_proposals')
 
 
 class Program(Protocol):
@@ -225,14 +227,24 @@ class _Run:
 
 
 def build_model(settings: TrainSettings) -> LiftGS:
-    """Build the network, from random parameters that the seed decides or from a checkpoint."""
+    """Build the network, from random parameters that the seed decides or from a checkpoint.
+
+    Raises ValueError where ``start_from`` is a checkpoint of another network.
+    """
     torch.manual_seed(settings.seed)
     model = LiftGS(MODELS[settings.model](dropout=settings.dropout), settings.backend)
     if settings.start_from:
         loaded = load_checkpoint(settings.start_from)
-        if replace(loaded.config, dropout=settings.dropout) != model.config:
+        theirs, ours = loaded.config.to_dict(), model.config.to_dict()
+        different = [
+            f'{name} is {theirs[name]}, not {ours[name]}'
+            for name in ours
+            if name not in FREE and theirs[name] != ours[name]
+        ]
+        if different:
             raise ValueError(
-                f'start_from {settings.start_from} is of another size than model {settings.model}'
+                f'start_from {settings.start_from} does not fit model {settings.model}: '
+                f'{"; ".join(different)}'
             )
         model.load_state_dict(loaded.state_dict())
     return model

@@ -176,7 +176,7 @@ class Grounder:
     @torch.inference_mode()
     def _decode(self, query: str) -> tuple[list[GroundedInstance], float]:
         settings = self.settings
-        tokens = self._language.encode(query)
+        tokens = self._language.encode_prompt(query)
         phrases = noun_phrases(query)
         chunks = self._chunks_in_question(tokens)
         is_core = np.concatenate([chunk.is_core for chunk in chunks])

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from lift_gs_ros.model.tokens import LanguageTokens
+from lift_gs_ros.model.tokens import SEPARATOR, LanguageTokens
 
 CACHE_SIZE = 4096  # sentences; about 20 kB each
 CACHE_TOKENS = 65_536  # of all of them together: 100 MB, also where every sentence is long
@@ -65,6 +65,13 @@ class LanguageEncoder:
     def encode(self, text: str) -> LanguageTokens:
         """Encode one text; a blank one has no tokens, a too long one says so in ``truncated``."""
         return self.encode_batch([text])[0]
+
+    def encode_prompt(self, text: str) -> LanguageTokens:
+        """Encode a prompt of several sentences ("chair. red table."), each one by itself.
+
+        So a word means what it means alone, as in training (``LanguageTokens.join``).
+        """
+        return LanguageTokens.join(self.encode_batch(text.split(SEPARATOR)))
 
     def encode_batch(self, texts: Sequence[str]) -> list[LanguageTokens]:
         """Encode texts in one pass; those seen lately come from a cache."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+SEPARATOR = '. '  # between texts that are asked at once
+
 
 @dataclass(frozen=True)
 class LanguageTokens:
@@ -28,17 +30,17 @@ class LanguageTokens:
         return replace(self, embeddings=self.sentence[None], spans=spans)
 
     @classmethod
-    def join(cls, parts: Sequence[LanguageTokens], separator: str = '. ') -> LanguageTokens:
+    def join(cls, parts: Sequence[LanguageTokens]) -> LanguageTokens:
         """Ask several texts at once; each keeps the tokens that it has alone.
 
         Spans refer to the joined text. This is how pseudo-queries become one Q (A.1). The first
-        character of part i is at ``sum(len(text) + len(separator))`` over the parts before it.
+        character of part i is at ``sum(len(text) + len(SEPARATOR))`` over the parts before it.
         """
         if not parts:
             raise ValueError('got no texts to join, expected at least one')
-        begins = np.cumsum([0, *(len(part.text) + len(separator) for part in parts[:-1])])
+        begins = np.cumsum([0, *(len(part.text) + len(SEPARATOR) for part in parts[:-1])])
         return cls(
-            text=separator.join(part.text for part in parts),
+            text=SEPARATOR.join(part.text for part in parts),
             embeddings=np.concatenate([part.embeddings for part in parts]),
             spans=np.concatenate([part.spans + begin for part, begin in zip(parts, begins)]),
             sentence=np.mean([part.sentence for part in parts], axis=0, dtype=np.float32),

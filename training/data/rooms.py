@@ -61,16 +61,14 @@ def build_room(
     cached = []
     for index in _informative(sequence, views):
         view = camera.view(sequence.scene, sequence.path[index], index)
-        masks, sources = imperfect_masks(
-            _instances(view.instance_ids), errors or TeacherErrors(), rng
-        )
+        masks, captions = teacher_labels(room, view.instance_ids, errors or TeacherErrors(), rng)
         cached.append(
             CachedView(
                 view.frame.camera,
                 turn @ view.frame.world_from_camera,
                 view.frame.color,
                 masks,
-                [_caption(room, int(source), rng) for source in sources],
+                captions,
                 cloud.positions,
             )
         )
@@ -98,6 +96,17 @@ def fuse(sequence: RoomSequence, voxel_size: float, world_from_sequence: NDArray
         pose = world_from_sequence @ frame.world_from_camera
         voxel_map.integrate(replace(frame, world_from_camera=pose))
     return voxel_map.to_point_cloud()
+
+
+def teacher_labels(
+    room: Room, ids: NDArray[np.int32], errors: TeacherErrors, rng: np.random.Generator
+) -> tuple[NDArray[np.int16], list[str]]:
+    """What an imperfect 2D teacher says about an image, given its true instance ids (H, W).
+
+    Returns the index of each pixel's mask (H, W), -1 where it saw none, and each mask's caption.
+    """
+    masks, sources = imperfect_masks(_instances(ids), errors, rng)
+    return masks, [_caption(room, int(source), rng) for source in sources]
 
 
 def _instances(ids: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -44,6 +44,11 @@ class EvaluationRoom:
         return [int(i) for i, count in zip(ids, counts) if i > 0 and count >= MIN_POINTS]
 
 
+def evaluation_sequence(room: Room) -> RoomSequence:
+    """Return the frames from which a room's map is fused."""
+    return RoomSequence(room, FRAMES, DEFAULT_CAMERA.resized(*IMAGE_SIZE), seed=room.seed)
+
+
 def evaluation_room(seed: int, split: str = 'test', voxel_size: float = 0.05) -> EvaluationRoom:
     """Fuse a room from noisy frames; the same arguments give the same room.
 
@@ -51,7 +56,7 @@ def evaluation_room(seed: int, split: str = 'test', voxel_size: float = 0.05) ->
     of a mesh come to its points; it knows nothing of any prediction.
     """
     room = make_room(seed, split)
-    sequence = RoomSequence(room, FRAMES, DEFAULT_CAMERA.resized(*IMAGE_SIZE), seed=seed)
+    sequence = evaluation_sequence(room)
     voxel_map = VoxelMap(voxel_size)
     points, ids = [], []
     for index in range(len(sequence)):

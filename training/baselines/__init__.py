@@ -1,0 +1,1 @@
+"""What LIFT-GS is compared with: answers that need no training."""

@@ -1,0 +1,161 @@
+"""The comparisons of docs/results.md: every run, every evaluation, one after the other.
+
+    python -m training.experiments --out runs/experiments --rooms 40 --seeds 0 1 2
+    python -m training.experiments --out runs/experiments --list
+
+Each experiment leaves ``<name>.json`` and is not done twice; a run that was stopped resumes. Tables
+and plots are made of these files by ``training.report``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from training.config import load_settings
+from training.evaluate import evaluate
+from training.finetune import FinetuneSettings, finetune
+from training.pretrain import PretrainSettings, pretrain
+
+RATIOS = (0.1, 0.2, 0.5, 1.0)
+# What is left out of pretraining, as in the paper's table 4.
+WITHOUT = {
+    'all losses': [],
+    'no grounding': ['mask', 'dice', 'correspondence'],
+    'no feature': ['feature'],
+    'no photometric': ['photometric'],
+}
+SCRATCH = 'scratch'
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One line of a table: a pretraining, and what is fine-tuned from it, if anything is."""
+
+    pretraining: str  # key of ``WITHOUT``, or ``SCRATCH``
+    data_ratio: float  # of the labelled scenes; 0: as it is after pretraining
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Name of the experiment's files."""
+        stage = f'finetuned_{100 * self.data_ratio:.0f}' if self.data_ratio else 'zero_shot'
+        return f'{self.pretraining.replace(" ", "_")}-{stage}-seed_{self.seed}'
+
+
+def experiments(seeds: Sequence[int]) -> list[Experiment]:
+    """All experiments, the cheap and telling ones first.
+
+    Table A: scratch against pretrained (and against an encoder pretrained without the grounding
+    loss) at several shares of the labels. Table B: which losses pretraining needs.
+    """
+    found = []
+    for seed in seeds:
+        found += [Experiment('all losses', 0.0, seed)]
+        for ratio in RATIOS:
+            found += [Experiment(start, ratio, seed) for start in (SCRATCH, 'all losses')]
+        found += [Experiment('no grounding', ratio, seed) for ratio in RATIOS]
+        for left_out in ('no feature', 'no photometric'):
+            found += [Experiment(left_out, ratio, seed) for ratio in (0.0, 1.0)]
+    return found
+
+
+@dataclass(frozen=True)
+class Bench:
+    """How experiments are run."""
+
+    out: Path
+    pretrain_config: Path
+    finetune_config: Path
+    overrides: Sequence[str]  # of both configs
+    rooms: int  # to evaluate on
+    evaluation_seed: int
+    workers: int
+
+    def run(self, experiment: Experiment) -> Path:
+        """Train and evaluate, as far as that has not been done; returns the result's file."""
+        result = self.out / f'{experiment.name}.json'
+        if result.exists():
+            return result
+        checkpoint = self._train(experiment)
+        scores = evaluate(str(checkpoint), self.evaluation_seed, self.rooms, workers=self.workers)
+        content = {
+            'experiment': asdict(experiment),
+            'evaluation': {'seed': self.evaluation_seed, 'rooms': self.rooms},
+            'scores': scores,
+        }
+        temporary = result.with_suffix('.tmp')
+        temporary.write_text(json.dumps(content, indent=1) + '\n')
+        temporary.replace(result)
+        return result
+
+    def _train(self, experiment: Experiment) -> Path:
+        start = ''
+        if experiment.pretraining != SCRATCH:
+            start = str(self._pretrain(experiment.pretraining, experiment.seed))
+        if not experiment.data_ratio:
+            return Path(start)
+        settings = load_settings(
+            FinetuneSettings,
+            self.finetune_config,
+            [
+                *self.overrides,
+                f'seed={experiment.seed}',
+                f'start_from={start}',
+                f'data_ratio={experiment.data_ratio}',
+                f'output={self.out / experiment.name}',
+            ],
+        )
+        return finetune(settings)
+
+    def _pretrain(self, kind: str, seed: int) -> Path:
+        zeros = [
+            f'loss.{name}=0' if name in ('feature', 'photometric') else f'loss.grounding.{name}=0'
+            for name in WITHOUT[kind]
+        ]
+        output = self.out / f'{kind.replace(" ", "_")}-seed_{seed}'
+        settings = load_settings(
+            PretrainSettings,
+            self.pretrain_config,
+            [*self.overrides, f'seed={seed}', f'output={output}', *zeros],
+        )
+        return pretrain(settings)
+
+
+def main() -> None:
+    """Run the command line program."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--out', type=Path, default=Path('runs/experiments'))
+    parser.add_argument('--pretrain', type=Path, default=Path('config/train/small.yaml'))
+    parser.add_argument('--finetune', type=Path, default=Path('config/train/finetune.yaml'))
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0])
+    parser.add_argument('--rooms', type=int, default=40, help='to evaluate on')
+    parser.add_argument('--evaluation-seed', type=int, default=0)
+    parser.add_argument('--workers', type=int, default=2, help='processes that evaluate')
+    parser.add_argument('--only', default='', help='experiments with this in their name')
+    parser.add_argument('--list', action='store_true', help='say what there is to do')
+    parser.add_argument('overrides', nargs='*', help='name=value, for both configs')
+    options = parser.parse_args()
+    chosen = [e for e in experiments(options.seeds) if options.only in e.name]
+    bench = Bench(
+        options.out,
+        options.pretrain,
+        options.finetune,
+        options.overrides,
+        options.rooms,
+        options.evaluation_seed,
+        options.workers,
+    )
+    options.out.mkdir(parents=True, exist_ok=True)
+    for number, experiment in enumerate(chosen, 1):
+        done = (options.out / f'{experiment.name}.json').exists()
+        print(f'{number}/{len(chosen)} {experiment.name}{": done" if done else ""}', flush=True)
+        if not options.list:
+            bench.run(experiment)
+
+
+if __name__ == '__main__':
+    main()

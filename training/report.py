@@ -1,0 +1,206 @@
+"""Make docs/results.md and its plots from the result files of experiments.
+
+    python -m training.report runs/experiments --into docs/results.md
+
+Every number in the tables is read from a file that ``training.experiments`` (or
+``training.evaluate --baseline``) wrote; nothing is typed in. Where there are several seeds a cell
+holds mean and standard deviation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from training.experiments import RATIOS, SCRATCH, WITHOUT, Experiment
+
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt  # noqa: E402, after the choice of backend
+
+BEGIN = '<!-- made by training.report, not by hand -->'
+END = '<!-- end of what training.report made -->'
+COLUMNS = {  # title: group and key in evaluate.json
+    'colour-nouns @0.25': ('colour_nouns', 'acc25'),
+    '@0.5': ('colour_nouns', 'acc50'),
+    'held-out @0.25': ('held_out', 'acc25'),
+    'held-out @0.5': ('held_out', 'acc50'),
+    'nouns @0.25': ('nouns', 'acc25'),
+    'nouns @0.5': ('nouns', 'acc50'),
+    'AP25': ('nouns', 'AP25'),
+    'referring @0.25': ('referring', 'acc25'),
+    'referring @0.5': ('referring', 'acc50'),
+    'right of its kind': ('referring', 'target_given_kind'),
+    'AUROC absent': ('absent', 'auroc'),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one experiment came to."""
+
+    experiment: Experiment
+    scores: dict
+    evaluation: dict
+
+
+def read_results(folder: str | Path) -> list[Result]:
+    """Read all result files of a folder.
+
+    Raises ValueError where experiments were evaluated on different rooms: they can not be compared.
+    """
+    results = []
+    for path in sorted(Path(folder).glob('*.json')):
+        content = json.loads(path.read_text())
+        if 'experiment' in content:
+            experiment = Experiment(**content['experiment'])
+            results.append(Result(experiment, content['scores'], content['evaluation']))
+    rooms = {json.dumps(result.evaluation, sort_keys=True) for result in results}
+    if len(rooms) > 1:
+        raise ValueError(
+            f'the results in {folder} were evaluated on different rooms '
+            f'({", ".join(sorted(rooms))}): evaluate them again with one seed and number of rooms'
+        )
+    return results
+
+
+def cell(values: Iterable[float | None]) -> str:
+    """Percent, with the standard deviation over seeds where there are several."""
+    known = 100 * np.array([value for value in values if value is not None])
+    if not len(known):
+        return ''
+    spread = f' ± {known.std(ddof=1):.1f}' if len(known) > 1 else ''
+    return f'{known.mean():.1f}{spread}'
+
+
+def table(rows: Sequence[tuple[str, list[Result]]]) -> list[str]:
+    """Markdown table of named groups of results, one group of seeds a line."""
+    lines = [
+        f'| | seeds | {" | ".join(COLUMNS)} |',
+        f'| --- | --- |{" --- |" * len(COLUMNS)}',
+    ]
+    for name, results in rows:
+        if results:
+            cells = [
+                cell(result.scores[group].get(key) for result in results)
+                for group, key in COLUMNS.values()
+            ]
+            lines.append(f'| {name} | {len(results)} | {" | ".join(cells)} |')
+    return lines
+
+
+def _select(results: list[Result], pretraining: str, ratio: float) -> list[Result]:
+    return [
+        result
+        for result in results
+        if result.experiment.pretraining == pretraining and result.experiment.data_ratio == ratio
+    ]
+
+
+def table_a(results: list[Result]) -> list[str]:
+    """Scratch against pretrained over shares of the labels (the paper's tables 1, 2, 5 and 6)."""
+    starts = {SCRATCH: 'from scratch', 'no grounding': 'encoder pretrained without grounding'}
+    rows = [('pretrained, no labels', _select(results, 'all losses', 0.0))]
+    for ratio in RATIOS:
+        for start in (SCRATCH, 'no grounding', 'all losses'):
+            name = f'{starts.get(start, "pretrained")}, {100 * ratio:.0f}% of the labels'
+            rows.append((name, _select(results, start, ratio)))
+    return table(rows)
+
+
+def table_b(results: list[Result]) -> list[str]:
+    """What each loss of pretraining is good for (the paper's table 4)."""
+    rows = []
+    for ratio, stage in ((0.0, 'no labels'), (1.0, 'all labels')):
+        rows += [(f'{kind}, {stage}', _select(results, kind, ratio)) for kind in WITHOUT]
+    return table(rows)
+
+
+def plot_ratios(results: list[Result], path: Path) -> bool:
+    """Draw accuracy over the share of the labels (figure 6); False where there is nothing yet."""
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharex=True)
+    drawn = False
+    for axis, group in zip(axes, ('nouns', 'referring')):
+        for start, label in ((SCRATCH, 'from scratch'), ('all losses', 'pretrained')):
+            points: dict[float, list[float]] = defaultdict(list)
+            for result in results:
+                if result.experiment.pretraining == start and result.experiment.data_ratio:
+                    points[result.experiment.data_ratio].append(result.scores[group]['acc50'])
+            ratios = sorted(points)
+            means = [100 * np.mean(points[ratio]) for ratio in ratios]
+            axis.plot([100 * ratio for ratio in ratios], means, marker='o', label=label)
+            drawn |= bool(ratios)
+        axis.set(title=group, xlabel='labels, %', ylabel='Acc@0.5, %')
+        axis.legend()
+    figure.tight_layout()
+    if drawn:
+        figure.savefig(path, dpi=120)
+    plt.close(figure)
+    return drawn
+
+
+def plot_training(logs: dict[str, Path], path: Path) -> None:
+    """Draw training curves from ``log.csv`` files: loss, named proposals, best-fitting IoU."""
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.2))
+    for name, log in logs.items():
+        rows = np.genfromtxt(log, delimiter=',', names=True)
+        for axis, column in zip(axes, ('loss', 'named', 'oracle_iou')):
+            window = max(1, len(rows) // 40)
+            smooth = np.convolve(rows[column], np.ones(window) / window, 'valid')
+            axis.plot(rows['step'][window - 1 :], smooth, label=name)
+            axis.set(xlabel='step', title=column)
+    axes[0].legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def insert(document: str, lines: Sequence[str]) -> str:
+    """Put lines between the two marks of a document, in place of what was there.
+
+    Raises ValueError where a mark is missing.
+    """
+    before, found, rest = document.partition(BEGIN)
+    _, found_end, after = rest.partition(END)
+    if not (found and found_end):
+        raise ValueError(f'the document has no lines {BEGIN!r} and {END!r} to put tables between')
+    return '\n'.join([before + BEGIN, '', *lines, '', END + after])
+
+
+def main() -> None:
+    """Run the command line program."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('results', type=Path, help='folder of training.experiments')
+    parser.add_argument('--into', type=Path, default=Path('docs/results.md'))
+    options = parser.parse_args()
+    results = read_results(options.results)
+    if not results:
+        parser.error(f'no results in {options.results}: run python -m training.experiments')
+    evaluation = results[0].evaluation
+    lines = [
+        f'{evaluation["rooms"]} test rooms, seed {evaluation["seed"]}; percent.',
+        '',
+        '### Table A: scratch against pretrained',
+        '',
+        *table_a(results),
+        '',
+        '### Table B: the losses of pretraining',
+        '',
+        *table_b(results),
+    ]
+    picture = Path('images') / 'data_ratio.png'
+    (options.into.parent / picture).parent.mkdir(parents=True, exist_ok=True)
+    if plot_ratios(results, options.into.parent / picture):
+        lines += ['', f'![accuracy over the share of the labels]({picture})']
+    options.into.write_text(insert(options.into.read_text(), lines))
+    print('\n'.join(lines))
+
+
+if __name__ == '__main__':
+    main()
