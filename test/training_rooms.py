@@ -1,8 +1,9 @@
-"""A cached room without simulation, for the tests of training."""
+"""A cached room and a labelled scene without simulation, for the tests of training."""
 
 import numpy as np
 
 from lift_gs_ros.geometry import Camera, look_at
+from training.data.labelled import LabelledScene, Sentence
 from training.data.room_cache import CachedRoom, CachedView
 
 
@@ -34,6 +35,34 @@ def two_boxes(seed: int = 0) -> CachedRoom:
             )
         )  # fmt: skip
     return CachedRoom('two_boxes', positions, colors.astype(np.float32), camera, views)
+
+
+def three_boxes(seed: int = 0) -> LabelledScene:
+    """A red, a blue and a green box on a grey floor, with sentences that are true of them."""
+    room = two_boxes(seed)
+    rng = np.random.default_rng([seed, 1])
+    green = rng.uniform(-0.4, 0.4, (900, 3)) + [0, 1.4, 0.4]  # a mirror can be told by it
+    floor = len(room.positions) - 1800
+    return LabelledScene(
+        f'boxes_{seed:06d}',
+        np.concatenate([room.positions, green]).astype(np.float32),
+        np.concatenate([room.colors, np.full((900, 3), [0.1, 0.7, 0.1])]).astype(np.float32),
+        np.repeat([0, 1, 4, 6], [floor, 900, 900, 900]).astype(np.int32),
+        {1: 'red box', 4: 'blue box', 6: 'green box'},
+        [
+            _sentence('the red box next to the blue box', {'red box': [1], 'blue box': [4]}),
+            _sentence('the red box left of the blue box', {'red box': [1], 'blue box': [4]}),
+            _sentence('find the boxes', {'boxes': [1, 4, 6]}),
+            _sentence('where is the piano?', {'piano': []}),
+        ],
+    )
+
+
+def _sentence(text: str, instances: dict[str, list[int]]) -> Sentence:
+    begins = [(text.index(phrase), phrase) for phrase in instances]
+    return Sentence(
+        text, [(begin, begin + len(phrase)) for begin, phrase in begins], list(instances.values())
+    )
 
 
 def _part(parts: list[np.ndarray]) -> np.ndarray:
