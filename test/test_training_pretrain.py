@@ -1,4 +1,5 @@
 import csv
+import functools
 import os
 import signal
 import subprocess
@@ -12,17 +13,37 @@ import torch
 from training_rooms import two_boxes
 
 from lift_gs_ros.model.checkpoint import load_checkpoint, read_metadata
-from lift_gs_ros.model.language import load_language_encoder
+from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from training.config import load_settings
 from training.data.room_cache import save_room
 from training.data.sample import make_sample
-from training.engine import Batch
+from training.engine import (
+    Batch,
+    RunFolder,
+    TrainState,
+    adamw,
+    clip_gradients,
+    cosine_schedule,
+    seed_torch,
+    step_rng,
+)
 from training.objective import PretrainObjective, render_fixed, render_learned
-from training.pretrain import PretrainSettings, draw_samples, pretrain
+from training.pretrain import Pretraining, PretrainSettings, draw_samples, pretrain
 from training.trainer import build_model
 
 REPOSITORY = Path(__file__).parent.parent
 TINY = REPOSITORY / 'config/train/tiny.yaml'
+
+
+@pytest.fixture(autouse=True)
+def language(monkeypatch):
+    """Encode the captions of the feature loss once, not once a run."""
+    monkeypatch.setattr('training.trainer.load_language_encoder', _language)
+
+
+@functools.cache
+def _language(name: str) -> LanguageEncoder:
+    return load_language_encoder(name)
 
 
 @pytest.fixture(scope='module')
@@ -68,6 +89,77 @@ def test_a_run_that_was_killed_resumes_to_the_same_losses_and_parameters(cache, 
     assert notes['steps'] == 8
     assert notes['trained']
     assert (tmp_path / 'whole' / 'step_000004.png').stat().st_size > 1000
+
+
+def _by_hand(settings: PretrainSettings, processes: int) -> dict[str, torch.Tensor]:
+    """Parameters after steps with the mean of the gradients that each process has by itself."""
+    model = build_model(settings)
+    optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
+    schedule = cosine_schedule(settings.warmup, settings.steps)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+    state = TrainState(model, optimizer, scheduler)
+    programs = [Pretraining(settings) for _ in range(processes)]
+    for rank, program in enumerate(programs):
+        program.load(rank, processes)
+    objective = programs[0].objective(model, _language('minilm')).train()
+    while state.step < settings.steps:
+        for rank, program in enumerate(programs):
+            seed_torch(settings.seed, state.step, rank)
+            rng = step_rng(settings.seed, state.step, rank)
+            loss, _ = objective(Batch(program.draw(rng), rng, state.step / settings.steps))
+            (loss / processes).backward()  # adds up
+        state.advance(float(clip_gradients(model, settings.clip_norm)))
+    return dict(model.named_parameters())
+
+
+def test_two_processes_take_steps_along_the_mean_of_their_gradients(cache, tmp_path):
+    rooms, output = tmp_path / 'rooms', tmp_path / 'run'
+    rooms.mkdir()
+    for seed in range(2):  # one for each process
+        save_room(rooms / f'train_{seed:06d}.npz', two_boxes(seed))
+    options = _options(rooms, output, 'steps=3', 'picture_every=2')
+    command = [sys.executable, '-m', 'training.pretrain', TINY, *options, 'devices=2']
+    # The pipes are open until both processes have ended.
+    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=250)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.count('wrote ') == 2
+    with open(output / 'log.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [row['step'] for row in rows] == ['1', '2', '3']  # one process writes
+    assert all(np.isfinite(float(row['loss'])) and row['skipped'] == '0' for row in rows)
+    assert read_metadata(output / 'model.safetensors')[1]['samples'] == 6
+
+    found = RunFolder.read(output, {})['model']
+    settings = load_settings(PretrainSettings, TINY, options)
+    start = dict(build_model(settings).named_parameters())
+    expected = _by_hand(settings, 2)
+    moved = sum((expected[name] - start[name]).square().sum() for name in start).sqrt()
+    error = sum((expected[name] - found[name]).square().sum() for name in start).sqrt()
+    alone = _by_hand(settings, 1)
+    other = sum((expected[name] - alone[name]).square().sum() for name in start).sqrt()
+    assert error < 0.01 * moved
+    assert other > 0.1 * moved
+
+
+def test_mixed_precision_runs_on_a_cpu_and_leaves_finite_parameters(cache, tmp_path):
+    settings = _settings(cache, tmp_path, 'steps=2', 'precision=bf16-mixed')
+    pretrain(settings)
+    state = RunFolder.read(tmp_path, {})
+    start = build_model(settings).state_dict()
+    changed = [
+        name for name, tensor in start.items() if not torch.equal(state['model'][name], tensor)
+    ]
+    assert len(changed) > 0.5 * len(start)
+    for name, tensor in state['model'].items():
+        assert tensor.isfinite().all(), name
+        assert tensor.dtype == start[name].dtype, name
+    assert state['skipped'] == 0
+    full = _settings(cache, tmp_path / 'full', 'steps=2')
+    pretrain(full)
+    half_losses, losses = _losses(tmp_path), _losses(tmp_path / 'full')
+    for step in (1, 2):
+        assert half_losses[step] != losses[step]  # it was used
+        assert float(half_losses[step]) == pytest.approx(float(losses[step]), rel=0.1)
 
 
 def test_training_learns_what_the_pictures_show(cache, tmp_path):
@@ -121,7 +213,7 @@ def test_learned_geometry_begins_as_the_fixed_one_and_has_gradients(cache, tmp_p
     both = (fixed.valid & learned.valid)[:, None]
     error = ((fixed.mask_features - learned.mask_features).abs() * both).mean()
     assert error < 0.05 * fixed.mask_features.abs().mean()
-    objective = PretrainObjective(model, load_language_encoder('minilm'), settings.loss, 0.5)
+    objective = PretrainObjective(model, _language('minilm'), settings.loss, 0.5)
     loss, _ = objective(Batch([sample], np.random.default_rng(0), progress=0.5))
     loss.backward()
     geometry = model.gaussian_head.mlp[-1].weight.grad[:11]  # offset, scale, rotation, opacity
