@@ -3,7 +3,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
+from lift_gs_ros.model.language import load_language_encoder
+from lift_gs_ros.model.lift_gs import LiftGS
+from lift_gs_ros.simulation.vocabulary import KINDS
+from training.contrast import CAPTION_BANK, CaptionContrast
 from training.losses.correspondence import (
     correspondence_loss,
     token_targets,
@@ -24,6 +29,7 @@ from training.losses.masks import (
     pairwise_iou,
 )
 from training.losses.photometric import photometric_loss, ssim
+from training.trainer import MODELS
 
 LOG3 = math.log(3.0)  # the logit of probability 3/4
 
@@ -139,6 +145,109 @@ def test_unique_captions_gives_equal_captions_one_row():
     unique, rows = unique_captions(['white wall', 'red chair', 'white wall'])
     assert unique == ['white wall', 'red chair']
     assert rows.tolist() == [0, 1, 0]
+
+
+@pytest.fixture(scope='module')
+def contrast_with():
+    """Build a contrast around an untrained model and real words, with a weight of the nouns."""
+    torch.manual_seed(0)
+    model = LiftGS(MODELS['tiny'](feature_dim=32), 'torch').requires_grad_(False)
+    language = load_language_encoder('minilm')
+
+    def build(noun_weight: float, temperature: float = 0.002) -> CaptionContrast:
+        return CaptionContrast(model, language, temperature, noun_weight)
+
+    return build
+
+
+CAPTIONS = ['red chair', 'blue chair', 'red office chair', 'gray couch', 'wall']
+
+
+def test_features_that_are_their_captions_cost_nothing(contrast_with):
+    captions = contrast_with(0.0)
+    features = 7.0 * captions.text_features(CAPTIONS)  # of any length
+    labels = np.arange(len(CAPTIONS))
+    assert captions(features, labels, CAPTIONS).item() == pytest.approx(0, abs=1e-3)
+    assert captions(features, np.roll(labels, 1), CAPTIONS).item() > 10
+    twice = captions(features, labels, CAPTIONS[:3] + CAPTIONS[3:] + CAPTIONS)
+    assert twice.item() == pytest.approx(0, abs=1e-3)  # a caption of two masks is one
+
+
+def test_features_that_are_their_nouns_cost_nothing_among_nouns(contrast_with):
+    captions, both = contrast_with(0.0), contrast_with(3.0)
+    kinds = ['chair', 'chair', 'chair', 'sofa', 'wall']  # whatever colour and sort
+    features, labels = both.text_features(kinds), np.arange(len(CAPTIONS))
+
+    def nouns(labels: np.ndarray) -> float:
+        pair = (loss(features, labels, CAPTIONS).item() for loss in (both, captions))
+        return float(np.subtract(*pair)) / 3
+
+    assert nouns(labels) == pytest.approx(0, abs=0.01)
+    assert nouns(np.array([1, 2, 0, 3, 4])) == pytest.approx(0, abs=0.01)  # a chair is a chair
+    assert nouns(np.array([3, 1, 2, 0, 4])) > 10
+
+
+def _learn(contrast: CaptionContrast, captions: list[str]) -> torch.Tensor:
+    """Features that the loss likes, one for each caption."""
+    generator = torch.Generator().manual_seed(1)
+    features = torch.randn(len(captions), 32, generator=generator).requires_grad_()
+    optimizer = torch.optim.Adam([features], lr=0.05)
+    for _ in range(150):
+        optimizer.zero_grad()
+        contrast(features, np.arange(len(captions)), captions).backward()
+        optimizer.step()
+    return functional.normalize(features.detach(), dim=1)
+
+
+def test_the_noun_term_makes_a_red_chair_answer_to_chair(contrast_with):
+    captions = ['red chair', 'red box', 'red lamp', 'blue sofa']
+    wanted = [list(KINDS).index(kind) for kind in ('chair', 'box', 'lamp', 'sofa')]
+    scores = {}
+    for weight in (0.0, 1.0):
+        contrast = contrast_with(weight, temperature=0.05)
+        features = _learn(contrast, captions)
+        cosines = features @ contrast.text_features(list(KINDS)).T
+        scores[weight] = functional.cross_entropy(cosines / 0.05, torch.tensor(wanted)).item()
+        if weight:
+            assert cosines.argmax(dim=1).tolist() == wanted
+            likeness = features @ contrast.text_features([text for _, text in CAPTION_BANK]).T
+            said = [CAPTION_BANK[i][1] for i in likeness.argmax(dim=1)]
+            assert said == captions  # and it is still told from a blue chair
+    assert scores[1.0] < 0.5 * scores[0.0]
+
+
+def test_other_words_for_what_is_shown_are_no_negatives(contrast_with, monkeypatch):
+    contrast = contrast_with(1.0)
+    asked: list[list[str]] = []
+    text_features = contrast.text_features
+
+    def noted(texts: list[str]) -> torch.Tensor:
+        asked.append(texts)
+        return text_features(texts)
+
+    monkeypatch.setattr(contrast, 'text_features', noted)
+    captions = ['gray couch', 'red office chair', 'red chair', 'gray couch']
+    contrast(torch.randn(4, 32), np.arange(4), captions)
+    whole, nouns = asked
+    assert whole[:3] == ['gray couch', 'red office chair', 'red chair']
+    assert 'grey sofa' not in whole
+    assert {'blue chair', 'red sofa', 'white sofa', 'grey chair'} <= set(whole)
+    assert len(whole) == len(set(whole)) == 3 + len(CAPTION_BANK) - 2
+    assert nouns[:2] == ['sofa', 'chair']  # both chairs are one noun
+    assert sorted(nouns) == sorted(KINDS)
+
+
+def test_the_words_are_learned_too_and_nothing_shown_costs_nothing(contrast_with):
+    torch.manual_seed(0)
+    model = LiftGS(MODELS['tiny'](), 'torch')
+    contrast = CaptionContrast(model, load_language_encoder('minilm'), 0.1, 1.0)
+    features = torch.randn(2, 8, requires_grad=True)
+    contrast(features, np.array([0, 1]), ['red chair', 'wall']).backward()
+    assert features.grad.abs().sum() > 0
+    assert model.text_to_feature[1].weight.grad.abs().sum() > 0
+    nothing = contrast(features[:0], np.zeros(0, np.int64), [])
+    assert nothing.item() == 0
+    nothing.backward()
 
 
 def test_hungarian_finds_the_cheapest_matching_not_the_greedy_one():

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from training_rooms import two_boxes
 
+from lift_gs_ros.model.language import load_language_encoder
 from training.data.augment import Augmentation, augment
-from training.data.queries import Caption, QueryMix, make_query
+from training.data.queries import Caption, Query, QueryMix, make_query
 from training.data.room_cache import load_room, load_rooms, save_room
 from training.data.sample import SampleSettings, _draw_crop, make_sample
 
@@ -35,6 +36,21 @@ def test_queries_ask_for_what_is_shown_and_mark_its_characters():
                 expected = [phrase.describes(Caption.parse(caption)) for caption in view]
                 assert satisfied[:, number].tolist() == expected
         assert query.satisfied[0].any()
+
+
+def test_a_phrase_owns_the_tokens_of_its_words_in_its_own_text():
+    language = load_language_encoder('minilm')
+    texts = ['the red box next to the blue box', 'find the washing machine']
+    phrases = [(0, 4, 11), (0, 24, 32), (1, 9, 24)]
+    tokens, belongs = Query(texts, phrases, []).tokens(language)
+    assert belongs.shape == (3, len(tokens.spans))
+    words = np.array([tokens.text[begin:end] for begin, end in tokens.spans])
+    assert [list(words[own]) for own in belongs] == [
+        ['red', 'box'], ['blue', 'box'], ['washing', 'machine'],
+    ]  # fmt: skip
+    assert np.flatnonzero(belongs[0]).max() < np.flatnonzero(belongs[1]).min()
+    alone = language.encode(texts[1]).embeddings  # as if the first text were not there
+    assert np.array_equal(tokens.embeddings[-len(alone) :], alone)
 
 
 def test_absent_queries_are_satisfied_by_nothing_in_view():

@@ -3,11 +3,13 @@ import os
 import signal
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 import torch
 
 from training.config import load_settings
 from training.engine import RunFolder, Stopper, adamw, cosine_schedule, seed_torch, step_rng
+from training.trainer import Prefetcher
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,42 @@ def test_steps_have_their_own_repeatable_randomness():
     a = torch.rand(3)
     seed_torch(0, 5)
     assert torch.equal(a, torch.rand(3))
+
+
+class _Drawing:
+    """Draws a number, and says that it did."""
+
+    def __init__(self) -> None:
+        self.drawn: list[float] = []
+
+    def draw(self, rng: np.random.Generator) -> list[float]:
+        self.drawn.append(float(rng.uniform()))
+        return self.drawn[-1:]
+
+
+def test_samples_drawn_ahead_are_those_of_their_step():
+    program = _Drawing()
+    batches = Prefetcher(program, seed=3, rank=1)
+    try:
+        for step in (4, 5, 6, 9, 2):  # jumps too
+            samples, rng = batches.get(step)
+            expected = step_rng(3, step, 1)
+            assert samples == [expected.uniform()]
+            assert rng.uniform() == expected.uniform()  # as drawing left it
+    finally:
+        batches.close()
+    assert step_rng(3, 7, 1).uniform() in program.drawn  # asked for ahead, and never needed
+
+
+def test_an_error_while_drawing_ahead_is_raised_at_its_step():
+    class Failing:
+        def draw(self, rng: np.random.Generator) -> list[float]:
+            raise ValueError('nothing to draw from')
+
+    batches = Prefetcher(Failing(), seed=0, rank=0)
+    with pytest.raises(ValueError, match='nothing to draw'):
+        batches.get(0)
+    batches.close()
 
 
 def test_cosine_schedule_rises_then_falls():
