@@ -24,7 +24,8 @@ def largest_component(
     roots = _link(np.ascontiguousarray(points, np.float32)[order], keys[order], extent, distance**2)
     labels = np.empty(len(points), np.int64)
     labels[order] = order[roots]
-    return np.flatnonzero(labels == np.bincount(labels, weights=weights).argmax())
+    weight = np.bincount(labels, weights=weights)[labels]
+    return np.flatnonzero(labels == labels[weight.argmax()])
 
 
 @njit(cache=True, nogil=True)

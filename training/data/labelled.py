@@ -94,6 +94,8 @@ def load_scene(path: str | Path) -> LabelledScene:
         raise ValueError(
             f'{path} is no labelled scene or is damaged ({error}): build it again'
         ) from (error)
+    if not {'instance_ids', 'captions', 'sentences'} <= data.keys():
+        raise ValueError(f'{path} is no labelled scene, it holds {sorted(data)}')
     if int(data.get('version', -1)) != VERSION:
         raise ValueError(
             f'{path} has version {data.get("version")}, expected {VERSION}: build it again with '

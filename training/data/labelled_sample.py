@@ -65,7 +65,7 @@ def make_labelled_sample(
     rng: np.random.Generator,
 ) -> LabelledSample:
     """Cut, augment and question a scene; the same generator state gives the same sample."""
-    numbers = np.array(sorted(scene.captions))
+    numbers = np.array(sorted(scene.captions), np.int64)
     crop, augmentation = np.ones(len(scene.positions), bool), settings.augmentation
     is_whole = rng.uniform() < settings.whole_scene or not len(numbers)
     asks_sentences = is_whole and bool(scene.sentences)
@@ -83,13 +83,21 @@ def make_labelled_sample(
     shown = numbers[(counts >= MIN_POINTS) & (inside >= MIN_SHARE * before)]
     row_of = {int(number): row for row, number in enumerate(shown)}
     captions = [scene.captions[number] for number in row_of]
-    sentences = [s for s in scene.sentences if not (cloud.mirrored and s.is_sided)]
+    cut = [scene.captions[int(number)] for number in numbers[(counts > 0)] if number not in shown]
+    sentences = [
+        sentence
+        for sentence in scene.sentences
+        if not (cloud.mirrored and sentence.is_sided)
+        and all(i in row_of for own in sentence.instances for i in own)
+    ]
     queries = []
     for _ in range(settings.queries):
         if asks_sentences and sentences and rng.uniform() < settings.sentences:
             queries.append(_ask(sentences[rng.integers(len(sentences))], row_of))
         else:
-            query = make_query([captions], captions, settings.query, settings.max_instances, rng)
+            # What is cut is not asked for, and neither is it absent.
+            views, limit = [captions, cut], settings.max_instances
+            query = make_query(views, captions, settings.query, limit, rng)
             asked = np.flatnonzero(query.satisfied[0].any(axis=1))
             queries.append(LabelledQuery(query, asked, query.satisfied[0][asked]))
     rows = np.full(int(scene.instance_ids.max()) + 1, -1)
@@ -99,7 +107,7 @@ def make_labelled_sample(
 
 def _ask(sentence: Sentence, row_of: dict[int, int]) -> LabelledQuery:
     """Turn a sentence about a scene into a query about the instances that a sample shows."""
-    rows = [[row_of[i] for i in own if i in row_of] for own in sentence.instances]
+    rows = [[row_of[i] for i in own] for own in sentence.instances]
     instances = np.array(sorted({row for own in rows for row in own}), np.int64)
     satisfied = np.zeros((len(instances), len(rows)), bool)
     for phrase, own in enumerate(rows):

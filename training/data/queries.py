@@ -108,12 +108,13 @@ def make_query(
     """Draw a query about what the crop shows in the first view."""
     parsed = [[Caption.parse(caption) for caption in view] for view in captions]
     shown = list(dict.fromkeys(Caption.parse(caption) for caption in in_crop))
+    known = list(dict.fromkeys([*shown, *(caption for view in parsed for caption in view)]))
     askable = [caption for caption in shown if caption.color or rng.uniform() < mix.stuff]
     is_single = rng.uniform() < mix.single
     if is_single:
         is_absent = not askable or rng.uniform() < mix.absent
         asked = [
-            _absent(shown, rng)
+            _absent(shown, known, rng)
             if is_absent
             else _say(askable[rng.integers(len(askable))], mix, rng)
         ]
@@ -121,9 +122,9 @@ def make_query(
         count = min(len(askable), int(rng.integers(2, max_instances + 1)))
         picked = [askable[i] for i in rng.permutation(len(askable))[:count]]
         asked = [_say(caption, mix, rng) for caption in picked]
-        asked += [_absent(shown, rng) for _ in range(rng.integers(mix.distractors + 1))]
+        asked += [_absent(shown, known, rng) for _ in range(rng.integers(mix.distractors + 1))]
         asked = [asked[i] for i in rng.permutation(len(asked))]
-    asked = list(dict.fromkeys(asked)) or [_absent(shown, rng)]
+    asked = list(dict.fromkeys(asked)) or [_absent(shown, known, rng)]
     texts, phrases = [], []
     for caption in asked:
         phrase = _words(caption, rng)
@@ -149,13 +150,13 @@ def _say(caption: Caption, mix: QueryMix, rng: np.random.Generator) -> Caption:
     return Caption(None if rng.uniform() < mix.no_color else caption.color, noun)
 
 
-def _absent(shown: list[Caption], rng: np.random.Generator) -> Caption:
+def _absent(shown: list[Caption], known: list[Caption], rng: np.random.Generator) -> Caption:
     """Something near to what is shown: right noun and wrong colour, or the other way around.
 
-    Captions without a colour ("wall") are left alone: any colour may be true of them.
+    Captions without a colour ("wall") are left alone: any colour may be true of them. What is
+    returned describes nothing that is ``known`` to be there.
     """
     colored = [caption for caption in shown if caption.color]
-    caption = Caption(None, str(rng.choice(ABSENT_NOUNS)))
     for _ in range(20):
         draw = rng.uniform()
         color, kind = str(rng.choice(COLORS)), str(rng.choice(KINDS_WITH_NOUNS))
@@ -166,9 +167,9 @@ def _absent(shown: list[Caption], rng: np.random.Generator) -> Caption:
             caption = Caption(color if draw < 0.8 else None, kind)
         else:
             caption = Caption(color if draw < 0.95 else None, str(rng.choice(ABSENT_NOUNS)))
-        if not any(caption.describes(other) for other in shown):
-            break
-    return caption
+        if not any(caption.describes(other) for other in known):
+            return caption
+    return Caption(None, str(rng.choice(ABSENT_NOUNS)))
 
 
 def _words(caption: Caption, rng: np.random.Generator) -> str:
