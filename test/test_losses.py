@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from lift_gs_ros.model.language import load_language_encoder
 from lift_gs_ros.model.lift_gs import LiftGS
-from lift_gs_ros.simulation.vocabulary import KINDS
+from lift_gs_ros.simulation.vocabulary import HELD_OUT_PAIRS, KINDS
 from training.contrast import CAPTION_BANK, CaptionContrast
 from training.losses.correspondence import (
     correspondence_loss,
@@ -200,8 +200,8 @@ def _learn(contrast: CaptionContrast, captions: list[str]) -> torch.Tensor:
 
 
 def test_the_noun_term_makes_a_red_chair_answer_to_chair(contrast_with):
-    captions = ['red chair', 'red box', 'red lamp', 'blue sofa']
-    wanted = [list(KINDS).index(kind) for kind in ('chair', 'box', 'lamp', 'sofa')]
+    captions = ['red chair', 'red table', 'red lamp', 'blue sofa']
+    wanted = [list(KINDS).index(kind) for kind in ('chair', 'table', 'lamp', 'sofa')]
     scores = {}
     for weight in (0.0, 1.0):
         contrast = contrast_with(weight, temperature=0.05)
@@ -231,10 +231,15 @@ def test_other_words_for_what_is_shown_are_no_negatives(contrast_with, monkeypat
     whole, nouns = asked
     assert whole[:3] == ['gray couch', 'red office chair', 'red chair']
     assert 'grey sofa' not in whole
-    assert {'blue chair', 'red sofa', 'white sofa', 'grey chair'} <= set(whole)
+    assert {'blue chair', 'blue sofa', 'white sofa', 'grey chair'} <= set(whole)
     assert len(whole) == len(set(whole)) == 3 + len(CAPTION_BANK) - 2
     assert nouns[:2] == ['sofa', 'chair']  # both chairs are one noun
     assert sorted(nouns) == sorted(KINDS)
+
+
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason='they teach "never there"')
+def test_pairs_that_training_must_not_see_are_no_negatives():
+    assert not {(caption.color, caption.kind) for caption, _ in CAPTION_BANK} & HELD_OUT_PAIRS
 
 
 def test_the_words_are_learned_too_and_nothing_shown_costs_nothing(contrast_with):

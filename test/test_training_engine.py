@@ -1,3 +1,4 @@
+import csv
 import math
 import os
 import signal
@@ -9,6 +10,7 @@ import torch
 
 from training.config import load_settings
 from training.engine import RunFolder, Stopper, adamw, cosine_schedule, seed_torch, step_rng
+from training.journal import Journal
 from training.trainer import Prefetcher
 
 
@@ -80,6 +82,36 @@ def test_a_state_of_other_settings_or_version_or_damaged_is_refused(tmp_path):
     torch.save({'version': -1}, folder.state_file)
     with pytest.raises(ValueError, match='version -1'):
         RunFolder.read(tmp_path, {})
+
+
+def _rows(path):
+    with open(path / 'log.csv', newline='') as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_log_holds_means_since_its_last_line(tmp_path):
+    journal = Journal(tmp_path, 4, 0)
+    for loss in (1.0, 3.0, 5.0, 7.0):
+        journal.add({'loss': loss})
+        if loss in (3.0, 7.0):
+            journal.write(int(loss + 1) // 2, {'seconds': 10 * loss})
+    journal.close()
+    assert _rows(tmp_path) == [
+        {'step': '2', 'loss': '2', 'seconds': '30'},
+        {'step': '4', 'loss': '6', 'seconds': '70'},
+    ]
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason='its own columns, under the old names'
+)
+def test_a_resumed_log_keeps_the_columns_of_its_head(tmp_path):
+    for step, values in enumerate(({'loss': 1.0, 'named': 0.5}, {'loss': 2.0})):
+        journal = Journal(tmp_path, 2, step)  # nothing was named in the second step
+        journal.add(values)
+        journal.write(step + 1, {'seconds': 7.0})
+        journal.close()
+    assert _rows(tmp_path)[1] == {'step': '2', 'loss': '2', 'named': '', 'seconds': '7'}
 
 
 def test_a_signal_asks_to_stop_once_and_the_handlers_come_back():

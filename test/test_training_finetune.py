@@ -38,7 +38,7 @@ def scenes(tmp_path_factory) -> Path:
 def pretrained(tmp_path_factory) -> Path:
     torch.manual_seed(7)
     path = tmp_path_factory.mktemp('pretrained') / 'model.safetensors'
-    model = LiftGS(MODELS['tiny'](), 'torch')
+    model = LiftGS(MODELS['tiny'](max_proposals=50), 'torch')
     save_checkpoint(path, model, trained=True, stage='pretraining with 2D losses only', half=True)
     return path
 
@@ -115,12 +115,13 @@ def test_a_run_that_was_stopped_resumes_to_the_same_losses_and_parameters(
 
 
 def test_a_run_begins_with_the_parameters_of_its_start(scenes, tmp_path, pretrained):
-    # max_proposals is another one than in the checkpoint: no parameter depends on it or on dropout.
+    # No parameter depends on what is another one here: dropout and max_proposals.
     start = f'start_from={pretrained}'
     settings = _settings(scenes, tmp_path, start, 'steps=1', 'learning_rate=1e-6', 'dropout=0.3')
     expected = load_checkpoint(pretrained).state_dict()
     model = build_model(settings)
     assert model.config.dropout == 0.3
+    assert model.config.max_proposals != 50
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
     other = build_model(_settings(scenes, tmp_path, 'steps=1')).state_dict()
@@ -166,6 +167,13 @@ def test_a_data_ratio_leaves_the_other_scenes_alone(scenes, tmp_path):
     names = {sample.name for s in range(10) for sample in program.draw(np.random.default_rng(s))}
     assert names == {'boxes_0', 'boxes_1'}
     assert len(program.draw(np.random.default_rng(0))) == 3
+
+
+@pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason='the run goes on')
+def test_resuming_with_another_share_of_the_labels_is_refused(scenes, tmp_path):
+    finetune(_settings(scenes, tmp_path, 'steps=1', 'data_ratio=0.5'))
+    with pytest.raises(ValueError, match='data_ratio = 0.5, this run has 1'):
+        finetune(_settings(scenes, tmp_path, 'steps=2'))
 
 
 def test_a_cache_that_does_not_fit_is_an_error_before_the_first_step(scenes, tmp_path):
