@@ -110,6 +110,20 @@ def test_only_changed_chunks_and_neighbours_with_a_changed_halo_are_encoded_agai
     assert grounder.encode(budget=1) is False
 
 
+def test_an_answer_names_the_map_that_was_encoded_and_not_one_that_has_only_arrived(grounder):
+    fill(grounder, slab())
+    assert grounder.ground('the red mug').map.version == 7
+    fill(grounder, slab(seed=1))
+    grounder.set_map(MapSummary(version=8), stamp=43)
+    answer = grounder.ground('the red mug')
+    assert (answer.map.version, answer.stamp) == (7, 42)
+    grounder.encode(budget=1)
+    assert grounder.ground('the red mug').map.version == 7
+    grounder.encode()
+    answer = grounder.ground('the red mug')
+    assert (answer.map.version, answer.stamp) == (8, 43)
+
+
 def test_a_chunk_that_can_not_be_encoded_does_not_hold_up_the_others(grounder):
     cloud = slab()
     far = PointCloud(np.array([[0, 0, 0], [1e5, 0, 0]]), np.zeros((2, 3)))

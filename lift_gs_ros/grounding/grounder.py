@@ -95,8 +95,8 @@ class Grounder:
         self._clouds: dict[ChunkKey, PointCloud] = {}
         self._encoded: dict[ChunkKey, _EncodedChunk] = {}
         self._dirty: dict[ChunkKey, None] = {}  # ordered: oldest change first
-        self._map = MapSummary()
-        self._stamp = 0
+        self._map = self._encoded_map = MapSummary()
+        self._stamp = self._encoded_stamp = 0
         self._encode_ms = 0.0
         self._registry.clear()
 
@@ -147,23 +147,37 @@ class Grounder:
             self._encoded[key] = _EncodedChunk(self._encode_cloud(cloud), is_core)
             budget = None if budget is None else budget - 1
         self._encode_ms += 1e3 * (time.perf_counter() - begin)
+        self._note_what_is_encoded()
         return bool(self._dirty)
+
+    def _note_what_is_encoded(self) -> None:
+        if not self._dirty:
+            self._encoded_map, self._encoded_stamp = self._map, self._stamp
 
     @torch.inference_mode()
     def _encode_cloud(self, cloud: PointCloud) -> SceneEncoding:
         return self._model.encode([(cloud.positions, cloud.colors)])[0]
 
     def ground(self, query: str) -> Grounding:
-        """Answer a query from the newest encodings; encodes first only where there is none yet."""
+        """Answer a query from the newest encodings; encodes first only where there is none yet.
+
+        The answer's ``map`` and ``stamp`` are the newest of which everything is encoded; parts of
+        it may be newer.
+        """
         begin = time.perf_counter()
-        answer = Grounding(query=query, stamp=self._stamp, frame_id=self.settings.frame_id)
-        answer = replace(answer, map=self._map)
+        if query.strip() and not self._encoded:
+            self.encode()
+        self._note_what_is_encoded()
+        answer = Grounding(
+            query=query,
+            stamp=self._encoded_stamp,
+            frame_id=self.settings.frame_id,
+            map=self._encoded_map,
+        )
         if not query.strip():
             return replace(answer, message='empty query')
         if not self._clouds:
             return replace(answer, message='no map yet')
-        if not self._encoded:
-            self.encode()
         if not self._encoded:
             return replace(answer, message='no part of the map could be encoded')
         decode_begin = time.perf_counter()
