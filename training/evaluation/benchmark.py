@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from lift_gs_ros.geometry import Box
-from lift_gs_ros.grounding.grounder import Grounder
+from lift_gs_ros.geometry import Box, PointCloud
+from lift_gs_ros.grounding.grounder import GrounderSettings
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding
-from lift_gs_ros.mapping.chunks import split_into_chunks
+from lift_gs_ros.mapping.chunks import ChunkKey, split_into_chunks
 from lift_gs_ros.simulation.expressions import Expression, make_expressions
 from lift_gs_ros.simulation.rooms import is_held_out
 from lift_gs_ros.simulation.vocabulary import KINDS
@@ -124,7 +125,25 @@ def _plain(value: float) -> float | int | None:
     return None if np.isnan(value) else round(float(value), 4)
 
 
-def evaluate_room(grounder: Grounder, room: EvaluationRoom, scores: Scores) -> None:
+class Answering(Protocol):
+    """What the benchmark needs of a ``Grounder``, so that baselines can stand in its place."""
+
+    settings: GrounderSettings
+
+    def clear(self) -> None:
+        """Forget the map."""
+
+    def update(self, key: ChunkKey, cloud: PointCloud) -> None:
+        """Replace the points of a chunk (map frame, metres)."""
+
+    def encode(self) -> object:
+        """Prepare for queries; the answers' latency says how long it took."""
+
+    def ground(self, query: str) -> Grounding:
+        """Answer a query."""
+
+
+def evaluate_room(grounder: Answering, room: EvaluationRoom, scores: Scores) -> None:
     """Give the grounder a room's map and ask it everything; ``scores`` grows.
 
     The grounder's own threshold would leave out weak answers; metrics of ranking need them all,
@@ -199,7 +218,7 @@ def _score_choice(
 
 
 def _score_categories(
-    grounder: Grounder, room: EvaluationRoom, matcher: _Matcher, scores: Scores
+    grounder: Answering, room: EvaluationRoom, matcher: _Matcher, scores: Scores
 ) -> None:
     """Ask for every category, present or not, as in open-vocabulary instance segmentation."""
     things = [room.room.object(i) for i in room.visible_ids]
