@@ -1,6 +1,7 @@
-"""Measure a checkpoint on fresh simulated rooms.
+"""Measure a checkpoint, or a baseline that needs none, on fresh simulated rooms.
 
     python -m training.evaluate --seed 7 --rooms 40 --out evaluate.json
+    python -m training.evaluate --seed 7 --rooms 40 --baseline lifting --out lifting.json
 
 The rooms are of the test distribution by default: from seeds that no training used, a quarter of
 their objects of colours and shapes that no training room held.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -19,26 +20,42 @@ import torch
 from tqdm import tqdm
 
 from lift_gs_ros.grounding.grounder import Grounder
+from lift_gs_ros.model.language import load_language_encoder
 from lift_gs_ros.simulation.rooms import SPLITS
-from training.evaluation.benchmark import Scores, evaluate_room
-from training.evaluation.rooms import evaluation_room
+from training.baselines.chance import ChanceGrounder
+from training.baselines.lifting import LiftingGrounder
+from training.evaluation.benchmark import Answering, Scores, evaluate_room
+from training.evaluation.rooms import EvaluationRoom, evaluation_room
 
+BASELINES = ('lifting', 'chance')
 SEEDS_APART = 100_000  # rooms of two evaluation seeds never coincide
 
 
-def evaluate(checkpoint: str, seed: int, rooms: int, split: str = 'test', workers: int = 1) -> dict:
+def evaluate(
+    checkpoint: str,
+    seed: int,
+    rooms: int,
+    split: str = 'test',
+    workers: int = 1,
+    baseline: str = '',
+) -> dict:
     """Evaluate a checkpoint ('' = the one that ships) on rooms made from a seed.
 
-    Rooms are shared out among processes of one thread each; the result does not depend on it.
+    A ``baseline`` ('lifting' or 'chance') takes the checkpoint's place. Rooms are shared out among
+    processes of one thread each; the result does not depend on it.
     """
     seeds = [seed * SEEDS_APART + number for number in range(rooms)]
     scores = Scores()
     if workers == 1:
-        scores = _evaluate_rooms(checkpoint, tqdm(seeds, desc='rooms'), split)
+        scores = _evaluate_rooms(checkpoint, tqdm(seeds, desc='rooms'), split, baseline)
         return scores.summary()
     with ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), _one_thread) as pool:
         parts = [seeds[first :: 4 * workers] for first in range(4 * workers)]
-        futures = [pool.submit(_evaluate_rooms, checkpoint, part, split) for part in parts if part]
+        futures = [
+            pool.submit(_evaluate_rooms, checkpoint, part, split, baseline)
+            for part in parts
+            if part
+        ]
         for future in tqdm(futures, desc=f'parts of {rooms} rooms'):
             scores.extend(future.result())
     return scores.summary()
@@ -48,17 +65,34 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def _evaluate_rooms(checkpoint: str, seeds: Iterable[int], split: str) -> Scores:
-    grounder, scores = Grounder.load(checkpoint), Scores()
+def _evaluate_rooms(checkpoint: str, seeds: Iterable[int], split: str, baseline: str) -> Scores:
+    grounder_of = _grounders(checkpoint, baseline)
+    scores = Scores()
     for seed in seeds:
-        evaluate_room(grounder, evaluation_room(seed, split), scores)
+        room = evaluation_room(seed, split)
+        evaluate_room(grounder_of(room), room, scores)
     return scores
+
+
+def _grounders(checkpoint: str, baseline: str) -> Callable[[EvaluationRoom], Answering]:
+    """Load what answers in each room; raises ValueError for an unknown baseline."""
+    if not baseline:
+        grounder = Grounder.load(checkpoint)
+        return lambda room: grounder
+    if baseline == 'lifting':
+        language = load_language_encoder()
+        return lambda room: LiftingGrounder.of_room(room.room, language)
+    if baseline == 'chance':
+        return lambda room: ChanceGrounder(room.room.seed)
+    raise ValueError(f'baseline is {baseline!r}, expected one of {BASELINES}')
 
 
 def main() -> None:
     """Run the command line program."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--checkpoint', default='', help='default: the one that ships')
+    measured = parser.add_mutually_exclusive_group()
+    measured.add_argument('--checkpoint', default='', help='default: the one that ships')
+    measured.add_argument('--baseline', choices=BASELINES, default='', help='instead of a model')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--rooms', type=int, default=40)
     parser.add_argument('--split', choices=SPLITS, default='test')
@@ -73,6 +107,7 @@ def main() -> None:
         arguments.rooms,
         arguments.split,
         arguments.workers,
+        arguments.baseline,
     )
     arguments.out.write_text(json.dumps(result, indent=1) + '\n')
     print(json.dumps(result, indent=1))
