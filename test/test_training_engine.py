@@ -102,9 +102,6 @@ def test_a_log_holds_means_since_its_last_line(tmp_path):
     ]
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason='its own columns, under the old names'
-)
 def test_a_resumed_log_keeps_the_columns_of_its_head(tmp_path):
     for step, values in enumerate(({'loss': 1.0, 'named': 0.5}, {'loss': 2.0})):
         journal = Journal(tmp_path, 2, step)  # nothing was named in the second step

@@ -169,7 +169,6 @@ def test_a_data_ratio_leaves_the_other_scenes_alone(scenes, tmp_path):
     assert len(program.draw(np.random.default_rng(0))) == 3
 
 
-@pytest.mark.xfail(strict=True, raises=pytest.fail.Exception, reason='the run goes on')
 def test_resuming_with_another_share_of_the_labels_is_refused(scenes, tmp_path):
     finetune(_settings(scenes, tmp_path, 'steps=1', 'data_ratio=0.5'))
     with pytest.raises(ValueError, match='data_ratio = 0.5, this run has 1'):

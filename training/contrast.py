@@ -10,13 +10,17 @@ from torch.nn import functional
 
 from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.lift_gs import LiftGS
-from lift_gs_ros.simulation.vocabulary import KINDS
+from lift_gs_ros.simulation.vocabulary import HELD_OUT_PAIRS, KINDS
 from training.data.queries import Caption
 from training.losses.features import feature_loss, unique_captions
 
-# Captions as a teacher gives them; those that a sample does not hold are its negatives.
+# Captions as a teacher gives them; those that a sample does not hold are its negatives. Pairs that
+# no training room holds are left out: always negatives, they would be taught never to occur.
 CAPTION_BANK = tuple(
-    (Caption(color, kind), f'{color} {kind}') for kind, colors in KINDS.items() for color in colors
+    (Caption(color, kind), f'{color} {kind}')
+    for kind, colors in KINDS.items()
+    for color in colors
+    if (color, kind) not in HELD_OUT_PAIRS
 )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from torch import nn
@@ -39,6 +40,8 @@ class FinetuneSettings(TrainSettings):
     data_ratio: float = 1.0  # share of the scenes that is used
     sample: LabelledSampleSettings = field(default_factory=LabelledSampleSettings)
     loss: LabelledWeights = field(default_factory=LabelledWeights)
+
+    DECISIVE: ClassVar[tuple[str, ...]] = (*TrainSettings.DECISIVE, 'data_ratio')
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -18,7 +18,9 @@ class Journal:
 
     def __init__(self, path: Path, total: int, done: int) -> None:
         self._writer = SummaryWriter(str(path))
-        self._file = open(path / 'log.csv', 'a', newline='')  # noqa: SIM115, open for the run
+        self._file = open(path / 'log.csv', 'a+', newline='')  # noqa: SIM115, open for the run
+        self._file.seek(0)
+        self._columns = next(csv.reader(self._file), [])  # of a run that is resumed
         self._csv: csv.DictWriter | None = None
         self._values: dict[str, list[float]] = defaultdict(list)
         self._bar = tqdm(total=total, initial=done, mininterval=5)
@@ -37,8 +39,9 @@ class Journal:
             self._writer.add_scalar(name, value, step)
         row = {'step': step, **means, **extra}
         if self._csv is None:
-            self._csv = csv.DictWriter(self._file, list(row), extrasaction='ignore')
-            if self._file.tell() == 0:
+            columns = self._columns or list(row)
+            self._csv = csv.DictWriter(self._file, columns, extrasaction='ignore')
+            if not self._columns:
                 self._csv.writeheader()
         self._csv.writerow({name: f'{value:.5g}' for name, value in row.items()})
         self._file.flush()

@@ -59,7 +59,13 @@ class Pretraining:
 
     def load(self, rank: int, world_size: int) -> None:
         """Load every so many-th room of the cache."""
-        self._rooms = load_rooms(self._settings.rooms, self._settings.room_limit)[rank::world_size]
+        rooms = load_rooms(self._settings.rooms, self._settings.room_limit)
+        if len(rooms) < world_size:
+            raise ValueError(
+                f'{self._settings.rooms} holds {len(rooms)} rooms for {world_size} processes, '
+                'expected at least one each'
+            )
+        self._rooms = rooms[rank::world_size]
 
     def objective(self, model: LiftGS, language: LanguageEncoder) -> nn.Module:
         """Build the objective around a model."""

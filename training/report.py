@@ -70,6 +70,12 @@ def read_results(folder: str | Path) -> list[Result]:
     return results
 
 
+def read_baselines(folder: str | Path) -> dict[str, dict]:
+    """Read what ``training.evaluate --baseline`` wrote into a folder: scores by the file's name."""
+    contents = {p.stem: json.loads(p.read_text()) for p in sorted(Path(folder).glob('*.json'))}
+    return {name: scores for name, scores in contents.items() if 'experiment' not in scores}
+
+
 def cell(values: Iterable[float | None]) -> str:
     """Percent, with the standard deviation over seeds where there are several."""
     known = 100 * np.array([value for value in values if value is not None])
@@ -79,34 +85,32 @@ def cell(values: Iterable[float | None]) -> str:
     return f'{known.mean():.1f}{spread}'
 
 
-def table(rows: Sequence[tuple[str, list[Result]]]) -> list[str]:
-    """Markdown table of named groups of results, one group of seeds a line."""
+def table(rows: Sequence[tuple[str, Sequence[dict]]]) -> list[str]:
+    """Markdown table of named groups of scores, one group of seeds a line."""
     lines = [
         f'| | seeds | {" | ".join(COLUMNS)} |',
         f'| --- | --- |{" --- |" * len(COLUMNS)}',
     ]
-    for name, results in rows:
-        if results:
-            cells = [
-                cell(result.scores[group].get(key) for result in results)
-                for group, key in COLUMNS.values()
-            ]
-            lines.append(f'| {name} | {len(results)} | {" | ".join(cells)} |')
+    for name, scores in rows:
+        if scores:
+            cells = [cell(one[group].get(key) for one in scores) for group, key in COLUMNS.values()]
+            lines.append(f'| {name} | {len(scores)} | {" | ".join(cells)} |')
     return lines
 
 
-def _select(results: list[Result], pretraining: str, ratio: float) -> list[Result]:
+def _select(results: list[Result], pretraining: str, ratio: float) -> list[dict]:
     return [
-        result
+        result.scores
         for result in results
         if result.experiment.pretraining == pretraining and result.experiment.data_ratio == ratio
     ]
 
 
-def table_a(results: list[Result]) -> list[str]:
+def table_a(results: list[Result], baselines: dict[str, dict]) -> list[str]:
     """Scratch against pretrained over shares of the labels (the paper's tables 1, 2, 5 and 6)."""
     starts = {SCRATCH: 'from scratch', 'no grounding': 'encoder pretrained without grounding'}
-    rows = [('pretrained, no labels', _select(results, 'all losses', 0.0))]
+    rows = [(name, [scores]) for name, scores in baselines.items()]
+    rows += [('pretrained, no labels', _select(results, 'all losses', 0.0))]
     for ratio in RATIOS:
         for start in (SCRATCH, 'no grounding', 'all losses'):
             name = f'{starts.get(start, "pretrained")}, {100 * ratio:.0f}% of the labels'
@@ -188,7 +192,7 @@ def main() -> None:
         '',
         '### Table A: scratch against pretrained',
         '',
-        *table_a(results),
+        *table_a(results, read_baselines(options.results)),
         '',
         '### Table B: the losses of pretraining',
         '',

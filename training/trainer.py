@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 import torch
@@ -39,7 +39,8 @@ from training.journal import Journal
 MODELS: dict[str, Callable[..., LiftGSConfig]] = {
     'base': LiftGSConfig.base,
     'small': LiftGSConfig.small,
-    'tiny': partial(LiftGSConfig.tiny, language_dim=384),  # real words, unlike in the model's tests
+    # Real words and the masks of real views, unlike in the model's tests.
+    'tiny': partial(LiftGSConfig.tiny, language_dim=384, proposals=24, max_proposals=24),
 }
 
 
@@ -67,6 +68,11 @@ class TrainSettings:
     picture_every: int = 1000
     backend: str = 'auto'  # of the sparse convolutions
 
+    # What a run can not be resumed without. Other settings may change: to end it earlier, say.
+    DECISIVE: ClassVar[tuple[str, ...]] = (
+        'model', 'seed', 'batch_size', 'devices', 'dropout', 'start_from'
+    )  # fmt: skip
+
     def __post_init__(self) -> None:
         if self.model not in MODELS:
             raise ValueError(f'model is {self.model!r}, expected one of {sorted(MODELS)}')
@@ -77,8 +83,6 @@ class TrainSettings:
             raise ValueError(f'learning_rate is {self.learning_rate}, expected between 0 and 1')
 
 
-# What a run state can not be resumed without. Other settings may change: to end a run earlier, say.
-DECISIVE = ('model', 'seed', 'batch_size', 'devices', 'dropout', 'start_from')
 # Sizes of a network that its parameters do not depend on: a checkpoint may have other ones.
 FREE = ('dropout', 'max_proposals')
 
@@ -154,7 +158,7 @@ def _launch(settings: TrainSettings) -> Fabric:
 
 
 def _decisive(settings: TrainSettings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in DECISIVE}
+    return {name: getattr(settings, name) for name in settings.DECISIVE}
 
 
 class _Run:

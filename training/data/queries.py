@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lift_gs_ros.grounding.proposals import phrase_tokens
 from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.tokens import LanguageTokens
-from lift_gs_ros.simulation.vocabulary import COLORS
+from lift_gs_ros.simulation.vocabulary import COLORS, HELD_OUT_PAIRS
 from lift_gs_ros.simulation.words import ABSENT_NOUNS, NOUNS, WRAPPERS, article, color_words
 
 NOUN_OF_TEXT = {noun.text: noun for noun in NOUNS}
@@ -167,6 +167,8 @@ def _absent(shown: list[Caption], known: list[Caption], rng: np.random.Generator
             caption = Caption(color if draw < 0.8 else None, kind)
         else:
             caption = Caption(color if draw < 0.95 else None, str(rng.choice(ABSENT_NOUNS)))
+        if (caption.color, caption.kind) in HELD_OUT_PAIRS:
+            continue  # no training room holds it: asked for, it would be taught never to occur
         if not any(caption.describes(other) for other in known):
             return caption
     return Caption(None, str(rng.choice(ABSENT_NOUNS)))

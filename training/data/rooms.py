@@ -22,7 +22,7 @@ from lift_gs_ros.simulation.camera import SimulatedCamera
 from lift_gs_ros.simulation.room import Room
 from lift_gs_ros.simulation.rooms import SPLITS, make_room
 from lift_gs_ros.simulation.sequence import DEFAULT_CAMERA, RoomSequence
-from lift_gs_ros.simulation.vocabulary import COLORS
+from lift_gs_ros.simulation.vocabulary import COLORS, HELD_OUT_PAIRS
 from lift_gs_ros.simulation.words import nouns_of
 from training.data.build import build_files
 from training.data.labels import MIN_AREA_FRACTION, TeacherErrors, imperfect_masks
@@ -120,7 +120,7 @@ def _caption(room: Room, instance: int, rng: np.random.Generator) -> str:
     thing = room.object(instance)
     color = thing.color_name
     if rng.uniform() < WRONG_COLOR:
-        color = str(rng.choice(COLORS))
+        color = str(rng.choice([c for c in COLORS if (c, thing.kind) not in HELD_OUT_PAIRS]))
     specific = [noun.text for noun in nouns_of(thing) if noun.variants]
     return f'{color} {rng.choice(specific) if specific else thing.kind}'
 
