@@ -146,13 +146,9 @@ class Grounder:
             )
             self._encoded[key] = _EncodedChunk(self._encode_cloud(cloud), is_core)
             budget = None if budget is None else budget - 1
-        self._encode_ms += 1e3 * (time.perf_counter() - begin)
-        self._note_what_is_encoded()
-        return bool(self._dirty)
-
-    def _note_what_is_encoded(self) -> None:
-        if not self._dirty:
             self._encoded_map, self._encoded_stamp = self._map, self._stamp
+        self._encode_ms += 1e3 * (time.perf_counter() - begin)
+        return bool(self._dirty)
 
     @torch.inference_mode()
     def _encode_cloud(self, cloud: PointCloud) -> SceneEncoding:
@@ -161,13 +157,14 @@ class Grounder:
     def ground(self, query: str) -> Grounding:
         """Answer a query from the newest encodings; encodes first only where there is none yet.
 
-        The answer's ``map`` and ``stamp`` are the newest of which everything is encoded; parts of
-        it may be newer.
+        The answer's ``map`` and ``stamp`` are those of the newest chunk that is encoded; of what has
+        arrived since it knows nothing.
         """
         begin = time.perf_counter()
         if query.strip() and not self._encoded:
             self.encode()
-        self._note_what_is_encoded()
+        if not self._dirty:  # what came since changed nothing
+            self._encoded_map, self._encoded_stamp = self._map, self._stamp
         answer = Grounding(
             query=query,
             stamp=self._encoded_stamp,
