@@ -567,3 +567,15 @@ def test_negative_or_empty_weights_are_refused_by_name():
         LabelledWeights(noun=-1)
     with pytest.raises(ValueError, match='instance_points is 0'):
         LabelledWeights(instance_points=0)
+
+
+def test_points_that_are_no_numbers_are_left_out_of_a_scene(tmp_path):
+    scene = three_boxes()
+    positions = scene.positions.copy()
+    positions[3], positions[700, 1] = np.nan, np.inf
+    save_scene(tmp_path / 'a.npz', replace(scene, positions=positions))
+    loaded = load_scene(tmp_path / 'a.npz')
+    kept = np.delete(np.arange(len(positions)), [3, 700])
+    np.testing.assert_array_equal(loaded.positions, scene.positions[kept])
+    np.testing.assert_array_equal(loaded.instance_ids, scene.instance_ids[kept])
+    assert len(loaded.colors) == len(kept)

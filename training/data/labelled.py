@@ -101,12 +101,14 @@ def load_scene(path: str | Path) -> LabelledScene:
             f'{path} has version {data.get("version")}, expected {VERSION}: build it again with '
             'python -m training.data.labelled'
         )
+    # A point that is no number is none; the network would refuse the whole scene for it.
+    known = np.isfinite(data['positions']).all(axis=1)
     sentences = json.loads(str(data['sentences']))
     return LabelledScene(
         path.stem,
-        data['positions'],
-        data['colors'].astype(np.float32) / 255,
-        data['instance_ids'],
+        data['positions'][known],
+        data['colors'][known].astype(np.float32) / 255,
+        data['instance_ids'][known],
         {int(number): text for number, text in json.loads(str(data['captions'])).items()},
         [
             Sentence(s['text'], [(begin, end) for begin, end in s['phrases']], s['instances'])

@@ -111,6 +111,8 @@ def load_room(path: str | Path) -> CachedRoom:
         raise ValueError(f'{path} is no cached room or is damaged ({error}): build it again') from (
             error
         )
+    if 'images' not in data:
+        raise ValueError(f'{path} is no cached room, it holds {sorted(data)}')
     if int(data.get('version', -1)) != CACHE_VERSION:
         raise ValueError(
             f'{path} has version {data.get("version")}, expected {CACHE_VERSION}: build the cache '
