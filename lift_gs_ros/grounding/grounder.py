@@ -157,8 +157,8 @@ class Grounder:
     def ground(self, query: str) -> Grounding:
         """Answer a query from the newest encodings; encodes first only where there is none yet.
 
-        The answer's ``map`` and ``stamp`` are those of the newest chunk that is encoded; of what has
-        arrived since it knows nothing.
+        The answer's ``map`` and ``stamp`` are those of the newest chunk that is encoded; it knows
+        nothing of what has arrived since.
         """
         begin = time.perf_counter()
         if query.strip() and not self._encoded:
