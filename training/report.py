@@ -1,6 +1,6 @@
 """Make docs/results.md and its plots from the result files of experiments.
 
-    python -m training.report runs/experiments --into docs/results.md
+    python -m training.report docs/results --into docs/results.md
 
 Every number in the tables is read from a file that ``training.experiments`` (or
 ``training.evaluate --baseline``) wrote; nothing is typed in. Where there are several seeds a cell
@@ -126,10 +126,9 @@ def table_b(results: list[Result]) -> list[str]:
     return table(rows)
 
 
-def plot_ratios(results: list[Result], path: Path) -> bool:
-    """Draw accuracy over the share of the labels (figure 6); False where there is nothing yet."""
+def plot_ratios(results: list[Result], path: Path) -> None:
+    """Draw accuracy over the share of the labels (the paper's figure 6)."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharex=True)
-    drawn = False
     for axis, group in zip(axes, ('nouns', 'referring')):
         for start, label in ((SCRATCH, 'from scratch'), ('all losses', 'pretrained')):
             points: dict[float, list[float]] = defaultdict(list)
@@ -139,14 +138,11 @@ def plot_ratios(results: list[Result], path: Path) -> bool:
             ratios = sorted(points)
             means = [100 * np.mean(points[ratio]) for ratio in ratios]
             axis.plot([100 * ratio for ratio in ratios], means, marker='o', label=label)
-            drawn |= bool(ratios)
         axis.set(title=group, xlabel='labels, %', ylabel='Acc@0.5, %')
         axis.legend()
     figure.tight_layout()
-    if drawn:
-        figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120)
     plt.close(figure)
-    return drawn
 
 
 def plot_training(logs: dict[str, Path], path: Path) -> None:
@@ -182,6 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('results', type=Path, help='folder of training.experiments')
     parser.add_argument('--into', type=Path, default=Path('docs/results.md'))
+    parser.add_argument('--logs', nargs='*', default=[], help='name=log.csv, for training.png')
     options = parser.parse_args()
     results = read_results(options.results)
     if not results:
@@ -193,14 +190,16 @@ def main() -> None:
         '### Table A: scratch against pretrained',
         '',
         *table_a(results, read_baselines(options.results)),
-        '',
-        '### Table B: the losses of pretraining',
-        '',
-        *table_b(results),
     ]
+    if any(result.experiment.pretraining not in (SCRATCH, 'all losses') for result in results):
+        lines += ['', '### Table B: the losses of pretraining', '', *table_b(results)]
     picture = Path('images') / 'data_ratio.png'
     (options.into.parent / picture).parent.mkdir(parents=True, exist_ok=True)
-    if plot_ratios(results, options.into.parent / picture):
+    if options.logs:
+        logs = {name: Path(log) for name, _, log in (item.partition('=') for item in options.logs)}
+        plot_training(logs, options.into.parent / 'images' / 'training.png')
+    if len({result.experiment.data_ratio for result in results} - {0.0}) > 1:
+        plot_ratios(results, options.into.parent / picture)
         lines += ['', f'![accuracy over the share of the labels]({picture})']
     options.into.write_text(insert(options.into.read_text(), lines))
     print('\n'.join(lines))

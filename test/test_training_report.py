@@ -1,0 +1,90 @@
+"""Tables of made-up results: right numbers in right cells, and what can not be compared refused."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from training.experiments import Experiment, experiments
+from training.report import (
+    cell,
+    insert,
+    plot_ratios,
+    plot_training,
+    read_baselines,
+    read_results,
+    table_a,
+)
+
+
+def _scores(accuracy: float) -> dict:
+    groups = ('colour_nouns', 'held_out', 'nouns', 'referring')
+    scores = {name: {'acc25': accuracy, 'acc50': accuracy / 2} for name in groups}
+    scores['nouns']['AP25'] = None
+    scores['referring']['target_given_kind'] = 0.5
+    return {**scores, 'absent': {'auroc': 0.75}}
+
+
+def _write(folder, experiment: Experiment, accuracy: float, rooms: int = 40) -> None:
+    content = {
+        'experiment': asdict(experiment),
+        'evaluation': {'seed': 0, 'rooms': rooms},
+        'scores': _scores(accuracy),
+    }
+    (folder / f'{experiment.name}.json').write_text(json.dumps(content))
+
+
+def test_a_cell_is_percent_with_the_spread_of_several_seeds():
+    assert cell([0.5]) == '50.0'
+    assert cell([0.5, 0.6]) == '55.0 ± 7.1'
+    assert cell([None, 0.25]) == '25.0'
+    assert cell([None]) == ''
+
+
+def test_rows_hold_the_results_of_their_own_experiments(tmp_path):
+    for seed, accuracy in ((0, 0.5), (1, 0.7)):
+        _write(tmp_path, Experiment('all losses', 0.1, seed), accuracy)
+    _write(tmp_path, Experiment('scratch', 0.1, 0), 0.2)
+    (tmp_path / 'chance.json').write_text(json.dumps(_scores(0.01)))
+    lines = table_a(read_results(tmp_path), read_baselines(tmp_path))
+    rows = {line.split(' | ')[0]: line.split(' | ') for line in lines[2:]}
+    assert list(rows) == [
+        '| chance', '| from scratch, 10% of the labels', '| pretrained, 10% of the labels'
+    ]  # fmt: skip
+    assert rows['| pretrained, 10% of the labels'][1:4] == ['2', '60.0 ± 14.1', '30.0 ± 7.1']
+    assert rows['| from scratch, 10% of the labels'][1:4] == ['1', '20.0', '10.0']
+
+
+def test_results_of_different_rooms_are_not_put_into_one_table(tmp_path):
+    _write(tmp_path, Experiment('scratch', 0.1, 0), 0.2)
+    _write(tmp_path, Experiment('scratch', 0.2, 0), 0.2, rooms=20)
+    with pytest.raises(ValueError, match='different rooms'):
+        read_results(tmp_path)
+
+
+def test_lines_go_between_the_marks_again_and_again():
+    document = 'before\n<!-- made by training.report, not by hand -->\nold\n'
+    document += '<!-- end of what training.report made -->\nafter\n'
+    once = insert(document, ['| new |'])
+    assert once.splitlines()[2:4] == ['', '| new |']
+    assert 'old' not in once
+    assert insert(once, ['| new |']) == once
+    with pytest.raises(ValueError, match='no lines'):
+        insert('no marks', [])
+
+
+def test_plots_are_drawn(tmp_path):
+    for ratio in (0.1, 1.0):
+        _write(tmp_path, Experiment('scratch', ratio, 0), ratio / 2)
+    plot_ratios(read_results(tmp_path), tmp_path / 'ratios.png')
+    log = tmp_path / 'log.csv'
+    log.write_text('step,loss,named,oracle_iou\n' + ''.join(f'{i},1,0.5,0.5\n' for i in range(50)))
+    plot_training({'run': log}, tmp_path / 'training.png')
+    for name in ('ratios.png', 'training.png'):
+        assert (tmp_path / name).stat().st_size > 5000
+
+
+def test_every_experiment_has_a_name_of_its_own():
+    names = [experiment.name for experiment in experiments([0, 1, 2])]
+    assert len(set(names)) == len(names)
+    assert 'scratch-finetuned_10-seed_0' in names
