@@ -9,7 +9,6 @@ folder is that of pretraining: the same command resumes from it.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -19,7 +18,6 @@ from torch import nn
 
 from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.lift_gs import LiftGS
-from training.config import load_settings
 from training.data.labelled import LabelledScene, load_scenes
 from training.data.labelled_sample import (
     LabelledSample,
@@ -28,7 +26,7 @@ from training.data.labelled_sample import (
 )
 from training.labelled_objective import LabelledObjective, LabelledWeights
 from training.pictures import draw_labelled
-from training.trainer import MODELS, TrainSettings, train
+from training.trainer import MODELS, TrainSettings, run_command_line, train
 
 
 @dataclass(frozen=True)
@@ -89,12 +87,7 @@ def finetune(settings: FinetuneSettings) -> Path:
 
 def main() -> None:
     """Run the command line program."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('config', type=Path, help='YAML file, see config/train/')
-    parser.add_argument('overrides', nargs='*', help='name=value, or group.name=value')
-    arguments = parser.parse_args()
-    settings = load_settings(FinetuneSettings, arguments.config, arguments.overrides)
-    print(f'wrote {finetune(settings)}')
+    run_command_line(__doc__, FinetuneSettings, finetune)
 
 
 if __name__ == '__main__':

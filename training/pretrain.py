@@ -10,7 +10,6 @@ a kill), checkpoints for the robot (``model.safetensors``), TensorBoard events, 
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,13 +18,12 @@ from torch import nn
 
 from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.lift_gs import LiftGS
-from training.config import load_settings
 from training.data.room_cache import CachedRoom, load_rooms
 from training.data.sample import Sample, SampleSettings, make_sample
 from training.engine import is_finite_sample
 from training.objective import ObjectiveWeights, PretrainObjective
 from training.pictures import draw_sample
-from training.trainer import MODELS, TrainSettings, train
+from training.trainer import MODELS, TrainSettings, run_command_line, train
 
 
 @dataclass(frozen=True)
@@ -106,12 +104,7 @@ def draw_samples(
 
 def main() -> None:
     """Run the command line program."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('config', type=Path, help='YAML file, see config/train/')
-    parser.add_argument('overrides', nargs='*', help='name=value, or group.name=value')
-    arguments = parser.parse_args()
-    settings = load_settings(PretrainSettings, arguments.config, arguments.overrides)
-    print(f'wrote {pretrain(settings)}')
+    run_command_line(__doc__, PretrainSettings, pretrain)
 
 
 if __name__ == '__main__':

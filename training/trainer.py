@@ -5,6 +5,7 @@ What a program adds is how a step's samples are drawn and what loss they have.
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +24,7 @@ from lift_gs_ros.model.checkpoint import load_checkpoint, save_checkpoint
 from lift_gs_ros.model.config import LiftGSConfig
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from lift_gs_ros.model.lift_gs import LiftGS
+from training.config import Settings, load_settings
 from training.engine import (
     Batch,
     RunFolder,
@@ -140,6 +142,18 @@ def train(settings: TrainSettings, program: Program) -> Path:
     stopper.close()
     run.close()
     return run.checkpoint
+
+
+def run_command_line(
+    description: str, settings_class: type[Settings], run: Callable[[Settings], Path]
+) -> None:
+    """Run a program with the config file and the settings that the command line names."""
+    parser = argparse.ArgumentParser(description=description.split('\n')[0])
+    parser.add_argument('config', type=Path, help='YAML file, see config/train/')
+    parser.add_argument('overrides', nargs='*', help='name=value, or group.name=value')
+    arguments = parser.parse_args()
+    settings = load_settings(settings_class, arguments.config, arguments.overrides)
+    print(f'wrote {run(settings)}')
 
 
 def _launch(settings: TrainSettings) -> Fabric:

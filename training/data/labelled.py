@@ -21,9 +21,11 @@ from lift_gs_ros.simulation.expressions import Expression, make_expressions
 from lift_gs_ros.simulation.rooms import SPLITS
 from lift_gs_ros.simulation.words import nouns_of
 from training.data.build import build_files
+from training.data.cache_files import list_files, read_arrays
 from training.evaluation.rooms import evaluation_room
 
 VERSION = 1
+WHAT, MODULE = 'labelled scene', 'training.data.labelled'
 SENTENCES = ('attribute', 'relation', 'ordinal', 'several', 'none', 'noun', 'colour_noun')
 PER_KIND = 12  # sentences of each kind about a room, as far as there are true ones
 SIDED = ('left', 'right')  # words that a mirrored room makes false
@@ -87,20 +89,7 @@ def load_scene(path: str | Path) -> LabelledScene:
     Raises ValueError where the file is damaged or was written by another version.
     """
     path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            data = {name: file[name] for name in file.files}
-    except Exception as error:
-        raise ValueError(
-            f'{path} is no labelled scene or is damaged ({error}): build it again'
-        ) from (error)
-    if not {'instance_ids', 'captions', 'sentences'} <= data.keys():
-        raise ValueError(f'{path} is no labelled scene, it holds {sorted(data)}')
-    if int(data.get('version', -1)) != VERSION:
-        raise ValueError(
-            f'{path} has version {data.get("version")}, expected {VERSION}: build it again with '
-            'python -m training.data.labelled'
-        )
+    data = read_arrays(path, WHAT, {'instance_ids', 'captions', 'sentences'}, VERSION, MODULE)
     # A point that is no number is none; the network would refuse the whole scene for it.
     known = np.isfinite(data['positions']).all(axis=1)
     sentences = json.loads(str(data['sentences']))
@@ -122,12 +111,7 @@ def load_scenes(folder: str | Path, data_ratio: float = 1.0) -> list[LabelledSce
 
     Raises FileNotFoundError where there are none.
     """
-    files = sorted(path for path in Path(folder).glob('*.npz') if '.tmp' not in path.name)
-    if not files:
-        raise FileNotFoundError(
-            f'no labelled scenes in {folder}: build them with '
-            f'python -m training.data.labelled --split train --rooms 200 --out {folder}'
-        )
+    files = list_files(folder, WHAT, MODULE)
     count = max(1, round(data_ratio * len(files)))
     return [load_scene(path) for path in files[:count]]
 

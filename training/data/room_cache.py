@@ -21,8 +21,10 @@ from lift_gs_ros.geometry import Camera, FloatArray
 from lift_gs_ros.model.gaussian_head import INITIAL_OPACITY, INITIAL_SCALE
 from lift_gs_ros.splat.gaussians import SH_COEFFICIENTS, Gaussians
 from lift_gs_ros.splat.render import compositing_weights
+from training.data.cache_files import list_files, read_arrays
 
 CACHE_VERSION = 1
+WHAT, MODULE = 'cached room', 'training.data.rooms'
 MIN_WEIGHT = 0.03  # compositing weights below are dropped: they are many and say little
 
 
@@ -104,20 +106,7 @@ def load_room(path: str | Path) -> CachedRoom:
     Raises ValueError where the file is damaged or was written by another version.
     """
     path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            data = {name: file[name] for name in file.files}
-    except Exception as error:
-        raise ValueError(f'{path} is no cached room or is damaged ({error}): build it again') from (
-            error
-        )
-    if 'images' not in data:
-        raise ValueError(f'{path} is no cached room, it holds {sorted(data)}')
-    if int(data.get('version', -1)) != CACHE_VERSION:
-        raise ValueError(
-            f'{path} has version {data.get("version")}, expected {CACHE_VERSION}: build the cache '
-            'again with python -m training.data.rooms'
-        )
+    data = read_arrays(path, WHAT, {'images', 'semantics'}, CACHE_VERSION, MODULE)
     height, width = data['images'].shape[1:3]
     camera = Camera(data['intrinsics'], width, height)
     ends = np.cumsum(data['masks_per_view'])
@@ -137,10 +126,5 @@ def load_rooms(folder: str | Path, limit: int | None = None) -> list[CachedRoom]
 
     Raises FileNotFoundError where there are none.
     """
-    files = sorted(path for path in Path(folder).glob('*.npz') if '.tmp' not in path.name)
-    if not files:
-        raise FileNotFoundError(
-            f'no cached rooms in {folder}: build them with '
-            f'python -m training.data.rooms --split train --rooms 300 --out {folder}'
-        )
+    files = list_files(folder, WHAT, MODULE)
     return [load_room(path) for path in files[:limit]]

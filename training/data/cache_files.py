@@ -1,0 +1,44 @@
+"""What the two caches of training data have in common: npz files that were written by us."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def read_arrays(
+    path: Path, what: str, holds: set[str], version: int, module: str
+) -> dict[str, Any]:
+    """Read an npz file that must hold some arrays and be of a version; ``module`` makes it anew.
+
+    Raises ValueError where the file is damaged, is something else or of another version.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            data = {name: file[name] for name in file.files}
+    except Exception as error:  # zipfile, zlib, struct, numpy: each has its own
+        raise ValueError(f'{path} is no {what} or is damaged ({error}): build it again') from error
+    if not holds <= data.keys():
+        raise ValueError(f'{path} is no {what}, it holds {sorted(data)}')
+    if int(data.get('version', -1)) != version:
+        raise ValueError(
+            f'{path} has version {data.get("version")}, expected {version}: build it again with '
+            f'python -m {module}'
+        )
+    return data
+
+
+def list_files(folder: str | Path, what: str, module: str) -> list[Path]:
+    """List a cache's files in the order of their names.
+
+    Raises FileNotFoundError where there are none.
+    """
+    files = sorted(path for path in Path(folder).glob('*.npz') if '.tmp' not in path.name)
+    if not files:
+        raise FileNotFoundError(
+            f'no {what}s in {folder}: build them with '
+            f'python -m {module} --split train --rooms 300 --out {folder}'
+        )
+    return files
