@@ -2,10 +2,11 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 
-from training.experiments import Experiment, experiments
+from training.experiments import WITHOUT, Bench, Experiment, experiments
 from training.report import (
     cell,
     insert,
@@ -88,3 +89,23 @@ def test_every_experiment_has_a_name_of_its_own():
     names = [experiment.name for experiment in experiments([0, 1, 2])]
     assert len(set(names)) == len(names)
     assert 'scratch-finetuned_10-seed_0' in names
+
+
+def test_every_experiment_has_settings_that_load_and_leave_out_what_they_say(tmp_path):
+    configs = Path(__file__).parent.parent / 'config/train'
+    pretrain, finetune = configs / 'small.yaml', configs / 'finetune.yaml'
+    bench = Bench(tmp_path, pretrain, finetune, ['steps=7'], 1, 0, 1)
+    for kind, left_out in WITHOUT.items():
+        settings = bench.pretrain_settings(kind, 3)
+        loss = settings.loss
+        weights = {'feature': loss.feature, 'photometric': loss.photometric}
+        weights |= {
+            f'grounding.{n}': getattr(loss.grounding, n) for n in ('mask', 'dice', 'correspondence')
+        }
+        assert {name for name, weight in weights.items() if weight == 0} == set(left_out)
+        assert (settings.seed, settings.steps) == (3, 7)
+    for experiment in experiments([2]):
+        if experiment.data_ratio:
+            tuned = bench.finetune_settings(experiment, '')
+            assert (tuned.data_ratio, tuned.seed) == (experiment.data_ratio, 2)
+            assert tuned.output.endswith(experiment.name)

@@ -21,10 +21,10 @@ from training.finetune import FinetuneSettings, finetune
 from training.pretrain import PretrainSettings, pretrain
 
 RATIOS = (0.1, 0.2, 0.5, 1.0)
-# What is left out of pretraining, as in the paper's table 4.
+# Loss weights that are 0 in pretraining, as in the paper's table 4.
 WITHOUT = {
     'all losses': [],
-    'no grounding': ['mask', 'dice', 'correspondence'],
+    'no grounding': [f'grounding.{term}' for term in ('mask', 'dice', 'correspondence')],
     'no feature': ['feature'],
     'no photometric': ['photometric'],
 }
@@ -95,10 +95,15 @@ class Bench:
     def _train(self, experiment: Experiment) -> Path:
         start = ''
         if experiment.pretraining != SCRATCH:
-            start = str(self._pretrain(experiment.pretraining, experiment.seed))
+            settings = self.pretrain_settings(experiment.pretraining, experiment.seed)
+            start = str(pretrain(settings))
         if not experiment.data_ratio:
             return Path(start)
-        settings = load_settings(
+        return finetune(self.finetune_settings(experiment, start))
+
+    def finetune_settings(self, experiment: Experiment, start: str) -> FinetuneSettings:
+        """Settings of a fine-tuning from a checkpoint, '' for scratch."""
+        return load_settings(
             FinetuneSettings,
             self.finetune_config,
             [
@@ -109,20 +114,16 @@ class Bench:
                 f'output={self.out / experiment.name}',
             ],
         )
-        return finetune(settings)
 
-    def _pretrain(self, kind: str, seed: int) -> Path:
-        zeros = [
-            f'loss.{name}=0' if name in ('feature', 'photometric') else f'loss.grounding.{name}=0'
-            for name in WITHOUT[kind]
-        ]
+    def pretrain_settings(self, kind: str, seed: int) -> PretrainSettings:
+        """Settings of a pretraining without some of the losses."""
+        zeros = [f'loss.{name}=0' for name in WITHOUT[kind]]
         output = self.out / f'{kind.replace(" ", "_")}-seed_{seed}'
-        settings = load_settings(
+        return load_settings(
             PretrainSettings,
             self.pretrain_config,
             [*self.overrides, f'seed={seed}', f'output={output}', *zeros],
         )
-        return pretrain(settings)
 
 
 def main() -> None:

@@ -16,7 +16,13 @@ from training.data.labelled_sample import LabelledQuery, LabelledSample
 from training.engine import Batch
 from training.losses.correspondence import token_targets
 from training.losses.features import balanced_rows, unique_captions
-from training.losses.grounding import GroundingLoss, GroundingWeights, Targets, grounding_loss
+from training.losses.grounding import (
+    GroundingLoss,
+    GroundingWeights,
+    Targets,
+    grounding_loss,
+    total_of_layers,
+)
 from training.losses.masks import pairwise_iou
 
 
@@ -104,10 +110,7 @@ class LabelledObjective(nn.Module):
             targets.append(Targets(logits, truth, tokens_of))
             layers.append(grounding_loss(targets[-1:], output.correspondence, weights.grounding))
         answer = layers[-1]
-        loss = answer.total(weights.grounding)
-        if len(layers) > 1:
-            earlier = torch.stack([layer.total(weights.grounding) for layer in layers[:-1]])
-            loss = loss + weights.auxiliary * earlier.mean()
+        loss = total_of_layers(layers, weights.grounding, weights.auxiliary)
         log = {
             'mask': answer.mask.item(),
             'dice': answer.dice.item(),

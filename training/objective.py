@@ -20,7 +20,13 @@ from training.data.sample import Sample, ViewTarget
 from training.engine import Batch
 from training.losses.correspondence import token_targets
 from training.losses.features import balanced_rows, unique_captions
-from training.losses.grounding import GroundingLoss, GroundingWeights, Targets, grounding_loss
+from training.losses.grounding import (
+    GroundingLoss,
+    GroundingWeights,
+    Targets,
+    grounding_loss,
+    total_of_layers,
+)
 from training.losses.masks import pairwise_iou
 from training.losses.photometric import photometric_loss
 
@@ -116,10 +122,7 @@ class PretrainObjective(nn.Module):
         photometric = _photometric(views[0])  # one image: SSIM is a tenth of a step on a CPU
         feature = self._feature_loss(views, rng)
         answer = layers[-1]
-        grounding = answer.total(weights.grounding)
-        if len(layers) > 1:
-            earlier = _mean([layer.total(weights.grounding) for layer in layers[:-1]])
-            grounding = grounding + weights.auxiliary * earlier
+        grounding = total_of_layers(layers, weights.grounding, weights.auxiliary)
         total = grounding + weights.photometric * photometric + weights.feature * feature
         log = {
             'loss': total.item(),
@@ -250,7 +253,3 @@ def diagnose(
         'oracle_precision': torch.cat(precisions).mean().item(),
         'oracle_recall': torch.cat(recalls).mean().item(),
     }
-
-
-def _mean(values: list[Tensor]) -> Tensor:
-    return torch.stack(values).mean()

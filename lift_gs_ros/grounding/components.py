@@ -28,6 +28,11 @@ def largest_component(
     return np.flatnonzero(labels == labels[weight.argmax()])
 
 
+def warm_up() -> None:
+    """Compile what is needed (a second, the first time on a machine)."""
+    largest_component(np.zeros((1, 3), np.float32), np.ones(1, np.float32), 1.0)
+
+
 @njit(cache=True, nogil=True)
 def _root(parents, i):
     while parents[i] != i:

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Box, PointCloud
+from lift_gs_ros.grounding.components import warm_up
 from lift_gs_ros.grounding.identity import InstanceRegistry
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding, Latency, MapSummary
 from lift_gs_ros.grounding.proposals import (
@@ -78,6 +79,7 @@ class Grounder:
         self._model = model.eval()
         self._language = language
         self._registry = InstanceRegistry()
+        warm_up()  # at start-up, not in the first query
         self.clear()
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,14 @@ def read_arrays(
             f'python -m {module}'
         )
     return data
+
+
+def write_arrays(path: str | Path, **arrays: Any) -> None:
+    """Write an npz file; it appears under its name only when it is whole."""
+    path = Path(path)
+    temporary = path.with_suffix('.tmp.npz')
+    np.savez_compressed(temporary, **arrays)
+    os.replace(temporary, path)
 
 
 def list_files(folder: str | Path, what: str, module: str) -> list[Path]:

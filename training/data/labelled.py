@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from lift_gs_ros.simulation.expressions import Expression, make_expressions
 from lift_gs_ros.simulation.rooms import SPLITS
 from lift_gs_ros.simulation.words import nouns_of
 from training.data.build import build_files
-from training.data.cache_files import list_files, read_arrays
+from training.data.cache_files import list_files, read_arrays, write_arrays
 from training.evaluation.rooms import evaluation_room
 
 VERSION = 1
@@ -69,10 +68,8 @@ class LabelledScene:
 
 def save_scene(path: str | Path, scene: LabelledScene) -> None:
     """Write a scene; the file appears under its name only when it is whole."""
-    path = Path(path)
-    temporary = path.with_suffix('.tmp.npz')
-    np.savez_compressed(
-        temporary,
+    write_arrays(
+        path,
         version=VERSION,
         positions=scene.positions,
         colors=np.round(scene.colors * 255).astype(np.uint8),
@@ -80,7 +77,6 @@ def save_scene(path: str | Path, scene: LabelledScene) -> None:
         captions=json.dumps(scene.captions),
         sentences=json.dumps([asdict(sentence) for sentence in scene.sentences]),
     )
-    os.replace(temporary, path)
 
 
 def load_scene(path: str | Path) -> LabelledScene:

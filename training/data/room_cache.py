@@ -7,7 +7,6 @@ the teacher says about each index - here a caption.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,7 @@ from lift_gs_ros.geometry import Camera, FloatArray
 from lift_gs_ros.model.gaussian_head import INITIAL_OPACITY, INITIAL_SCALE
 from lift_gs_ros.splat.gaussians import SH_COEFFICIENTS, Gaussians
 from lift_gs_ros.splat.render import compositing_weights
-from training.data.cache_files import list_files, read_arrays
+from training.data.cache_files import list_files, read_arrays, write_arrays
 
 CACHE_VERSION = 1
 WHAT, MODULE = 'cached room', 'training.data.rooms'
@@ -82,11 +81,9 @@ def fixed_weights(
 
 def save_room(path: str | Path, room: CachedRoom) -> None:
     """Write a room; the file appears under its name only when it is whole."""
-    path = Path(path)
     captions = [caption for view in room.views for caption in view.captions]
-    temporary = path.with_suffix('.tmp.npz')
-    np.savez_compressed(
-        temporary,
+    write_arrays(
+        path,
         version=CACHE_VERSION,
         positions=room.positions,
         colors=np.round(room.colors * 255).astype(np.uint8),
@@ -97,7 +94,6 @@ def save_room(path: str | Path, room: CachedRoom) -> None:
         index2semantics=np.array(captions, dtype=np.str_),
         masks_per_view=np.array([len(view.captions) for view in room.views]),
     )
-    os.replace(temporary, path)
 
 
 def load_room(path: str | Path) -> CachedRoom:

@@ -111,6 +111,15 @@ def grounding_loss(
     return GroundingLoss(_mean(focal), _mean(dice), correspondence, proposals)
 
 
+def total_of_layers(
+    layers: Sequence[GroundingLoss], weights: GroundingWeights, auxiliary: float
+) -> Tensor:
+    """Loss of the last decoder layer, and ``auxiliary`` times the mean of the earlier ones."""
+    totals = torch.stack([layer.total(weights) for layer in layers])
+    earlier = totals[:-1].mean() if len(layers) > 1 else 0.0
+    return totals[-1] + auxiliary * earlier
+
+
 def _mean(parts: list[Tensor]) -> Tensor:
     joined = torch.cat(parts)
     return joined.mean() if len(joined) else joined.sum()
