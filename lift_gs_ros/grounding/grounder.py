@@ -24,11 +24,13 @@ from lift_gs_ros.grounding.proposals import (
     phrase_tokens,
     select_proposals,
 )
+from lift_gs_ros.grounding.referring import resolve_reference
 from lift_gs_ros.mapping.chunks import ChunkKey, halo_points, neighbours, with_halo
 from lift_gs_ros.model.checkpoint import load_checkpoint
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from lift_gs_ros.model.lift_gs import LiftGS, SceneEncoding
 from lift_gs_ros.model.phrases import Phrase, noun_phrases
+from lift_gs_ros.model.relations import RelationHead
 from lift_gs_ros.model.tokens import LanguageTokens
 
 
@@ -72,9 +74,14 @@ class Grounder:
     """
 
     def __init__(
-        self, model: LiftGS, language: LanguageEncoder, settings: GrounderSettings | None = None
+        self,
+        model: LiftGS,
+        language: LanguageEncoder,
+        settings: GrounderSettings | None = None,
+        relations: RelationHead | None = None,
     ) -> None:
         self.settings = settings or GrounderSettings()
+        self._relations = relations
         self.weights = model.weights
         self._model = model.eval()
         self._language = language
@@ -90,7 +97,8 @@ class Grounder:
         if device == 'auto':
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
         model = load_checkpoint(checkpoint, device)
-        return cls(model, load_language_encoder(model.config.language).to(device), settings)
+        language = load_language_encoder(model.config.language).to(device)
+        return cls(model, language, settings, RelationHead.load(model.config.language))
 
     def clear(self) -> None:
         """Forget the map."""
@@ -205,10 +213,14 @@ class Grounder:
         )
         instances: list[GroundedInstance] = []
         target_score = 0.0
+        found = []
         for phrase in phrases:
             on_phrase = phrase_tokens(tokens.spans, (phrase.begin, phrase.end))
             probability = decoded.span_probability(on_phrase).float().cpu().numpy()
-            proposals = select_proposals(masks, probability, settings.score_threshold)
+            found.append(select_proposals(masks, probability, settings.score_threshold))
+        if self._relations is not None:
+            found = resolve_reference(self._relations, tokens, phrases, found, positions)
+        for phrase, proposals in zip(phrases, found):
             if phrase.is_target and proposals:
                 target_score = max(target_score, proposals[0].score)
             kept = [p for p in proposals if p.score >= settings.score_threshold]
