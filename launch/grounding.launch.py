@@ -50,7 +50,11 @@ PARAMETERS = {
     'voxel_size': ('mapping', float, 'Edge of a voxel, m'),
     'checkpoint': ('grounding', str, 'Checkpoint of the model; the one that ships by default'),
     'device': ('grounding', str, 'auto, cpu, cuda or cuda:N'),
-    'sequence': ('camera', str, 'Folder that the demo camera plays; a simulated room by default'),
+    'sequence': (
+        'camera',
+        str,
+        'Bag or folder that the demo camera plays; else a simulated room',
+    ),
     'seed': ('camera', int, 'Which simulated room the demo camera walks through'),
     'rate': ('camera', float, 'Frames per second of the demo camera'),
     'loop': ('camera', bool, 'Whether the demo camera begins again at the end'),

@@ -13,7 +13,15 @@ from lift_gs_ros.grounding.grounder import Grounder, GrounderSettings
 from lift_gs_ros.grounding.instances import MapSummary
 from lift_gs_ros.mapping.keyframes import KeyframeSelector
 from lift_gs_ros.mapping.voxel_map import VoxelMap
-from lift_gs_ros.sequences import Sequence, open_sequence
+from lift_gs_ros.sequences import BagTopics, Sequence, open_sequence
+
+TOPIC_FLAGS = {
+    'rgb': 'colour images',
+    'depth': 'depth images',
+    'camera_info': 'calibration of colour',
+    'pose': 'odometry or poses, or /tf',
+    'map_frame': 'the fixed frame in TF, not a topic',
+}
 
 
 def fuse(sequence: Sequence, voxel_map: VoxelMap) -> None:
@@ -40,7 +48,7 @@ def fill(grounder: Grounder, voxel_map: VoxelMap) -> None:
 
 def ground(arguments: argparse.Namespace) -> int:
     """Fuse a recording, answer queries on it, write answers.json and a picture each."""
-    sequence = open_sequence(arguments.sequence)
+    sequence = open_sequence(arguments.sequence, bag_topics(arguments))
     voxel_map = VoxelMap()
     begin = time.perf_counter()
     fuse(sequence, voxel_map)
@@ -75,7 +83,26 @@ def demo(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         seed=arguments.seed,
         rate=arguments.rate,
+        topics=bag_topics(arguments),
     )
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Say whether units, poses, intrinsics and registration of a recording make sense."""
+    from lift_gs_ros.sequences.check import check_sequence
+
+    report = check_sequence(open_sequence(arguments.sequence, bag_topics(arguments)))
+    print(report)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / 'check.png'
+    report.picture().save(path)
+    print(f'\nlook at {path}')
+    return 0 if report.good else 1
+
+
+def bag_topics(arguments: argparse.Namespace) -> BagTopics:
+    """Read which topics of a bag were named on the command line."""
+    return BagTopics(**{name: getattr(arguments, name) for name in TOPIC_FLAGS})
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -88,17 +115,29 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument('--checkpoint', default='', help="safetensors file ('' = the shipped one)")
     common.add_argument('--device', default='auto', help='cpu, cuda or auto')
 
-    sub = commands.add_parser('ground', parents=[common], help=ground.__doc__)
-    sub.add_argument('sequence', help='folder of a recording (7-Scenes or TUM RGB-D layout)')
+    topics = argparse.ArgumentParser(add_help=False)
+    group = topics.add_argument_group('topics of a bag, where finding them by type is not enough')
+    for name, text in TOPIC_FLAGS.items():
+        group.add_argument(f'--{name.replace("_", "-")}', default='', help=text)
+
+    sub = commands.add_parser('ground', parents=[common, topics], help=ground.__doc__)
+    sub.add_argument('sequence', help='a bag, or the folder of a recording (docs/datasets.md)')
     sub.add_argument('query', nargs='+', help='"the red mug next to the sink"')
     sub.set_defaults(run=ground)
 
-    sub = commands.add_parser('demo', parents=[common], help=demo.__doc__)
-    sub.add_argument('--sequence', default='', help="folder of a recording ('' = simulated room)")
+    sub = commands.add_parser('demo', parents=[common, topics], help=demo.__doc__)
+    sub.add_argument('--sequence', default='', help="bag or folder ('' = a simulated room)")
     sub.add_argument('--query', default='', help='queries, separated by semicolons')
     sub.add_argument('--seed', type=int, default=0, help='which simulated room')
     sub.add_argument('--rate', type=float, default=5.0, help="frames a second; 0: the sequence's")
     sub.set_defaults(run=demo)
+
+    sequences = commands.add_parser('sequences', help='recordings of a camera')
+    actions = sequences.add_subparsers(required=True, metavar='action')
+    sub = actions.add_parser('check', parents=[topics], help=check.__doc__)
+    sub.add_argument('sequence', help='a bag, or the folder of a recording')
+    sub.add_argument('--out', type=Path, default=Path('check_out'), help='folder for the picture')
+    sub.set_defaults(run=check)
     return parser
 
 

@@ -165,7 +165,12 @@ GROUNDING = (
 )
 
 CAMERA = (
-    Parameter('sequence', '', 'Folder of a recorded sequence; empty: a simulated room'),
+    Parameter('sequence', '', 'Bag or folder of a recorded sequence; empty: a simulated room'),
+    Parameter('bag_rgb', '', 'Topic of colour in the bag; empty: found by type, as the others'),
+    Parameter('bag_depth', '', 'Topic of depth in the bag'),
+    Parameter('bag_camera_info', '', 'Topic of the calibration of colour in the bag'),
+    Parameter('bag_pose', '', 'Topic of odometry or poses in the bag, or /tf'),
+    Parameter('bag_map_frame', '', 'Fixed frame in the TF of the bag; empty: its root'),
     Parameter('seed', 0, 'Which simulated room', (0, 2**31 - 1)),
     Parameter('rate', 0.0, 'Frames per second; 0: that of the sequence', (0, 1000)),
     Parameter('loop', False, 'Begin again at the end instead of leaving'),
