@@ -16,7 +16,7 @@ from rcl_interfaces.srv import DescribeParameters, SetParameters  # noqa: E402
 from rclpy.executors import MultiThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
-from ros_graph import CAMERA, FakeCamera, Graph, wait_until  # noqa: E402
+from ros_graph import CAMERA, PATIENCE, FakeCamera, Graph, wait_until  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
@@ -64,11 +64,11 @@ def listen(node, kind, topic, qos=LATCHED) -> list:
     return messages
 
 
-def call(node, kind, name, request):
+def call(node, kind, name, request, seconds=PATIENCE):
     client = node.create_client(kind, name)
     assert client.wait_for_service(20), name
     future = client.call_async(request)
-    wait_until(future.done, f'an answer of {name}')
+    wait_until(future.done, f'an answer of {name}', seconds)
     return future.result()
 
 
@@ -89,6 +89,9 @@ class FakeGrounder:
         self.settings = FakeSettings()
         self.slow = threading.Event()
         self.clear()
+
+    def to(self, device):
+        self.device = device
 
     def clear(self):
         self.clouds, self.dirty, self.map, self.stamp = {}, set(), MapSummary(), 0
@@ -380,7 +383,8 @@ def test_diagnostics_say_what_came_and_what_was_lost(graph, client, camera):
 
 
 def test_chunks_that_wait_are_sent_though_others_keep_changing(graph):
-    node = MappingNode(context=graph.context)  # not started: the steps are taken here
+    node = MappingNode(context=graph.context)
+    node.node.trigger_configure()  # not active: the steps are taken here
     pending = node._mapper.pending
     pending.update(dict.fromkeys((i, 0, 0) for i in range(40)))
     for _ in range(3):
@@ -615,13 +619,12 @@ def test_a_checkpoint_in_the_home_folder_is_found(monkeypatch, tmp_path):
         load_grounder({**values, 'checkpoint': '~/model.safetensors', 'device': 'cpu'})
 
 
-def test_a_model_that_cannot_be_loaded_ends_the_node_with_the_reason(graph):
+def test_a_model_that_cannot_be_loaded_is_an_error_with_the_reason(graph):
     def load(values):
         raise FileNotFoundError(f'no checkpoint {values["checkpoint"]}')
 
-    node = graph.add(lambda **o: GroundingNode(load, **o), checkpoint='missing.safetensors')
-    assert node.finished.wait(20)
-    assert node.failure == 'cannot load the model: no checkpoint missing.safetensors'
+    with pytest.raises(RuntimeError, match='^cannot load the model: no checkpoint missing'):
+        graph.add(lambda **o: GroundingNode(load, **o), checkpoint='missing.safetensors')
 
 
 # all of them

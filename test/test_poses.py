@@ -123,7 +123,7 @@ def tf_poses(monkeypatch) -> TfPoses:
         TransformException=LookupError,
     )
     monkeypatch.setitem(sys.modules, 'tf2_ros', tf2)
-    return TfPoses(None, '/map')
+    return TfPoses('/map')
 
 
 def test_an_image_without_a_stamp_does_not_get_the_latest_transform(tf_poses):

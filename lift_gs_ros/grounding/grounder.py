@@ -59,6 +59,13 @@ class GrounderSettings:
             )
 
 
+def resolve_device(device: str) -> str:
+    """Say which device 'auto' means; the others mean themselves."""
+    if device != 'auto':
+        return device
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
 @dataclass
 class _EncodedChunk:
     encoding: SceneEncoding
@@ -87,10 +94,27 @@ class Grounder:
         cls, checkpoint: str = '', device: str = 'auto', settings: GrounderSettings | None = None
     ) -> Grounder:
         """Load a checkpoint ('' = the one that ships) onto 'cpu', 'cuda' or 'auto'."""
-        if device == 'auto':
-            device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        device = resolve_device(device)
         model = load_checkpoint(checkpoint, device)
         return cls(model, load_language_encoder(model.config.language).to(device), settings)
+
+    def to(self, device: str) -> None:
+        """Move to 'cpu', 'cuda', 'cuda:N' or 'auto'; the map is encoded anew where that changes it.
+
+        The memory of the device that is left is free for others.
+        """
+        target, current = (
+            torch.device(resolve_device(device)),
+            next(self._model.parameters()).device,
+        )
+        if target == current:
+            return
+        self._encoded.clear()
+        self._dirty.update(dict.fromkeys(self._clouds))
+        self._model.to(target)
+        self._language.to(target)
+        if current.type == 'cuda':
+            torch.cuda.empty_cache()
 
     def clear(self) -> None:
         """Forget the map."""

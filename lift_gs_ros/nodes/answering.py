@@ -35,6 +35,9 @@ class Grounds(Protocol):
     def clear(self) -> None:
         """Forget the map."""
 
+    def to(self, device: str) -> None:
+        """Move the model to 'cpu', 'cuda', 'cuda:N' or 'auto'."""
+
     def ground(self, query: str) -> Grounding:
         """Answer a query."""
 
@@ -91,10 +94,10 @@ class Answering:
             )
             self._turn_away(dropped, 'too many queries are waiting')
 
-    def close(self) -> None:
+    def close(self, reason: str) -> None:
         """Turn away what still waits; the worker has ended."""
         for question in self._questions.take_all():
-            self._turn_away(question, 'the node is shutting down')
+            self._turn_away(question, reason)
 
     def _turn_away(self, question: Question, reason: str) -> None:
         if question.reply is not None:
@@ -131,7 +134,7 @@ class Answering:
             updates, self._chunks = list(self._chunks.values()), {}
         for update in updates:
             if update.map.version < self.summary.version:
-                self._forget_map()
+                self.forget_map()
             try:
                 self._apply(update)
                 self._summarise(update)
@@ -163,9 +166,10 @@ class Answering:
         self._stamp, self._frame_id = newest.stamp, newest.frame_id
         self._grounder.set_map(self.summary, newest.stamp)
 
-    def _forget_map(self) -> None:
-        assert self._grounder is not None
-        self._grounder.clear()
+    def forget_map(self) -> None:
+        """Start again without a map. Not while the worker runs, except by the worker."""
+        if self._grounder is not None:
+            self._grounder.clear()
         self._sizes, self._fingerprints, self.summary = {}, {}, MapSummary()
         self._encoded, self._stale = False, True
 

@@ -10,7 +10,6 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.event_handler import PublisherEventCallbacks
-from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_srvs.srv import Trigger
@@ -26,12 +25,12 @@ from lift_gs_ros.nodes.conversions import (
     stamp_to_ns,
 )
 from lift_gs_ros.nodes.inputs import Inputs
+from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
 from lift_gs_ros.nodes.mapper import ImagePair, Mapper
-from lift_gs_ros.nodes.parameters import MAPPING, declare
+from lift_gs_ros.nodes.parameters import MAPPING
 from lift_gs_ros.nodes.point_clouds import cloud_to_message
-from lift_gs_ros.nodes.poses import PoseBuffer, PoseSource, TfPoses
+from lift_gs_ros.nodes.poses import PoseBuffer, TfPoses
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, SENSOR_QOS
-from lift_gs_ros.nodes.reporting import Diagnostics, Report
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.synchronizer import PairSynchronizer
 from lift_gs_ros.nodes.worker import BoundedQueue, Worker
@@ -40,27 +39,59 @@ CHUNKS_A_STEP = 16  # well below the depth of LATCHED_CHUNKS, so that a reader c
 COLOR, DEPTH = 0, 1
 
 
-class MappingNode:
-    """Callbacks pair and enqueue; one worker waits for the pose, fuses and publishes."""
+class MappingNode(ManagedNode):
+    """Callbacks pair and enqueue; one worker waits for the pose, fuses and publishes.
+
+    The map stays while the node is inactive.
+    """
 
     def __init__(self, **node_options: Any) -> None:
-        self.node = Node('mapping_node', **node_options)
-        self.finished, self.failure = threading.Event(), ''
-        self.values = declare(self.node, MAPPING)
-        self.report = Report(self.node.get_logger().warning)
+        super().__init__('mapping_node', MAPPING, node_options)
         self._worker = Worker('mapping', self._step, self._on_error)
-        self._queue: BoundedQueue[ImagePair] = BoundedQueue(self.values['queue_size'])
-        self._pairs: PairSynchronizer[Image] = PairSynchronizer(
-            int(self.values['sync_slop'] * NANOSECONDS)
-        )
         self._info: CameraInfo | None = None
-        self._inputs = self._subscribe()
+
+    def configure(self) -> None:
+        """Make an empty map and advertise; compiles what fusion needs (seconds, once)."""
+        values = self.values
+        self._queue: BoundedQueue[ImagePair] = BoundedQueue(values['queue_size'])
+        self._pairs: PairSynchronizer[Image] = PairSynchronizer(
+            int(values['sync_slop'] * NANOSECONDS)
+        )
+        self._poses = self._make_poses()
         self._mapper = Mapper(
-            self.values, self._poses, lambda: self._info, self.report, self._worker.stopped
+            values, self._poses, lambda: self._info, self.report, self._worker.stopped
         )
         self._resend, self._reset = threading.Event(), threading.Event()
         self._map_version, self._map_readers, self._map_due = 0, 0, 0.0
+        self._mapper.warm_up()
         self._advertise()
+
+    def activate(self) -> None:
+        """Subscribe and map."""
+        self._inputs = self._subscribe()
+        self._worker.start()
+
+    def deactivate(self) -> None:
+        """Stop mapping; the map stays."""
+        if not self._worker.stop(DEACTIVATE_SECONDS):
+            raise RuntimeError(f'the worker is still busy after {DEACTIVATE_SECONDS:.0f} s')
+        self._queue.take_all()
+
+    def cleanup(self) -> None:
+        """Forget the map and the calibration."""
+        del self._mapper, self._poses
+        self._info = None
+
+    def stop(self, timeout: float) -> bool:
+        """End the worker."""
+        return self._worker.stop(timeout)
+
+    def _make_poses(self) -> PoseBuffer | TfPoses:
+        values = self.values
+        if values['pose_source'] == 'tf':
+            return TfPoses(values['map_frame'])
+        extrinsic = matrix_from_values(values['base_from_camera'])
+        return PoseBuffer(extrinsic, values['pose_max_gap'])
 
     def _subscribe(self) -> Inputs:
         values = self.values
@@ -74,16 +105,12 @@ class MappingNode:
         return inputs
 
     def _subscribe_to_poses(self, inputs: Inputs, qos: QoSProfile) -> None:
-        values = self.values
-        self._poses: PoseSource
-        if values['pose_source'] == 'tf':
-            self._poses = TfPoses(self.node, values['map_frame'])
+        if isinstance(self._poses, TfPoses):
+            self._poses.listen(self.node)
             return
-        extrinsic = matrix_from_values(values['base_from_camera'])
-        self._poses = self._buffer = PoseBuffer(extrinsic, values['pose_max_gap'])
         # A group of their own: poses must not queue behind images, which wait for them.
         group = MutuallyExclusiveCallbackGroup()
-        if values['pose_source'] == 'odometry':
+        if self.values['pose_source'] == 'odometry':
             inputs.subscribe(
                 Odometry, 'odometry', lambda m: self._on_pose(m.header, m.pose.pose), qos, group
             )
@@ -102,28 +129,19 @@ class MappingNode:
         )
         group = MutuallyExclusiveCallbackGroup()
         node.create_service(Trigger, '~/reset', self._on_reset, callback_group=group)
-        Diagnostics(node, self.report, self._state)
-
-    def start(self) -> None:
-        """Begin to work."""
-        self._mapper.warm_up()
-        self._worker.start()
-
-    def stop(self, timeout: float) -> bool:
-        """End the worker."""
-        return self._worker.stop(timeout)
 
     def _on_info(self, info: CameraInfo) -> None:
         self._info = info
 
     def _on_pose(self, header, pose) -> None:
+        assert isinstance(self._poses, PoseBuffer)
         frame, map_frame = frame_name(header.frame_id), frame_name(self.values['map_frame'])
         if frame != map_frame:
             raise ValueError(
                 f"pose is in frame '{frame}', expected map_frame '{map_frame}': set map_frame to "
                 f"'{frame}', or pose_source to tf"
             )
-        self._buffer.add(stamp_to_ns(header.stamp), matrix_from_pose(pose))
+        self._poses.add(stamp_to_ns(header.stamp), matrix_from_pose(pose))
 
     def _on_image(self, side: int, image: Image) -> None:
         pair = self._pairs.add(side, stamp_to_ns(image.header.stamp), image)
@@ -140,6 +158,9 @@ class MappingNode:
             self._resend.set()
 
     def _on_reset(self, _request, response: Trigger.Response) -> Trigger.Response:
+        if self.state != 'active':
+            response.message = f'the node is {self.state}'
+            return response
         self._reset.set()
         deadline = time.monotonic() + 5.0
         while self._reset.is_set() and time.monotonic() < deadline:

@@ -76,7 +76,12 @@ def _declare(node: Node, parameter: Parameter) -> Any:
     return value
 
 
+AUTOSTART = Parameter(
+    'autostart', True, 'Become active at the start; false leaves that to a lifecycle manager'
+)
+
 MAPPING = (
+    AUTOSTART,
     Parameter('map_frame', 'map', 'Fixed frame of the map and of the poses (REP-105)'),
     Parameter(
         'sensor_qos',
@@ -132,6 +137,7 @@ MAPPING = (
 )
 
 GROUNDING = (
+    AUTOSTART,
     Parameter('map_frame', 'map', 'Frame of an answer before there is a map'),
     Parameter('checkpoint', '', 'Path of a checkpoint (safetensors); empty: the one that ships'),
     Parameter('device', 'auto', 'auto, cpu, cuda or cuda:N'),
@@ -165,6 +171,7 @@ GROUNDING = (
 )
 
 CAMERA = (
+    AUTOSTART,
     Parameter('sequence', '', 'Folder of a recorded sequence; empty: a simulated room'),
     Parameter('seed', 0, 'Which simulated room', (0, 2**31 - 1)),
     Parameter('rate', 0.0, 'Frames per second; 0: that of the sequence', (0, 1000)),

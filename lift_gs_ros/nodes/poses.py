@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from typing import Protocol
 
 import numpy as np
+from rclpy.node import Node
 from scipy.spatial.transform import Rotation, Slerp
 
 from lift_gs_ros.geometry import FloatArray
@@ -129,7 +130,7 @@ def interpolate_pose(first: FloatArray, second: FloatArray, fraction: float) -> 
 class TfPoses:
     """Poses from TF. Needs the ROS package tf2_ros."""
 
-    def __init__(self, node, map_frame: str) -> None:
+    def __init__(self, map_frame: str) -> None:
         try:
             import tf2_ros
         except ImportError as error:
@@ -141,7 +142,10 @@ class TfPoses:
         self._map_frame = frame_name(map_frame)
         self._newest = 0  # stamp asked for, nanoseconds
         self._buffer = tf2_ros.Buffer()
-        self._listener = tf2_ros.TransformListener(self._buffer, node)
+
+    def listen(self, node: Node) -> None:
+        """Subscribe to /tf and /tf_static."""
+        self._listener = self._tf2.TransformListener(self._buffer, node)
 
     def lookup(self, stamp_ns: int, frame_id: str) -> FloatArray:
         """Return ``world_from_camera`` at a stamp (see ``PoseSource``)."""
