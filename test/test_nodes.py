@@ -677,42 +677,6 @@ def test_a_grounding_node_that_is_started_again_catches_up(graph, client, camera
     )
 
 
-def test_poses_come_from_tf_at_the_stamp_of_the_image(graph, client, camera):
-    tf2_msgs = pytest.importorskip('tf2_msgs.msg', reason='tf2_msgs is not installed')
-    pytest.importorskip('tf2_ros', reason='tf2_ros is not installed')
-    from geometry_msgs.msg import TransformStamped
-
-    camera.odometry = None
-    mapping = make_mapping(graph, camera, pose_source='tf')
-    dynamic = client.create_publisher(tf2_msgs.TFMessage, '/tf', 10)
-    static = client.create_publisher(tf2_msgs.TFMessage, '/tf_static', LATCHED)
-    wait_until(dynamic.get_subscription_count, 'a subscriber of /tf')
-
-    def send(publisher, stamp, parent, child, matrix):
-        transform = TransformStamped(header=conversions.make_header(stamp, parent))
-        transform.child_frame_id = child
-        transform.transform = conversions.transform_from_matrix(matrix)
-        publisher.publish(tf2_msgs.TFMessage(transforms=[transform]))
-
-    base_from_camera = look_at([0, 0, 0.5], [1, 0, 0.5])
-    send(static, 0, 'base', 'camera', base_from_camera)
-
-    def fused() -> bool:
-        moments = [(camera.x, camera.stamp)]
-        messages = camera.messages()
-        for x, stamp in [*moments, (camera.x, camera.stamp)]:
-            base = np.eye(4)
-            base[:3, 3] = [1, x, 0]
-            send(dynamic, stamp, 'map', 'base', base)
-        for name in ('info', 'color', 'depth'):
-            getattr(camera, name).publish(messages[name])
-        return mapping.report.counts().get('keyframes', 0) >= 3
-
-    wait_until(fused, f'keyframes; counted {mapping.report.counts()}')
-    cloud = mapping._mapper.map.to_point_cloud()
-    np.testing.assert_allclose(cloud.positions[:, 0], 3.0, atol=0.05)
-
-
 def test_a_pose_source_of_tf_without_tf2_ros_names_the_package(graph, monkeypatch):
     monkeypatch.setitem(sys.modules, 'tf2_ros', None)
     with pytest.raises(ValueError, match='pose_source is tf, which needs the package tf2_ros'):

@@ -24,6 +24,7 @@ from lift_gs_ros.nodes.conversions import (
     camera_from_info,
     color_from_image,
     depth_from_image,
+    frame_name,
     is_distorted,
     stamp_to_ns,
 )
@@ -83,7 +84,8 @@ class Mapper:
         self._jumps = JumpDetector()
         # Changed or gone, and not sent yet; those that have waited longest come first.
         self.pending: dict[ChunkKey, None] = {}
-        self._warned_of_distortion = False
+        self._warned_of_distortion = self._warned_of_mount = False
+        self.pose_child = ''  # the frame that odometry says it is about
         self.last_stamp = 0  # nanoseconds, of the newest keyframe
         self._clock = self._frames_behind = 0
         self.summary = MapSummary()
@@ -122,6 +124,7 @@ class Mapper:
         if not frame.depth.any():
             raise ValueError('depth holds no valid pixel (all are 0, NaN or inf)')
         self._check_clock(stamp)
+        self._check_mount(frame_name(pair.color.header.frame_id))
         if not self._keyframes.is_keyframe(stamp, frame.world_from_camera):
             return
         self.pending.update(dict.fromkeys(self.map.integrate(frame)))
@@ -146,6 +149,19 @@ class Mapper:
                 'raw, rectify them (image_proc) or the map will be bent',
             )
         return camera_from_info(info)
+
+    def _check_mount(self, camera: str) -> None:
+        """Warn, once, where the pose seems to be that of a base and not that of the camera."""
+        identity = self._values['base_from_camera'] == [0.0] * 6 + [1.0]
+        if self._warned_of_mount or not identity or self.pose_child in ('', camera):
+            return
+        self._warned_of_mount = True
+        self._report.problem(
+            'unmounted_cameras',
+            f"odometry is about '{self.pose_child}', the images are from '{camera}', and "
+            'base_from_camera is the identity: if the camera is mounted elsewhere, or looks along '
+            'another axis, set base_from_camera, or pose_source to tf',
+        )
 
     def _check_jump(self, world_from_camera: FloatArray) -> None:
         threshold = self._values['jump_threshold']

@@ -91,7 +91,7 @@ class MappingNode(ManagedNode):
         if values['pose_source'] == 'tf':
             return TfPoses(values['map_frame'])
         extrinsic = matrix_from_values(values['base_from_camera'])
-        return PoseBuffer(extrinsic, values['pose_max_gap'])
+        return PoseBuffer(extrinsic, values['pose_max_gap'], lambda: values['jump_threshold'])
 
     def _subscribe(self) -> Inputs:
         values = self.values
@@ -111,9 +111,7 @@ class MappingNode(ManagedNode):
         # A group of their own: poses must not queue behind images, which wait for them.
         group = MutuallyExclusiveCallbackGroup()
         if self.values['pose_source'] == 'odometry':
-            inputs.subscribe(
-                Odometry, 'odometry', lambda m: self._on_pose(m.header, m.pose.pose), qos, group
-            )
+            inputs.subscribe(Odometry, 'odometry', self._on_odometry, qos, group)
         else:
             inputs.subscribe(
                 PoseStamped, 'pose', lambda m: self._on_pose(m.header, m.pose), qos, group
@@ -132,6 +130,10 @@ class MappingNode(ManagedNode):
 
     def _on_info(self, info: CameraInfo) -> None:
         self._info = info
+
+    def _on_odometry(self, message: Odometry) -> None:
+        self._mapper.pose_child = frame_name(message.child_frame_id)
+        self._on_pose(message.header, message.pose.pose)
 
     def _on_pose(self, header, pose) -> None:
         assert isinstance(self._poses, PoseBuffer)

@@ -110,7 +110,7 @@ MAPPING = (
     Parameter(
         'jump_threshold',
         1.0,
-        'A longer way from one keyframe to the next is reported, m',
+        'A longer way from one keyframe, or one pose, to the next is reported, m',
         (0, 1000),
         read_only=False,
     ),

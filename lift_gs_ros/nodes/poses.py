@@ -5,9 +5,11 @@ Never the latest pose: a camera that turns at 1 rad/s is off by 10 cm at 3 m aft
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -53,17 +55,19 @@ class PoseBuffer:
     """The last poses of a topic, interpolated at a stamp. Thread-safe.
 
     Between its two neighbours a pose is interpolated linearly in position and by SLERP in rotation;
-    it is refused where the neighbours are more than ``max_gap`` apart, and never extrapolated.
+    it is refused where the neighbours are more than ``max_gap`` or ``max_jump`` apart (a loop
+    closure lies between them, and the camera never was half-way), and never extrapolated.
     """
 
     def __init__(
         self,
         base_from_camera: FloatArray,
         max_gap: float = 0.5,  # seconds
+        max_jump: Callable[[], float] = lambda: math.inf,  # metres
         capacity: int = 2000,  # poses: 10 s at 200 Hz
     ) -> None:
         self._base_from_camera = base_from_camera
-        self._max_gap_ns = int(max_gap * NANOSECONDS)
+        self._max_gap_ns, self._max_jump = int(max_gap * NANOSECONDS), max_jump
         self._capacity = capacity
         self._lock = threading.Lock()
         self._stamps: list[int] = []
@@ -112,6 +116,13 @@ class PoseBuffer:
             raise PoseUnavailableError(
                 f'the poses around the image are {gap / NANOSECONDS:.3f} s apart, expected at most '
                 f'{self._max_gap_ns / NANOSECONDS:.3f} s',
+                final=True,
+            )
+        jump = float(np.linalg.norm(poses[index][:3, 3] - poses[index - 1][:3, 3]))
+        if jump > self._max_jump():
+            raise PoseUnavailableError(
+                f'the pose jumps by {jump:.2f} m around the image (jump_threshold is '
+                f'{self._max_jump()} m)',
                 final=True,
             )
         fraction = (stamp_ns - stamps[index - 1]) / gap
