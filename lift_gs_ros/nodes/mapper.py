@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import CameraInfo, Image
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from lift_gs_ros.geometry import Camera, FloatArray
 from lift_gs_ros.grounding.instances import MapSummary
@@ -18,16 +19,16 @@ from lift_gs_ros.mapping.chunks import ChunkKey
 from lift_gs_ros.mapping.frame import RgbdFrame
 from lift_gs_ros.mapping.keyframes import KeyframeSelector
 from lift_gs_ros.mapping.voxel_map import VoxelMap
+from lift_gs_ros.nodes.compressed import read_color, read_depth
 from lift_gs_ros.nodes.conversions import (
     NANOSECONDS,
     ChunkUpdate,
     camera_from_info,
-    color_from_image,
-    depth_from_image,
     frame_name,
     is_distorted,
     stamp_to_ns,
 )
+from lift_gs_ros.nodes.depth_registration import DepthRegistration
 from lift_gs_ros.nodes.poses import (
     JumpDetector,
     PoseSource,
@@ -45,8 +46,8 @@ FRAMES_OF_A_NEW_CLOCK = 5
 class ImagePair:
     """Colour and depth of one moment, as they came."""
 
-    color: Image
-    depth: Image
+    color: Image | CompressedImage
+    depth: Image | CompressedImage
     arrived: float = field(default_factory=time.monotonic)
 
 
@@ -63,7 +64,9 @@ class Mapper:
         camera_info: Callable[[], CameraInfo | None],  # the newest; None: none has come yet
         report: Report,
         stopped: threading.Event,
+        registration: DepthRegistration | None = None,  # None: the driver has registered depth
     ) -> None:
+        self._registration = registration
         self._values, self._poses, self._camera_info = values, poses, camera_info
         self._report, self._stopped = report, stopped
         self.map = VoxelMap(
@@ -84,7 +87,7 @@ class Mapper:
         self._jumps = JumpDetector()
         # Changed or gone, and not sent yet; those that have waited longest come first.
         self.pending: dict[ChunkKey, None] = {}
-        self._warned_of_distortion = self._warned_of_mount = False
+        self._warned: set[str] = set()
         self.pose_child = ''  # the frame that odometry says it is about
         self.last_stamp = 0  # nanoseconds, of the newest keyframe
         self._clock = self._frames_behind = 0
@@ -119,8 +122,9 @@ class Mapper:
         stamp = stamp_to_ns(pair.color.header.stamp)
         deadline = pair.arrived + self._values['pose_timeout']
         camera = self._read_camera(deadline)
-        color, depth = color_from_image(pair.color), depth_from_image(pair.depth)
-        frame = RgbdFrame(stamp, color, depth, camera, self._pose(stamp, pair.color, deadline))
+        color, depth = read_color(pair.color), self._read_depth(pair, camera)
+        pose = self._pose(stamp, pair.color.header.frame_id, deadline)
+        frame = RgbdFrame(stamp, color, depth, camera, pose)
         if not frame.depth.any():
             raise ValueError('depth holds no valid pixel (all are 0, NaN or inf)')
         self._check_clock(stamp)
@@ -141,27 +145,42 @@ class Mapper:
                 break
         if info is None:
             raise ValueError('no camera_info has come yet')
-        if is_distorted(info) and not self._warned_of_distortion:
-            self._warned_of_distortion = True
-            self._report.problem(
+        if is_distorted(info):
+            self._warn_once(
                 'distorted_camera_infos',
                 'camera_info has lens distortion; rectified images are expected: if these are '
                 'raw, rectify them (image_proc) or the map will be bent',
             )
         return camera_from_info(info)
 
+    def _read_depth(self, pair: ImagePair, camera: Camera) -> NDArray[np.float32]:
+        depth = read_depth(pair.depth)
+        frames = frame_name(pair.color.header.frame_id), frame_name(pair.depth.header.frame_id)
+        if self._registration is not None:
+            return self._registration.register(depth, camera, *frames)
+        if frames[0] != frames[1]:
+            self._warn_once(
+                'unregistered_depths',
+                f"colour is in frame '{frames[0]}' and depth in '{frames[1]}': where the driver "
+                'does not register depth to colour, set depth_registration, or colours will land '
+                'on the wrong surfaces',
+            )
+        return depth
+
     def _check_mount(self, camera: str) -> None:
-        """Warn, once, where the pose seems to be that of a base and not that of the camera."""
         identity = self._values['base_from_camera'] == [0.0] * 6 + [1.0]
-        if self._warned_of_mount or not identity or self.pose_child in ('', camera):
-            return
-        self._warned_of_mount = True
-        self._report.problem(
-            'unmounted_cameras',
-            f"odometry is about '{self.pose_child}', the images are from '{camera}', and "
-            'base_from_camera is the identity: if the camera is mounted elsewhere, or looks along '
-            'another axis, set base_from_camera, or pose_source to tf',
-        )
+        if identity and self.pose_child not in ('', camera):
+            self._warn_once(
+                'unmounted_cameras',
+                f"odometry is about '{self.pose_child}', the images are from '{camera}', and "
+                'base_from_camera is the identity: if the camera is mounted elsewhere, or looks '
+                'along another axis, set base_from_camera, or pose_source to tf',
+            )
+
+    def _warn_once(self, name: str, reason: str) -> None:
+        if name not in self._warned:
+            self._warned.add(name)
+            self._report.problem(name, reason)
 
     def _check_jump(self, world_from_camera: FloatArray) -> None:
         threshold = self._values['jump_threshold']
@@ -174,8 +193,7 @@ class Mapper:
                 'stand in the wrong place now; the service ~/reset starts a new map',
             )
 
-    def _pose(self, stamp: int, color: Image, deadline: float) -> FloatArray:
-        frame_id = color.header.frame_id
+    def _pose(self, stamp: int, frame_id: str, deadline: float) -> FloatArray:
         return wait_for_pose(self._poses, stamp, frame_id, deadline, self._stopped)
 
     def _check_clock(self, stamp: int) -> None:

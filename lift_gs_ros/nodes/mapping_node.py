@@ -11,7 +11,7 @@ from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
 
 from lift_gs_ros.msg import MapChunk
@@ -24,6 +24,7 @@ from lift_gs_ros.nodes.conversions import (
     matrix_from_values,
     stamp_to_ns,
 )
+from lift_gs_ros.nodes.depth_registration import DepthRegistration
 from lift_gs_ros.nodes.inputs import Inputs
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
 from lift_gs_ros.nodes.mapper import ImagePair, Mapper
@@ -54,12 +55,23 @@ class MappingNode(ManagedNode):
         """Make an empty map and advertise; compiles what fusion needs (seconds, once)."""
         values = self.values
         self._queue: BoundedQueue[ImagePair] = BoundedQueue(values['queue_size'])
-        self._pairs: PairSynchronizer[Image] = PairSynchronizer(
+        self._pairs: PairSynchronizer[Image | CompressedImage] = PairSynchronizer(
             int(values['sync_slop'] * NANOSECONDS)
         )
-        self._poses = self._make_poses()
+        needs_tf = 'tf' in (values['pose_source'], values['depth_registration'])
+        self._tf = TfPoses(values['map_frame']) if needs_tf else None
+        extrinsic = matrix_from_values(values['base_from_camera'])
+        self._poses = PoseBuffer(
+            extrinsic, values['pose_max_gap'], lambda: values['jump_threshold']
+        )
+        self._registration = self._make_registration()
         self._mapper = Mapper(
-            values, self._poses, lambda: self._info, self.report, self._worker.stopped
+            values,
+            self._tf if self._tf and values['pose_source'] == 'tf' else self._poses,
+            lambda: self._info,
+            self.report,
+            self._worker.stopped,
+            self._registration,
         )
         self._resend, self._reset = threading.Event(), threading.Event()
         self._map_version, self._map_readers, self._map_due = 0, 0, 0.0
@@ -79,19 +91,20 @@ class MappingNode(ManagedNode):
 
     def cleanup(self) -> None:
         """Forget the map and the calibration."""
-        del self._mapper, self._poses
+        del self._mapper, self._poses, self._tf
         self._info = None
 
     def stop(self, timeout: float) -> bool:
         """End the worker."""
         return self._worker.stop(timeout)
 
-    def _make_poses(self) -> PoseBuffer | TfPoses:
-        values = self.values
-        if values['pose_source'] == 'tf':
-            return TfPoses(values['map_frame'])
-        extrinsic = matrix_from_values(values['base_from_camera'])
-        return PoseBuffer(extrinsic, values['pose_max_gap'], lambda: values['jump_threshold'])
+    def _make_registration(self) -> DepthRegistration | None:
+        if self.values['depth_registration'] == 'none':
+            return None
+        if self._tf is not None and self.values['depth_registration'] == 'tf':
+            return DepthRegistration(self._tf.between)
+        color_from_depth = matrix_from_values(self.values['color_from_depth'])
+        return DepthRegistration(lambda color_frame, depth_frame: color_from_depth)
 
     def _subscribe(self) -> Inputs:
         values = self.values
@@ -99,14 +112,26 @@ class MappingNode(ManagedNode):
         hint = f'colour and depth are paired within sync_slop = {values["sync_slop"]} s'
         inputs = Inputs(self.node, self.report, hint)
         self._subscribe_to_poses(inputs, qos)
-        inputs.subscribe(Image, 'rgb/image', lambda image: self._on_image(COLOR, image), qos)
-        inputs.subscribe(Image, 'depth/image', lambda image: self._on_image(DEPTH, image), qos)
+        self._subscribe_to_images(inputs, qos, 'rgb/image', COLOR, values['rgb_transport'])
+        self._subscribe_to_images(inputs, qos, 'depth/image', DEPTH, values['depth_transport'])
         inputs.subscribe(CameraInfo, 'rgb/camera_info', self._on_info, qos)
+        if self._registration is not None:
+            inputs.subscribe(CameraInfo, 'depth/camera_info', self._on_depth_info, qos)
         return inputs
 
+    def _subscribe_to_images(
+        self, inputs: Inputs, qos: QoSProfile, topic: str, side: int, transport: str
+    ) -> None:
+        kind: type = Image
+        if transport != 'raw':
+            # Below the remapped topic, as image_transport does it.
+            kind, topic = CompressedImage, f'{self.node.resolve_topic_name(topic)}/{transport}'
+        inputs.subscribe(kind, topic, lambda image: self._on_image(side, image), qos)
+
     def _subscribe_to_poses(self, inputs: Inputs, qos: QoSProfile) -> None:
-        if isinstance(self._poses, TfPoses):
-            self._poses.listen(self.node)
+        if self._tf is not None:
+            self._tf.listen(self.node)
+        if self.values['pose_source'] == 'tf':
             return
         # A group of their own: poses must not queue behind images, which wait for them.
         group = MutuallyExclusiveCallbackGroup()
@@ -131,12 +156,15 @@ class MappingNode(ManagedNode):
     def _on_info(self, info: CameraInfo) -> None:
         self._info = info
 
+    def _on_depth_info(self, info: CameraInfo) -> None:
+        if self._registration is not None:
+            self._registration.info = info
+
     def _on_odometry(self, message: Odometry) -> None:
         self._mapper.pose_child = frame_name(message.child_frame_id)
         self._on_pose(message.header, message.pose.pose)
 
     def _on_pose(self, header, pose) -> None:
-        assert isinstance(self._poses, PoseBuffer)
         frame, map_frame = frame_name(header.frame_id), frame_name(self.values['map_frame'])
         if frame != map_frame:
             raise ValueError(
@@ -145,7 +173,7 @@ class MappingNode(ManagedNode):
             )
         self._poses.add(stamp_to_ns(header.stamp), matrix_from_pose(pose))
 
-    def _on_image(self, side: int, image: Image) -> None:
+    def _on_image(self, side: int, image: Image | CompressedImage) -> None:
         pair = self._pairs.add(side, stamp_to_ns(image.header.stamp), image)
         if pair is None:
             return

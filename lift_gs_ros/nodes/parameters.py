@@ -90,6 +90,30 @@ MAPPING = (
         'reliable loses no image on a busy machine',
         choices=('sensor_data', 'reliable'),
     ),
+    Parameter(
+        'rgb_transport',
+        'raw',
+        'raw, or compressed (jpeg or png on <rgb/image>/compressed)',
+        choices=('raw', 'compressed'),
+    ),
+    Parameter(
+        'depth_transport',
+        'raw',
+        'raw, or compressedDepth (png on <depth/image>/compressedDepth)',
+        choices=('raw', 'compressedDepth'),
+    ),
+    Parameter(
+        'depth_registration',
+        'none',
+        'How depth is registered to colour: none (the driver did), or, with depth/camera_info, by '
+        'the extrinsic in parameter (color_from_depth) or in tf',
+        choices=('none', 'parameter', 'tf'),
+    ),
+    Parameter(
+        'color_from_depth',
+        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+        'Pose of the optical frame of depth in that of colour: x y z qx qy qz qw',
+    ),
     Parameter('sync_slop', 0.02, 'Largest difference of colour and depth stamps, s', (0, 1)),
     Parameter('queue_size', 10, 'Image pairs that may wait; the oldest is dropped', (1, 1000)),
     Parameter(

@@ -160,8 +160,6 @@ class TfPoses:
 
     def lookup(self, stamp_ns: int, frame_id: str) -> FloatArray:
         """Return ``world_from_camera`` at a stamp (see ``PoseSource``)."""
-        from rclpy.time import Time
-
         frame = frame_name(frame_id)
         if not frame:
             raise PoseUnavailableError('the image has an empty frame_id', final=True)
@@ -171,14 +169,17 @@ class TfPoses:
             self._buffer.clear()  # it refuses what is much older than its newest transform
             self._newest = 0
         self._newest = max(self._newest, stamp_ns)
+        return self.between(self._map_frame, frame, stamp_ns)
+
+    def between(self, target: str, source: str, stamp_ns: int = 0) -> FloatArray:
+        """Return ``target_from_source`` (4, 4) at a stamp, 0 for the newest; as ``lookup``."""
+        from rclpy.time import Time
+
+        target, source = frame_name(target), frame_name(source)
         try:
-            found = self._buffer.lookup_transform(
-                self._map_frame, frame, Time(nanoseconds=stamp_ns)
-            )
+            found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
         except self._tf2.TransformException as error:
-            raise PoseUnavailableError(
-                f'no transform {self._map_frame} <- {frame}: {error}'
-            ) from None
+            raise PoseUnavailableError(f'no transform {target} <- {source}: {error}') from None
         try:
             return matrix_from_transform(found.transform)
         except ValueError as error:
