@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
+from lift_gs_ros.mapping.synchronizer import PairSynchronizer  # noqa: E402
 from lift_gs_ros.nodes.poses import (  # noqa: E402
     JumpDetector,
     PoseBuffer,
@@ -16,7 +17,6 @@ from lift_gs_ros.nodes.poses import (  # noqa: E402
     TfPoses,
     wait_for_pose,
 )
-from lift_gs_ros.nodes.synchronizer import PairSynchronizer  # noqa: E402
 from lift_gs_ros.nodes.worker import BoundedQueue, Worker  # noqa: E402
 
 SECOND = 1_000_000_000

@@ -18,6 +18,7 @@ from lift_gs_ros.grounding.instances import MapSummary
 from lift_gs_ros.mapping.chunks import ChunkKey
 from lift_gs_ros.mapping.frame import RgbdFrame
 from lift_gs_ros.mapping.keyframes import KeyframeSelector
+from lift_gs_ros.mapping.synchronizer import CLOCK_RESTART_NS
 from lift_gs_ros.mapping.voxel_map import VoxelMap
 from lift_gs_ros.nodes.compressed import read_color, read_depth
 from lift_gs_ros.nodes.conversions import (
@@ -36,7 +37,6 @@ from lift_gs_ros.nodes.poses import (
     wait_for_pose,
 )
 from lift_gs_ros.nodes.reporting import Report
-from lift_gs_ros.nodes.synchronizer import CLOCK_RESTART_NS
 
 # So many frames in a row before a clock that went back is believed: one may be a bad stamp.
 FRAMES_OF_A_NEW_CLOCK = 5

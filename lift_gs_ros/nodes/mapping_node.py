@@ -14,6 +14,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
 
+from lift_gs_ros.mapping.synchronizer import PairSynchronizer
 from lift_gs_ros.msg import MapChunk
 from lift_gs_ros.nodes.conversions import (
     NANOSECONDS,
@@ -33,7 +34,6 @@ from lift_gs_ros.nodes.point_clouds import cloud_to_message
 from lift_gs_ros.nodes.poses import PoseBuffer, TfPoses
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, SENSOR_QOS
 from lift_gs_ros.nodes.runner import run
-from lift_gs_ros.nodes.synchronizer import PairSynchronizer
 from lift_gs_ros.nodes.worker import BoundedQueue, Worker
 
 CHUNKS_A_STEP = 16  # well below the depth of LATCHED_CHUNKS, so that a reader can follow

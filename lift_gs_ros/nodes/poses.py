@@ -17,8 +17,8 @@ from rclpy.node import Node
 from scipy.spatial.transform import Rotation, Slerp
 
 from lift_gs_ros.geometry import FloatArray
+from lift_gs_ros.mapping.synchronizer import CLOCK_RESTART_NS
 from lift_gs_ros.nodes.conversions import NANOSECONDS, frame_name, matrix_from_transform
-from lift_gs_ros.nodes.synchronizer import CLOCK_RESTART_NS
 
 
 class PoseUnavailableError(Exception):
