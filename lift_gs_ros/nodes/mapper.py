@@ -20,11 +20,14 @@ from lift_gs_ros.mapping.frame import RgbdFrame
 from lift_gs_ros.mapping.keyframes import KeyframeSelector
 from lift_gs_ros.mapping.synchronizer import CLOCK_RESTART_NS
 from lift_gs_ros.mapping.voxel_map import VoxelMap
-from lift_gs_ros.nodes.compressed import read_color, read_depth
 from lift_gs_ros.nodes.conversions import (
     NANOSECONDS,
     ChunkUpdate,
     camera_from_info,
+    color_from_compressed,
+    color_from_image,
+    depth_from_compressed,
+    depth_from_image,
     frame_name,
     is_distorted,
     stamp_to_ns,
@@ -49,6 +52,11 @@ class ImagePair:
     color: Image | CompressedImage
     depth: Image | CompressedImage
     arrived: float = field(default_factory=time.monotonic)
+
+
+def _read_color(message: Image | CompressedImage) -> NDArray[np.uint8]:
+    compressed = isinstance(message, CompressedImage)
+    return color_from_compressed(message) if compressed else color_from_image(message)
 
 
 class Mapper:
@@ -122,7 +130,7 @@ class Mapper:
         stamp = stamp_to_ns(pair.color.header.stamp)
         deadline = pair.arrived + self._values['pose_timeout']
         camera = self._read_camera(deadline)
-        color, depth = read_color(pair.color), self._read_depth(pair, camera)
+        color, depth = _read_color(pair.color), self._read_depth(pair, camera)
         pose = self._pose(stamp, pair.color.header.frame_id, deadline)
         frame = RgbdFrame(stamp, color, depth, camera, pose)
         if not frame.depth.any():
@@ -154,7 +162,8 @@ class Mapper:
         return camera_from_info(info)
 
     def _read_depth(self, pair: ImagePair, camera: Camera) -> NDArray[np.float32]:
-        depth = read_depth(pair.depth)
+        compressed = isinstance(pair.depth, CompressedImage)
+        depth = depth_from_compressed(pair.depth) if compressed else depth_from_image(pair.depth)
         frames = frame_name(pair.color.header.frame_id), frame_name(pair.depth.header.frame_id)
         if self._registration is not None:
             return self._registration.register(depth, camera, *frames)
