@@ -164,7 +164,7 @@ def test_a_missing_transform_names_both_frames(graph, client, camera):
     camera.odometry = None
     mapping = make_mapping(graph, camera, pose_source='tf', pose_timeout=0.1, map_frame='nowhere')
     reasons = catch_reasons(mapping)
-    camera.publish()
+    camera.publish(odometry=None)
     wait_for_count(mapping, 'frames_without_pose')
     assert 'no transform nowhere <- camera' in reasons[-1]
 

@@ -83,7 +83,7 @@ class FakeSettings:
 class FakeGrounder:
     """Finds everything in the map, once: one instance through all points, id 1."""
 
-    weights = 'stand-in'
+    weights, device = 'stand-in', 'auto'
 
     def __init__(self):
         self.settings = FakeSettings()

@@ -13,7 +13,7 @@ from lift_gs_ros.geometry import PointCloud
 from lift_gs_ros.grounding.instances import Grounding, MapSummary
 from lift_gs_ros.mapping.chunks import ChunkKey
 from lift_gs_ros.nodes.conversions import ChunkUpdate
-from lift_gs_ros.nodes.reporting import Report
+from lift_gs_ros.nodes.reporting import ERROR, Report
 from lift_gs_ros.nodes.worker import BoundedQueue
 
 
@@ -22,6 +22,11 @@ class Grounds(Protocol):
 
     weights: str
     settings: Any
+    warn: Callable[[str], object]  # called where memory does not suffice
+
+    @property
+    def device(self) -> str:
+        """Where the model is."""
 
     def update(self, key: ChunkKey, cloud: PointCloud) -> None:
         """Replace a chunk."""
@@ -77,7 +82,6 @@ class Answering:
         self._due = 0.0
         self._stamp, self._frame_id = 0, values['map_frame']
         self.summary = MapSummary()
-        self.last_ms = 0.0
 
     def put_chunk(self, update: ChunkUpdate) -> None:
         """Take in the newest state of a chunk."""
@@ -124,7 +128,14 @@ class Answering:
     def _encode_one(self) -> None:
         assert self._grounder is not None
         if self._to_encode:
-            self._to_encode = self._grounder.encode(budget=1)
+            begin = time.monotonic()
+            try:
+                self._to_encode = self._grounder.encode(budget=1)
+            except Exception as error:  # the next chunk may fit, and this one when it changes
+                text = f'{type(error).__name__}: {error}'
+                self._report.problem('failed_encodes', text, ERROR)
+                return
+            self._report.time('encode', time.monotonic() - begin)
             self._encoded = True
             self._stale = True  # whatever was answered before knew less
 
@@ -208,8 +219,10 @@ class Answering:
             self._report.problem('failed_queries', f'{type(error).__name__}: {error}')
             return self._refuse(question.text, f'failed: {type(error).__name__}: {error}')
         self._report.count('answers')
-        self.last_ms = 1e3 * (time.monotonic() - question.arrived)
-        return replace(grounding, latency=replace(grounding.latency, total_ms=self.last_ms))
+        seconds = time.monotonic() - question.arrived
+        self._report.time('answer', seconds)
+        self._report.time('decode', grounding.latency.decode_ms / 1e3)
+        return replace(grounding, latency=replace(grounding.latency, total_ms=1e3 * seconds))
 
     def _refuse(self, text: str, reason: str) -> Grounding:
         return Grounding(

@@ -21,6 +21,7 @@ from lift_gs_ros.nodes.conversions import chunk_from_message
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
 from lift_gs_ros.nodes.parameters import GROUNDING
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE
+from lift_gs_ros.nodes.reporting import ERROR
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.worker import Worker
 from lift_gs_ros.srv import Ground
@@ -62,6 +63,7 @@ class GroundingNode(ManagedNode):
             self._grounder = self._load(self.values)
         except Exception as error:
             raise RuntimeError(f'cannot load the model: {error}') from error
+        self._grounder.warn = lambda text: self.report.problem('out_of_memory', text)
         untrained = ' (random weights: its answers mean nothing)'
         note = untrained if self._grounder.weights == 'untrained' else ''
         logger.info(f"ready, weights '{self._grounder.weights}'{note}")
@@ -113,9 +115,13 @@ class GroundingNode(ManagedNode):
 
     def _subscribe(self) -> None:
         node = self.node
-        node.create_subscription(msg.MapChunk, 'map_chunks', self._on_chunk, LATCHED_CHUNKS)
+        timed = self.report.timed
+        node.create_subscription(
+            msg.MapChunk, 'map_chunks', timed('callback', self._on_chunk), LATCHED_CHUNKS
+        )
         group = MutuallyExclusiveCallbackGroup()
-        node.create_subscription(String, 'query', self._on_query, RELIABLE, callback_group=group)
+        on_query = timed('callback', self._on_query)
+        node.create_subscription(String, 'query', on_query, RELIABLE, callback_group=group)
 
     def _on_chunk(self, message: msg.MapChunk) -> None:
         try:
@@ -149,16 +155,15 @@ class GroundingNode(ManagedNode):
             self._detection_publisher.publish(answers.detections_to_message(grounding))
 
     def _on_error(self, error: Exception) -> None:
-        self.report.problem('errors', f'{type(error).__name__}: {error}')
+        self.report.problem('errors', f'{type(error).__name__}: {error}', ERROR)
 
     def _state(self) -> dict[str, object]:
         summary = self._answering.summary
         return {
-            'device': self.values['device'],
+            'device': self._grounder.device,
             'voxels': summary.voxels,
             'chunks in map': summary.chunks,
             'map version': summary.version,
-            'last answer ms': round(self._answering.last_ms, 1),
         }
 
 

@@ -100,7 +100,6 @@ class Mapper:
         self.last_stamp = 0  # nanoseconds, of the newest keyframe
         self._clock = self._frames_behind = 0
         self.summary = MapSummary()
-        self.last_ms = 0.0  # from the arrival of the newest keyframe to the end of its fusion
 
     def warm_up(self) -> None:
         """Compile what fusion needs before the first frame waits for it (seconds, once)."""
@@ -130,7 +129,9 @@ class Mapper:
         stamp = stamp_to_ns(pair.color.header.stamp)
         deadline = pair.arrived + self._values['pose_timeout']
         camera = self._read_camera(deadline)
+        begin = time.monotonic()
         color, depth = _read_color(pair.color), self._read_depth(pair, camera)
+        decoded = time.monotonic()
         pose = self._pose(stamp, pair.color.header.frame_id, deadline)
         frame = RgbdFrame(stamp, color, depth, camera, pose)
         if not frame.depth.any():
@@ -139,11 +140,20 @@ class Mapper:
         self._check_mount(frame_name(pair.color.header.frame_id))
         if not self._keyframes.is_keyframe(stamp, frame.world_from_camera):
             return
+        posed = time.monotonic()
         self.pending.update(dict.fromkeys(self.map.integrate(frame)))
         self.last_stamp = self._clock = stamp
         self._summarise()
         self._report.count('keyframes')
-        self.last_ms = 1e3 * (time.monotonic() - pair.arrived)
+        end = time.monotonic()
+        for stage, seconds in (
+            ('queue', begin - pair.arrived),
+            ('decode', decoded - begin),
+            ('pose', posed - decoded),
+            ('fuse', end - posed),
+            ('keyframe', end - pair.arrived),
+        ):
+            self._report.time(stage, seconds)
         self._check_jump(frame.world_from_camera)
 
     def _read_camera(self, deadline: float) -> Camera:

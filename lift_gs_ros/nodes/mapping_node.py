@@ -33,6 +33,7 @@ from lift_gs_ros.nodes.parameters import MAPPING
 from lift_gs_ros.nodes.point_clouds import cloud_to_message
 from lift_gs_ros.nodes.poses import PoseBuffer, TfPoses
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, SENSOR_QOS
+from lift_gs_ros.nodes.reporting import ERROR
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.worker import BoundedQueue, Worker
 
@@ -181,7 +182,8 @@ class MappingNode(ManagedNode):
         self.report.count('pairs')
         dropped = self._queue.put(ImagePair(pair[COLOR], pair[DEPTH]))
         if dropped is not None:
-            self.report.count('dropped_pairs')
+            waiting = len(self._queue)
+            self.report.problem('dropped_pairs', f'{waiting} (queue_size) were waiting to be fused')
 
     def _on_chunk_reader(self, event) -> None:
         if event.current_count_change > 0:
@@ -200,7 +202,7 @@ class MappingNode(ManagedNode):
         return response
 
     def _on_error(self, error: Exception) -> None:
-        self.report.problem('errors', f'{type(error).__name__}: {error}')
+        self.report.problem('errors', f'{type(error).__name__}: {error}', ERROR)
 
     def _step(self) -> None:
         pair = self._queue.get(timeout=0.1)
@@ -244,7 +246,6 @@ class MappingNode(ManagedNode):
             'queued pairs': len(self._queue),
             'colour images without depth': color,
             'depth images without colour': depth,
-            'last keyframe ms': round(self._mapper.last_ms, 1),
         }
 
 
