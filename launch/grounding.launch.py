@@ -8,6 +8,7 @@
 `ros2 launch lift_gs_ros grounding.launch.py --show-args` lists all arguments.
 """
 
+import shutil
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -26,6 +27,11 @@ INPUTS = [
     ('rgb', 'rgb/image', 'Rectified colour image (sensor_msgs/Image)'),
     ('depth', 'depth/image', 'Depth registered to the colour image (sensor_msgs/Image)'),
     ('camera_info', 'rgb/camera_info', 'Calibration of the colour image (sensor_msgs/CameraInfo)'),
+    (
+        'depth_camera_info',
+        'depth/camera_info',
+        'Calibration of the depth image, for depth_registration (sensor_msgs/CameraInfo)',
+    ),
     ('odometry', 'odometry', 'Poses for pose_source:=odometry (nav_msgs/Odometry)'),
     ('pose', 'pose', 'Poses for pose_source:=pose (geometry_msgs/PoseStamped)'),
 ]
@@ -42,10 +48,14 @@ QUERY = [('query', '/query', 'What to look for (std_msgs/String)')]
 # Parameters that have an argument of their own: in which nodes, type, description. Without a value
 # that of the params_file holds.
 PARAMETERS = {
+    'autostart': ('mapping grounding camera', bool, 'false leaves that to a lifecycle manager'),
     'map_frame': ('mapping grounding camera', str, 'Fixed frame of map and poses'),
     'camera_frame': ('camera', str, 'Frame of the images of the demo camera'),
     'pose_source': ('mapping', str, 'odometry, pose or tf'),
     'sensor_qos': ('mapping', str, 'sensor_data (best effort) or reliable; reliable in the demo'),
+    'rgb_transport': ('mapping', str, 'raw or compressed'),
+    'depth_transport': ('mapping', str, 'raw or compressedDepth'),
+    'depth_registration': ('mapping', str, 'none, parameter or tf'),
     'sync_slop': ('mapping', float, 'Largest difference of colour and depth stamps, s'),
     'voxel_size': ('mapping', float, 'Edge of a voxel, m'),
     'checkpoint': ('grounding', str, 'Checkpoint of the model; the one that ships by default'),
@@ -84,6 +94,9 @@ def start_nodes(context):
         logger = '.'.join([*filter(None, value('namespace').split('/')), f'{kind}_node'])
         return ['--ros-args', '--log-level', f'{logger}:={value("log_level")}']
 
+    # ros2 launch dies of SIGTERM and leaves its nodes behind; the kernel tells them with this.
+    prefix = 'setpriv --pdeathsig TERM' if shutil.which('setpriv') else None
+
     def node(kind, **options):
         given = {
             name: ParameterValue(LaunchConfiguration(name), value_type=kind_of_value)
@@ -106,6 +119,7 @@ def start_nodes(context):
             ],
             remappings=remappings,
             arguments=log_level(kind),
+            prefix=prefix,
             output='screen',
             **options,
         )

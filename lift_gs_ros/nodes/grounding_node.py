@@ -21,7 +21,7 @@ from lift_gs_ros.nodes.conversions import chunk_from_message
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
 from lift_gs_ros.nodes.parameters import GROUNDING
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE
-from lift_gs_ros.nodes.reporting import ERROR
+from lift_gs_ros.nodes.reporting import ERROR, gpu_memory_rows
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.worker import Worker
 from lift_gs_ros.srv import Ground
@@ -164,6 +164,7 @@ class GroundingNode(ManagedNode):
             'voxels': summary.voxels,
             'chunks in map': summary.chunks,
             'map version': summary.version,
+            **gpu_memory_rows(),
         }
 
 

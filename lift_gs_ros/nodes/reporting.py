@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
 from collections import Counter, deque
@@ -125,19 +124,25 @@ class Report:
 
 
 def memory_rows() -> dict[str, object]:
-    """Return how much memory this process holds, in MB; that of the GPU where it uses one."""
-    rows: dict[str, object] = {}
+    """Return how much memory this process holds, in MB."""
     try:
         with open('/proc/self/statm') as file:
             pages = int(file.read().split()[1])
-        rows['memory MB'] = round(pages * os.sysconf('SC_PAGE_SIZE') / 1e6)
     except OSError:  # not on Linux
-        pass
-    torch = sys.modules.get('torch')  # not imported for this: mapping_node does without
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        rows['GPU memory MB'] = round(torch.cuda.memory_allocated() / 1e6)
-        rows['GPU memory reserved MB'] = round(torch.cuda.memory_reserved() / 1e6)
-    return rows
+        return {}
+    return {'memory MB': round(pages * os.sysconf('SC_PAGE_SIZE') / 1e6)}
+
+
+def gpu_memory_rows() -> dict[str, object]:
+    """Return how much memory of the GPU torch holds, in MB; nothing where it uses none."""
+    import torch  # mapping_node does without
+
+    if not torch.cuda.is_available() or not torch.cuda.is_initialized():
+        return {}
+    return {
+        'GPU memory MB': round(torch.cuda.memory_allocated() / 1e6),
+        'GPU memory reserved MB': round(torch.cuda.memory_reserved() / 1e6),
+    }
 
 
 class Diagnostics:
