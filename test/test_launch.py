@@ -120,11 +120,7 @@ def test_every_node_ends_with_ros2_launch(tmp_path, number):
             stdout=file,
             stderr=file,
             start_new_session=True,
-            env={
-                **os.environ,
-                'ROS_DOMAIN_ID': str(os.getpid() % 100 + 1),
-                'PYTHONUNBUFFERED': '1',
-            },
+            env={**os.environ, 'ROS_DOMAIN_ID': domain, 'PYTHONUNBUFFERED': '1'},
             # What a shell in the background starts ignores SIGINT.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
