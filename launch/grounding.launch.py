@@ -85,9 +85,15 @@ def start_nodes(context):
     remappings = [(inside, value(name)) for name, inside, _ in INPUTS + OUTPUTS]
     remappings.append(('query', value('query')))
 
-    if value('demo').lower() == 'true' and not value('sensor_qos'):
-        # Large images with best effort get lost between processes on a busy machine.
-        context.launch_configurations['sensor_qos'] = 'reliable'
+    environment = {}
+    if value('demo').lower() == 'true':
+        if not value('sensor_qos'):
+            # Large images with best effort get lost between processes on a busy machine.
+            context.launch_configurations['sensor_qos'] = 'reliable'
+        # Fast DDS's shared memory lets poses wait behind images there. Not for a camera of others:
+        # best effort over UDP loses images in turn.
+        transports = context.environment.get('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
+        environment['FASTDDS_BUILTIN_TRANSPORTS'] = transports
 
     def log_level(kind):
         # A logger is called as its node, namespace included, with dots for slashes.
@@ -119,6 +125,7 @@ def start_nodes(context):
             ],
             remappings=remappings,
             arguments=log_level(kind),
+            additional_env=environment,
             prefix=prefix,
             output='screen',
             **options,
