@@ -8,6 +8,8 @@ the tokens of all chunks in question are attended to together, with positions in
 from __future__ import annotations
 
 import time
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,6 +34,10 @@ from lift_gs_ros.model.lift_gs import LiftGS, SceneEncoding
 from lift_gs_ros.model.phrases import Phrase, noun_phrases
 from lift_gs_ros.model.relations import RelationHead
 from lift_gs_ros.model.tokens import LanguageTokens
+
+TRUNCATED = (
+    'a sentence of the query is longer than the language encoder takes: its end was not read'
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,13 @@ class GrounderSettings:
             )
 
 
+def resolve_device(device: str) -> str:
+    """Say which device 'auto' means; the others mean themselves."""
+    if device != 'auto':
+        return device
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
 @dataclass
 class _EncodedChunk:
     encoding: SceneEncoding
@@ -82,6 +95,8 @@ class Grounder:
     ) -> None:
         self.settings = settings or GrounderSettings()
         self._relations = relations
+        # Told when memory does not suffice, and what was done about it.
+        self.warn: Callable[[str], object] = warnings.warn
         self.weights = model.weights
         self._model = model.eval()
         self._language = language
@@ -94,11 +109,33 @@ class Grounder:
         cls, checkpoint: str = '', device: str = 'auto', settings: GrounderSettings | None = None
     ) -> Grounder:
         """Load a checkpoint ('' = the one that ships) onto 'cpu', 'cuda' or 'auto'."""
-        if device == 'auto':
-            device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        device = resolve_device(device)
         model = load_checkpoint(checkpoint, device)
         language = load_language_encoder(model.config.language).to(device)
         return cls(model, language, settings, RelationHead.load(model.config.language))
+
+    @property
+    def device(self) -> str:
+        """Where the model is."""
+        return str(next(self._model.parameters()).device)
+
+    def to(self, device: str) -> None:
+        """Move to 'cpu', 'cuda', 'cuda:N' or 'auto'; the map is encoded anew where that changes it.
+
+        The memory of the device that is left is free for others.
+        """
+        target, current = (
+            torch.device(resolve_device(device)),
+            next(self._model.parameters()).device,
+        )
+        if target == current:
+            return
+        self._encoded.clear()
+        self._dirty.update(dict.fromkeys(self._clouds))
+        self._model.to(target)
+        self._language.to(target)
+        if current.type == 'cuda':
+            torch.cuda.empty_cache()
 
     def clear(self) -> None:
         """Forget the map."""
@@ -147,18 +184,33 @@ class Grounder:
         known of it stays, and the next call goes on with the others.
         """
         begin = time.perf_counter()
-        settings = self.settings
         while self._dirty and (budget is None or budget > 0):
             key = next(iter(self._dirty))
             del self._dirty[key]
-            cloud, is_core = with_halo(
-                self._clouds, key, settings.chunk_size, settings.chunk_overlap
-            )
-            self._encoded[key] = _EncodedChunk(self._encode_cloud(cloud), is_core)
+            self._encoded[key] = self._encode_chunk(key)
+            self._dirty.pop(key, None)  # moving to another device has put it back
             budget = None if budget is None else budget - 1
             self._encoded_map, self._encoded_stamp = self._map, self._stamp
         self._encode_ms += 1e3 * (time.perf_counter() - begin)
         return bool(self._dirty)
+
+    def _encode_chunk(self, key: ChunkKey) -> _EncodedChunk:
+        """Encode a chunk; short of memory, without its neighbours' context, then on the CPU."""
+        size, overlap = self.settings.chunk_size, self.settings.chunk_overlap
+        for context in (overlap, 0.0):
+            cloud, is_core = with_halo(self._clouds, key, size, context)
+            try:
+                return _EncodedChunk(self._encode_cloud(cloud), is_core)
+            except torch.OutOfMemoryError:
+                torch.cuda.empty_cache()
+                self.warn(f'chunk {key} of {len(cloud)} points with {context} m of context')
+        self._leave_gpu()
+        cloud, is_core = with_halo(self._clouds, key, size, overlap)
+        return _EncodedChunk(self._encode_cloud(cloud), is_core)
+
+    def _leave_gpu(self) -> None:
+        self.warn('the model works on the CPU from now on, until it is told to go back')
+        self.to('cpu')
 
     @torch.inference_mode()
     def _encode_cloud(self, cloud: PointCloud) -> SceneEncoding:
@@ -188,11 +240,19 @@ class Grounder:
         if not self._encoded:
             return replace(answer, message='no part of the map could be encoded')
         decode_begin = time.perf_counter()
-        instances, none_score = self._decode(query)
+        try:
+            instances, none_score = self._decode(query)
+        except torch.OutOfMemoryError:
+            self._leave_gpu()
+            self.encode()
+            instances, none_score = self._decode(query)
         end = time.perf_counter()
         latency = Latency(self._encode_ms, 1e3 * (end - decode_begin), 1e3 * (end - begin))
         self._encode_ms = 0.0
-        return replace(answer, instances=instances, none_score=none_score, latency=latency)
+        answer = replace(answer, instances=instances, none_score=none_score, latency=latency)
+        if self._language.encode_prompt(query).truncated:
+            answer = replace(answer, message=TRUNCATED)
+        return answer
 
     @torch.inference_mode()
     def _decode(self, query: str) -> tuple[list[GroundedInstance], float]:
