@@ -212,19 +212,6 @@ def test_encoding_and_decoding_work_in_inference_mode_and_move(model):
     assert not encoding.gaussians.means.requires_grad
 
 
-def test_similarity_is_highest_where_the_words_are(model):
-    encoding = model.encode([cloud(0)])[0]
-    tokens = words(1)
-    with torch.no_grad():
-        target = model.text_to_feature(torch.from_numpy(tokens.embeddings))[0]
-    matching = encoding.token_features.clone()
-    matching[3] = 2 * target
-    best = model.similarity(dataclasses.replace(encoding, token_features=matching), tokens)
-    assert best == pytest.approx(1, abs=1e-5)
-    assert model.similarity(encoding, tokens) < 0.99
-    assert model.similarity(encoding, words(0)) == 0
-
-
 @pytest.mark.parametrize(
     ('positions', 'colors', 'message'),
     [
@@ -381,7 +368,7 @@ def test_proposals_begin_where_the_scene_resembles_the_words():
 def test_a_large_scene_is_covered_by_more_proposals():
     torch.manual_seed(0)
     decoder = LiftGS(CONFIG, 'torch').decoder
-    assert len(decoder._proposals_for(10)) == CONFIG.proposals
-    assert len(decoder._proposals_for(100_000)) == CONFIG.max_proposals
+    assert len(decoder.proposals_for(10)) == CONFIG.proposals
+    assert len(decoder.proposals_for(100_000)) == CONFIG.max_proposals
     with pytest.raises(ValueError, match='max_proposals is 3'):
         LiftGSConfig.tiny(max_proposals=3)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from lift_gs_ros.model.seeds import POSITION_CHANNELS
 from lift_gs_ros.splat.gaussians import Gaussians
 
 
@@ -33,6 +35,15 @@ class SceneEncoding:
     def to(self, device: torch.device | str) -> SceneEncoding:
         """Move everything to a device."""
         return SceneEncoding(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+    @cached_property
+    def bounds(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Lowest and highest corner (3,) of the points, greatest length () of a mask feature.
+
+        The length is that of the learnt channels, without those of the position.
+        """
+        lengths = self.mask_features[:, :-POSITION_CHANNELS].norm(dim=1)
+        return self.positions.amin(dim=0), self.positions.amax(dim=0), lengths.amax()
 
     @classmethod
     def concatenate(cls, encodings: Sequence[SceneEncoding]) -> SceneEncoding:

@@ -34,17 +34,27 @@ def position_channels(positions: Tensor) -> Tensor:
 def choose_seeds(similarity: Tensor, positions: Tensor, count: int) -> Tensor:
     """Choose ``count`` places (V,) by similarity, best first, ``SPACING`` apart: indices (count,).
 
-    Where places run out, the rest are chosen again without regard to the spacing.
+    Where places run out, the rest are chosen again without regard to the spacing. A batch of
+    similarities (B, V) and positions (B, V, 3) gives indices (B, count).
     """
     free = similarity.detach().clone()
     chosen = []
     for _ in range(count):
-        best = free.argmax()
+        best = free.argmax(dim=-1, keepdim=True)
         chosen.append(best)
-        near = (positions - positions[best]).square().sum(dim=1) < SPACING**2
+        place = positions.take_along_dim(best[..., None], dim=-2)
+        near = (positions - place).square().sum(dim=-1) < SPACING**2
         free = torch.where(near, free - 10, free)  # cosines differ by at most 2
-        free[best] -= 10
-    return torch.stack(chosen)
+        free.scatter_add_(-1, best, torch.full_like(free[..., :1], -10))
+    return torch.cat(chosen, dim=-1)
+
+
+def resemblance(cosines: Tensor) -> Tensor:
+    """Say how much each place is like a sentence, from cosines (V, T) with its words: (V,)."""
+    if not cosines.shape[1]:
+        return cosines.new_zeros(len(cosines))
+    # Any word, for a sentence with several things; all words, for "the" resembles much.
+    return (cosines.amax(dim=1) + cosines.mean(dim=1)) / 2
 
 
 class Seeds(nn.Module):
@@ -65,12 +75,8 @@ class Seeds(nn.Module):
         count: int,
     ) -> tuple[Tensor, Tensor]:
         """Return the content (count, H) of the seeds and their places: indices (count,)."""
-        similarity = features.new_zeros(len(features))
-        if len(text_features):
-            text = functional.normalize(text_features, dim=1)
-            cosines = functional.normalize(features, dim=1) @ text.T
-            # Any word, for a sentence with several things; all words, for "the" resembles much.
-            similarity = (cosines.amax(dim=1) + cosines.mean(dim=1)) / 2
+        text = functional.normalize(text_features, dim=1)
+        similarity = resemblance(functional.normalize(features, dim=1) @ text.T)
         places = choose_seeds(similarity, positions, count)
         return self.content(features[places]), places
 
