@@ -24,6 +24,7 @@ from lift_gs_ros.model.tokens import LanguageTokens
 
 CANDIDATES = 4096  # best places of a sentence, among which its seeds are looked for first
 WIDE = 4096  # tokens; proposals that read more (empty masks: all) are computed by themselves
+ROWS_AT_ONCE = 32  # other proposals, near each other: the fewer, the fewer tokens they read
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class _Pass:
     def masks(self, rows: Tensor) -> Tensor:
         """Return the mask embeddings of normalised proposals."""
         rows = rows.flatten(0, 1)
-        nearness = self._decoder.seeds.nearness(rows, self._seeds)
+        nearness = self._decoder.seeds.nearness(rows, self._seeds - self._tiles.origin)
         return torch.cat([self._decoder.mask_embedding(rows), nearness], dim=1)
 
     def read(
@@ -142,40 +143,44 @@ class _Pass:
         tokens = torch.cat([self._tiles.starts[inside.tile] + inside.places for inside in attended])
         order = torch.argsort(rows // self._count, stable=True)
         counts = torch.bincount(rows // self._count, minlength=len(proposals)).tolist()
-        parts = zip(proposals, self._means, rows[order].split(counts), tokens[order].split(counts))
+        parts = zip(
+            proposals, (rows % self._count)[order].split(counts), tokens[order].split(counts)
+        )
         return torch.stack(
-            [
-                self._read_one(layer_index, layer, own, mean, own_rows % self._count, own_tokens)
-                for own, mean, own_rows, own_tokens in parts
-            ]
+            [self._read_one(layer_index, layer, i, *part) for i, part in enumerate(parts)]
         )
 
     def _read_one(
         self,
         layer_index: int,
         layer: DecoderLayer,
+        sentence: int,
         proposals: Tensor,  # (m, H) of one sentence
-        mean: Tensor,  # (3,)
         rows: Tensor,  # (n,) which of them reads
         tokens: Tensor,  # (n,) which token
     ) -> Tensor:
         read = torch.empty_like(proposals)
         wide = torch.bincount(rows, minlength=len(proposals)) > WIDE
-        for group in (~wide, wide):
-            own = group[rows]
-            used, columns = tokens[own].unique(return_inverse=True)
-            if not len(used):
+        by_place = self._places[sentence].argsort()  # tokens are in the order of their places
+        narrow = by_place[~wide[by_place]].split(ROWS_AT_ONCE)
+        for group in [*narrow, *wide.nonzero()[:, 0].split(ROWS_AT_ONCE)]:
+            if not len(group):
                 continue
-            inside = group.new_zeros(len(proposals), len(used))
-            inside[rows[own], columns] = True
+            row_in_group = torch.full_like(by_place, -1)
+            row_in_group[group] = torch.arange(len(group), device=group.device)
+            own = row_in_group[rows] >= 0
+            used, columns = tokens[own].unique(return_inverse=True)
+            inside = wide.new_zeros(len(group), len(used))
+            inside[row_in_group[rows[own]], columns] = True
             read[group] = layer.read_scene(
                 proposals[group],
                 self._tiles.gather('keys', layer_index, used),
                 self._tiles.gather('values', layer_index, used),
                 fourier_features(
-                    self._tiles.positions[used] - mean, self._decoder.config.position_bands
+                    self._tiles.positions[used] - self._means[sentence],
+                    self._decoder.config.position_bands,
                 ),
-                inside[group],
+                inside,
             )
         return read
 

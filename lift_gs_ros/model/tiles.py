@@ -37,6 +37,13 @@ class Inside:
         return Inside(self.tile, self.masks[pairs], self.places[pairs], self.probabilities[pairs])
 
 
+def _parts(embeddings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Split mask embeddings (n, d): learnt, centres (n, 3), one over twice squared radii (n, 1)."""
+    learnt, place = embeddings.split([embeddings.shape[1] - POSITION_CHANNELS, 5], dim=1)
+    falloff = -place[:, 3:4]  # see ``Seeds.nearness``
+    return learnt, place[:, :3] / (2 * falloff), falloff
+
+
 class Tiles:
     """Encodings of one map frame as one scene; nothing large is copied.
 
@@ -55,6 +62,8 @@ class Tiles:
         sizes = torch.tensor(self.counts, device=self.positions.device)
         self.sizes = sizes  # (K,) tokens of each tile
         self.tile_of_token = torch.arange(len(encodings)).to(sizes).repeat_interleave(sizes)
+        self.origins = torch.stack([e.origin for e in encodings])  # (K, 3) metres
+        self.origin = self.origins.mean(dim=0)  # (3,) that of the mask embeddings
         lower, upper, length = zip(*(encoding.bounds for encoding in encodings))
         self.lower, self.upper = torch.stack(lower), torch.stack(upper)  # (K, 3) metres
         self.length = torch.stack(length)  # (K,)
@@ -82,11 +91,21 @@ class Tiles:
         embeddings: (n, d) of masks; bias: () of their logits. What is not said to be reached holds
         none.
         """
-        learnt, place = embeddings.split([embeddings.shape[1] - POSITION_CHANNELS, 5], dim=1)
-        falloff = -place[:, 3:4]  # one over twice the squared radius, see ``Seeds.nearness``
-        distance = self.squared_distance(place[:, :3] / (2 * falloff))
+        learnt, centers, falloff = _parts(embeddings)
+        distance = self.squared_distance(centers + self.origin)
         most = learnt.norm(dim=1, keepdim=True) * self.length * learnt.shape[1] ** -0.5
         return most + bias - falloff * distance >= logit - SLACK
+
+    def logits(self, embeddings: Tensor, bias: Tensor, tile: int, points: bool) -> Tensor:
+        """Mask logits (P, n) of a tile's points, or else of its tokens."""
+        learnt, centers, falloff = _parts(embeddings)
+        centers = centers - (self.origins[tile] - self.origin)  # where the tile counts from
+        moved = torch.cat(
+            [learnt, 2 * falloff * centers, -falloff, -falloff * centers.square().sum(1, True)], 1
+        )
+        encoding = self.encodings[tile]
+        features = encoding.mask_features if points else encoding.token_mask_features
+        return mask_logits(features, moved, bias)
 
     def inside(
         self,
@@ -109,12 +128,9 @@ class Tiles:
     def _search(
         self, embeddings: Tensor, bias: Tensor, where: Tensor, points: bool, above: float = 0.0
     ) -> Iterator[Inside]:
-        for tile, encoding in enumerate(self.encodings):
-            features = encoding.mask_features if points else encoding.token_mask_features
+        for tile in where.any(dim=0).nonzero()[:, 0].tolist():
             for masks in where[:, tile].nonzero()[:, 0].split(MASKS_AT_ONCE):
-                if not len(masks):
-                    continue
-                logits = mask_logits(features, embeddings[masks], bias).T
+                logits = self.logits(embeddings[masks], bias, tile, points).T
                 rows, places = (logits > above).nonzero(as_tuple=True)
                 yield Inside(tile, masks[rows], places, logits[rows, places].sigmoid())
 
@@ -134,11 +150,9 @@ class Tiles:
     def near(self, centers: Tensor, allowed: Tensor, radius: float) -> Iterator[Inside]:
         """Find the tokens within ``radius`` metres of centres (n, 3)."""
         where = allowed & (self.squared_distance(centers) < radius**2)
-        for tile, encoding in enumerate(self.encodings):
+        for tile in where.any(dim=0).nonzero()[:, 0].tolist():
             masks = where[:, tile].nonzero()[:, 0]
-            if not len(masks):
-                continue
-            distance = torch.cdist(centers[masks], encoding.token_positions)
+            distance = torch.cdist(centers[masks], self.encodings[tile].token_positions)
             rows, places = (distance < radius).nonzero(as_tuple=True)
             yield Inside(tile, masks[rows], places, torch.ones_like(distance[rows, places]))
 
