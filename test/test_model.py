@@ -22,6 +22,7 @@ from lift_gs_ros.model.seeds import (
     Seeds,
     choose_seeds,
     position_channels,
+    shifted_channels,
 )
 from lift_gs_ros.model.tokens import LanguageTokens
 from lift_gs_ros.splat.spherical_harmonics import sh_to_colors
@@ -88,18 +89,28 @@ def test_correspondence_is_a_distribution_and_spans_add_up(model):
     assert (decoded.span_probability([]) == 0).all()
 
 
-def test_answers_do_not_depend_on_where_the_map_begins(model):
+@pytest.mark.parametrize(
+    ('offset', 'atol'),
+    [([16, -8, 0.8], 2e-3), ([1032, -1032, 0], 2e-2)],  # multiples of the coarsest voxel, 0.8 m
+)
+def test_answers_do_not_depend_on_where_the_map_begins(model, offset, atol):
     positions, colors = cloud(0)
     here = model.decode(model.encode([(positions, colors)]), words(4))
-    moved = positions + np.float32([16, -8, 0.8])  # multiples of the coarsest voxel, 0.8 m
-    there = model.decode(model.encode([(moved, colors)]), words(4))
-    assert_same_answer(here, there, atol=2e-3)
+    there = model.decode(model.encode([(positions + np.float32(offset), colors)]), words(4))
+    assert_same_answer(here, there, atol=atol)
     torch.testing.assert_close(
-        there.scene.gaussians.means - torch.tensor([16, -8, 0.8]),
+        there.scene.gaussians.means - torch.tensor(offset),
         here.scene.gaussians.means,
-        atol=1e-5,
+        atol=1e-5 * max(offset),
         rtol=0,
     )
+
+
+def test_chunks_are_answered_together_a_kilometre_from_the_origin_as_beside_it(model):
+    near = [cloud(0), (cloud(1)[0] + np.float32([8, 0, 0]), cloud(1)[1])]
+    far = [(positions + np.float32([1032, 0, 0]), colors) for positions, colors in near]
+    here, there = (model.decode(model.encode(clouds), words(4)) for clouds in (near, far))
+    assert_same_answer(here, there, atol=2e-2)
 
 
 def test_a_batch_of_clouds_gives_what_single_clouds_give(model):
@@ -367,6 +378,14 @@ def test_nearness_is_a_paraboloid_around_the_seed_and_linear_in_the_position_cha
     torch.nn.init.normal_(seeds.placement.weight)
     logits = position_channels(points) @ seeds.nearness(rows, places).T
     assert logits.max() <= 1e-2
+
+
+def test_position_channels_and_their_means_move_with_the_origin():
+    points, offset = torch.randn(20, 3) * 3, torch.tensor([5.0, -2.0, 1.0])
+    moved = shifted_channels(position_channels(points), offset)
+    torch.testing.assert_close(moved, position_channels(points + offset), atol=1e-4, rtol=1e-5)
+    mean = shifted_channels(position_channels(points).mean(dim=0), offset)
+    torch.testing.assert_close(mean, moved.mean(dim=0), atol=1e-4, rtol=1e-5)
 
 
 def test_proposals_begin_where_the_scene_resembles_the_words():

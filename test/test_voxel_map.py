@@ -6,7 +6,6 @@ from box_scenes import CAMERA, FLOOR, WALL, render, with_sensor_noise
 
 from lift_gs_ros.geometry import Box, Camera, PointCloud, look_at
 from lift_gs_ros.mapping.frame import RgbdFrame
-from lift_gs_ros.mapping.kernels import WEIGHT
 from lift_gs_ros.mapping.voxel_map import VoxelMap
 
 AHEAD = look_at((0, 0, 0.5), (0, 4, -0.6))
@@ -204,10 +203,22 @@ def test_ten_thousand_keyframes_overflow_nothing_and_fade_nothing_that_is_elsewh
     np.testing.assert_array_equal(fused.colors[:-2], room.colors)
     np.testing.assert_allclose(fused.positions[-2:], places[:, 0], atol=0.02 / 20)
     np.testing.assert_allclose(fused.colors[-2:], 0.5, atol=0.02 / 20)
-    voxel_map.save(tmp_path / 'map.npz')
-    with np.load(tmp_path / 'map.npz') as saved:
-        assert np.isfinite(saved['values']).all()
-        assert (saved['values'][:, WEIGHT] > 0).all()
+    assert np.isfinite(voxel_map.snapshot().values).all()
+
+
+def test_a_part_of_a_chunk_unseen_for_6500_keyframes_keeps_its_voxels_and_its_noise_apart():
+    rng = np.random.default_rng(0)
+    voxel_map = VoxelMap(chunk_size=9.05)
+    for x in np.linspace(-1, 1, 20):
+        frame = with_sensor_noise(render([WALL], look_at((x, 1, 0.5), (0, 4, 0.5))), rng)
+        voxel_map.integrate(frame)
+    wall = voxel_map.to_point_cloud()
+    assert len(wall) < 0.7 * voxel_map.num_voxels
+    seen = PointCloud(np.array([[0.0, -3.0, 0.0]]), np.zeros((1, 3)))
+    for _ in range(6500):
+        assert len(voxel_map.insert(seen)) == 1
+    assert len(voxel_map.chunk_keys()) == 1
+    np.testing.assert_array_equal(voxel_map.to_point_cloud().positions[:-1], wall.positions)
 
 
 def _share_left(voxel_map: VoxelMap, box: Box, before: int) -> float:

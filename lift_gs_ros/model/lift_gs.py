@@ -165,11 +165,13 @@ class LiftGS(nn.Module):
         keys: Tensor,
         values: Tensor,
     ) -> SceneEncoding:
+        origin = positions.mean(dim=0)
         mask_features = torch.cat(
-            [self.mask_head(features).float(), position_channels(positions)], dim=1
+            [self.mask_head(features).float(), position_channels(positions - origin)], dim=1
         )
         n = keys.shape[1]
         return SceneEncoding(
+            origin=origin,
             positions=positions,
             features=features,
             mask_features=mask_features,

@@ -130,7 +130,7 @@ class DecoderLayer(nn.Module):
 class LayerOutput:
     """What one decoder layer answers; all layers are supervised (deep supervision)."""
 
-    mask_embeddings: Tensor  # (m, d), the last ones for the positions
+    mask_embeddings: Tensor  # (m, d), the last ones for positions relative to the scene's origin
     correspondence: Tensor  # (m, T + 1) log-probabilities, the last column is "no object"
 
 
@@ -215,7 +215,7 @@ class MaskDecoder(nn.Module):
         learnt = self._proposals_for(len(positions))
         content, places = self.seeds(scene.token_features, text_features, positions, len(learnt))
         proposals, outputs = learnt + content, []
-        seeds, geometry = scene.token_positions[places], None
+        seeds, geometry = scene.token_positions[places] - scene.origin, None
         attended = torch.cdist(positions[places], positions) < REACH
         for i, layer in enumerate(self.layers):
             proposals = layer(

@@ -31,6 +31,13 @@ def position_channels(positions: Tensor) -> Tensor:
     return torch.cat([positions, square, torch.ones_like(square)], dim=-1)
 
 
+def shifted_channels(channels: Tensor, offsets: Tensor) -> Tensor:
+    """Position channels (..., 5), or means of some, of positions moved by offsets (..., 3)."""
+    positions, square, one = channels.split([3, 1, 1], dim=-1)
+    square = square + (offsets * (2 * positions + offsets)).sum(dim=-1, keepdim=True)
+    return torch.cat([positions + offsets, square, one], dim=-1)
+
+
 def choose_seeds(similarity: Tensor, positions: Tensor, count: int) -> Tensor:
     """Choose ``count`` places (V,) by similarity, best first, ``SPACING`` apart: indices (count,).
 
@@ -77,7 +84,8 @@ class Seeds(nn.Module):
     def nearness(self, proposals: Tensor, seeds: Tensor) -> Tensor:
         """Embeddings (m, 5) for ``position_channels``: logits ``-|x - center|^2 / (2 radius^2)``.
 
-        proposals: (m, H); seeds: (m, 3), the places where they began, metres.
+        proposals: (m, H); seeds: (m, 3), the places where they began, metres, from the same origin
+        as the positions of the channels.
         """
         offset, growth = self.placement(proposals).float().split([3, 1], dim=1)
         bounds = [math.log(bound / RADIUS) for bound in RADII]
