@@ -39,7 +39,7 @@ def make_image(pixels: np.ndarray, encoding: str, padding: int = 0, bigendian: b
 
 def make_cloud(points: np.ndarray, bigendian: bool = False, row_padding: int = 0) -> PointCloud2:
     """Pack a structured array with whatever offsets its dtype has."""
-    types = {'f4': 7, 'f8': 8, 'u4': 6, 'i4': 5, 'u2': 4, 'i2': 3}
+    types = {'f4': 7, 'f8': 8, 'u4': 6, 'i4': 5, 'u2': 4, 'i2': 3, 'u1': 2}
     fields = [
         PointField(name=name, offset=offset, datatype=types[field.str[1:]], count=1)
         for name, (field, offset) in points.dtype.fields.items()
@@ -206,6 +206,51 @@ def test_any_field_order_padding_type_and_byte_order_is_read(bigendian, color_ty
     cloud = point_clouds.cloud_from_message(make_cloud(points, bigendian, row_padding=7))
     np.testing.assert_allclose(cloud.positions, [[1, 0.5, -1], [2, 1.5, -2], [3, 2.5, -3]])
     np.testing.assert_array_equal(cloud.colors, np.eye(3))
+
+
+def test_colour_comes_as_three_bytes_too_and_an_organised_cloud_is_read_row_by_row():
+    points = np.zeros(
+        6, [('r', 'u1'), ('b', 'u1'), ('x', '<f8'), ('y', '<f8'), ('z', '<f8'), ('g', 'u1')]
+    )
+    points['x'], points['r'], points['g'], points['b'] = range(6), 255, 51, 0
+    message = make_cloud(points)
+    message.height, message.width, message.row_step = 2, 3, 3 * points.dtype.itemsize + 4
+    rows = points.reshape(2, 3)
+    message.data = array.array('B', rows[0].tobytes() + b'pad!' + rows[1].tobytes() + b'pad!')
+    cloud = point_clouds.cloud_from_message(message)
+    np.testing.assert_array_equal(cloud.positions[:, 0], range(6))
+    np.testing.assert_allclose(cloud.colors, np.tile([1, 0.2, 0], (6, 1)))
+
+
+@pytest.mark.parametrize(
+    ('name', 'change', 'match'),
+    [
+        ('x', {'count': 0}, "'x' has datatype 7 and count 0, expected a datatype of PointField"),
+        ('x', {'count': 3}, "'x' has datatype 7 and count 3"),
+        ('y', {'datatype': 9}, "'y' has datatype 9"),
+        ('z', {'offset': 13}, "'z' ends at byte 17 of a point of 16 bytes"),
+        ('rgb', {'datatype': 8}, "'rgb' has datatype 8 and count 1, expected u4 or f4 or i4"),
+        ('rgb', {'name': 'r'}, None),
+    ],
+)
+def test_a_field_that_makes_no_sense_is_refused_in_one_sentence(name, change, match):
+    cloud = PointCloud(np.zeros((3, 3)), np.zeros((3, 3)))
+    message = point_clouds.cloud_to_message(cloud, HEADER)
+    [field] = [field for field in message.fields if field.name == name]
+    for key, value in change.items():
+        setattr(field, key, value)
+    if match is None:  # r alone is no colour
+        assert (point_clouds.cloud_from_message(message).colors == 0.5).all()
+        return
+    with pytest.raises(ValueError, match=match) as refused:
+        point_clouds.cloud_from_message(message)
+    assert '\n' not in str(refused.value)
+
+
+def test_coordinates_that_float32_cannot_hold_are_dropped_with_nan_and_inf():
+    points = np.zeros(4, [('x', '<f8'), ('y', '<f8'), ('z', '<f8')])
+    points['z'] = [1.0, 1e300, -np.inf, np.nan]
+    assert len(point_clouds.cloud_from_message(make_cloud(points))) == 1
 
 
 def test_a_cloud_without_colour_is_grey_and_loses_its_nan_points():

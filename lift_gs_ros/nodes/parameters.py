@@ -133,6 +133,12 @@ MAPPING = (
 
 GROUNDING = (
     Parameter('map_frame', 'map', 'Frame of an answer before there is a map'),
+    Parameter(
+        'cloud_map',
+        '',
+        'Topic (sensor_msgs/PointCloud2) of a whole map, of any SLAM, that takes the place of '
+        'map_chunks; empty: map_chunks',
+    ),
     Parameter('checkpoint', '', 'Path of a checkpoint (safetensors); empty: the one that ships'),
     Parameter('device', 'auto', 'auto, cpu, cuda or cuda:N'),
     Parameter(
