@@ -57,6 +57,13 @@ class MapFile:
             raise ValueError(f'a chunk has the key {np.abs(self.keys).max()}, too far away')
         if not np.isfinite(self.values).all():
             raise ValueError('values hold NaN or inf')
+        if not 0 <= self.keyframes < 2**32 or not 0 <= (self.last_stamp or 0) < 2**31 * 10**9:
+            raise ValueError(f'it has {self.keyframes} keyframes, the last at {self.last_stamp} ns')
+
+    def __str__(self) -> str:
+        return (
+            f'{len(self.codes)} voxels in {len(self.sizes)} chunks from {self.keyframes} keyframes'
+        )
 
     def write(self, path: Path) -> None:
         """Write to a temporary file beside ``path``, flush it to disk, and rename it."""

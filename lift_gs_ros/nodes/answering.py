@@ -79,6 +79,11 @@ class Answering:
         self.summary = MapSummary()
         self.last_ms = 0.0
 
+    @property
+    def encoding(self) -> bool:
+        """Whether chunks wait to be encoded: answers do not know them yet."""
+        return self._to_encode or bool(self._chunks)
+
     def put_chunk(self, update: ChunkUpdate) -> None:
         """Take in the newest state of a chunk."""
         with self._lock:
@@ -107,8 +112,7 @@ class Answering:
         """Do the most urgent thing; returns after a tenth of a second where there is none."""
         if self._grounder is None:
             self._grounder = self._load()
-        busy = self._to_encode or bool(self._chunks)
-        question = self._questions.get(timeout=0.0 if busy else 0.1)
+        question = self._questions.get(timeout=0.0 if self.encoding else 0.1)
         # Before the answers: taking chunks in is quick, and nobody is told of "no map" when one is
         # waiting here, as after loading the model. Encoding them is slow and comes after.
         self._take_chunks()

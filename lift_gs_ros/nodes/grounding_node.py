@@ -155,6 +155,7 @@ class GroundingNode:
             'voxels': summary.voxels,
             'chunks in map': summary.chunks,
             'map version': summary.version,
+            'encoding': self._answering.encoding,
             'last answer ms': round(self._answering.last_ms, 1),
         }
 

@@ -127,6 +127,9 @@ MAPPING = (
         'min_support', 0.2, "Share of its neighbours' pixels that a voxel needs; 0: none", (0, 1)
     ),
     Parameter(
+        'map_folder', '~/.ros/lift_gs_ros', 'Folder of the files that save_map and load_map name'
+    ),
+    Parameter(
         'map_rate', 1.0, 'Publish the whole map at most so often, Hz', (0.01, 100), read_only=False
     ),
 )
