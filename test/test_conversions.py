@@ -1,4 +1,5 @@
 import array
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -276,6 +277,56 @@ def test_a_cloud_that_contradicts_itself_is_refused(change, match):
         setattr(message, name, value)
     with pytest.raises(ValueError, match=match):
         point_clouds.cloud_from_message(message)
+
+
+def random_cloud(rng: np.random.Generator) -> PointCloud2:
+    """A cloud with every number drawn from those that have broken readers somewhere."""
+    odd = [0, 1, 2, 3, 4, 7, 8, 12, 16, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1]
+    names = ['x', 'y', 'z', 'rgb', 'rgba', 'r', 'g', 'b', 'x', '', 'intensity']
+
+    def number(usual: int) -> int:
+        return usual if rng.random() < 0.8 else int(rng.choice(odd))
+
+    width, height, point_step = number(5), number(2), number(16)
+    some = names[:4] if rng.random() < 0.7 else list(rng.choice(names, rng.integers(0, 8)))
+    fields = [
+        PointField(name=name, offset=number(4 * i), datatype=number(7) % 256, count=number(1))
+        for i, name in enumerate(some)
+    ]
+    row_step = number(width * point_step % 2**32)
+    size = row_step * height if rng.random() < 0.9 else int(rng.integers(0, 500))
+    return PointCloud2(
+        height=height,
+        width=width,
+        fields=fields,
+        is_bigendian=bool(rng.random() < 0.3),
+        point_step=point_step,
+        row_step=row_step,
+        data=array.array('B', rng.bytes(min(size, 1000))),
+    )
+
+
+def test_no_cloud_crashes_the_reader_or_makes_it_allocate_much_more_than_it_carries():
+    rng = np.random.default_rng(0)
+    read = refused = 0
+    tracemalloc.start()
+    for _ in range(2000):
+        message = random_cloud(rng)
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        try:
+            cloud = point_clouds.cloud_from_message(message)
+            assert np.isfinite(cloud.positions).all()
+            assert len(cloud) <= len(message.data)
+            read += 1
+        except ValueError:
+            refused += 1
+        # Twenty kilobytes are for the names, the numbers and the words of the error.
+        allocated = tracemalloc.get_traced_memory()[1] - before
+        assert allocated < 20 * len(message.data) + 20_000, message
+    tracemalloc.stop()
+    assert read > 100
+    assert refused > 100
 
 
 def test_poses_survive_the_round_trip():
