@@ -1,4 +1,4 @@
-"""grounding_node: chunks of a map and a sentence in, masks and boxes out."""
+"""grounding_node: chunks of a map, or any point cloud, and a sentence in; masks and boxes out."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from lift_gs_ros import msg
 from lift_gs_ros.grounding.instances import Grounding
 from lift_gs_ros.nodes import answers
 from lift_gs_ros.nodes.answering import Answering, Grounds, Question
+from lift_gs_ros.nodes.cloud_input import CloudInput
 from lift_gs_ros.nodes.conversions import chunk_from_message
 from lift_gs_ros.nodes.parameters import GROUNDING, declare
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE
@@ -77,7 +78,12 @@ class GroundingNode:
 
     def _subscribe(self) -> None:
         node = self.node
-        node.create_subscription(msg.MapChunk, 'map_chunks', self._on_chunk, LATCHED_CHUNKS)
+        self._cloud_input = None
+        if topic := self.values['cloud_map']:
+            put = self._answering.put_chunk
+            self._cloud_input = CloudInput(node, topic, put, self.report)
+        else:
+            node.create_subscription(msg.MapChunk, 'map_chunks', self._on_chunk, LATCHED_CHUNKS)
         queries, services = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
         node.create_subscription(String, 'query', self._on_query, RELIABLE, callback_group=queries)
         node.create_service(Ground, '~/ground', self._on_service, callback_group=services)
@@ -85,10 +91,14 @@ class GroundingNode:
     def start(self) -> None:
         """Begin to work."""
         self._worker.start()
+        if self._cloud_input is not None:
+            self._cloud_input.start()
 
     def stop(self, timeout: float) -> bool:
         """End the worker; whoever waits for an answer is told."""
         ended = self._worker.stop(timeout)
+        if self._cloud_input is not None:
+            ended &= self._cloud_input.stop(timeout)
         self._answering.close()
         return ended
 
@@ -145,6 +155,7 @@ class GroundingNode:
             'voxels': summary.voxels,
             'chunks in map': summary.chunks,
             'map version': summary.version,
+            'encoding': self._answering.encoding,
             'last answer ms': round(self._answering.last_ms, 1),
         }
 
