@@ -12,7 +12,7 @@ from lift_gs_ros.grounding.instances import Grounding, MapSummary  # noqa: E402
 from lift_gs_ros.nodes.answering import Answering, Question  # noqa: E402
 from lift_gs_ros.nodes.conversions import ChunkUpdate  # noqa: E402
 from lift_gs_ros.nodes.parameters import GROUNDING  # noqa: E402
-from lift_gs_ros.nodes.reporting import Report  # noqa: E402
+from lift_gs_ros.nodes.reporting import ERROR, Report  # noqa: E402
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Settings:
 class CountingGrounder:
     """Says in its answer's message which chunks are encoded."""
 
-    weights, settings = 'stand-in', Settings()
+    weights, settings, device = 'stand-in', Settings(), 'cpu'
 
     def __init__(self) -> None:
         self.clear()
@@ -146,3 +146,21 @@ def test_a_chunk_that_is_refused_does_not_take_the_others_along():
     bench.step(3)
     assert bench.report.counts() == {'bad_chunks': 1}
     assert bench.grounder.encoded == {(1, 0, 0)}
+
+
+def test_a_chunk_that_cannot_be_encoded_is_an_error_and_the_others_follow():
+    bench = Bench()
+    bench.put(0, version=1)
+    bench.put(1, version=1)
+    encode, failures = bench.grounder.encode, []
+
+    def fail_once(budget=None):
+        if not failures:
+            failures.append(bench.grounder.dirty.pop(0))
+            raise RuntimeError('no kernel')
+        return encode(budget)
+
+    bench.grounder.encode = fail_once
+    bench.step(3)
+    assert bench.grounder.encoded == {(1, 0, 0)}
+    assert bench.report.health() == (ERROR, 'failed encodes: RuntimeError: no kernel')

@@ -8,11 +8,13 @@ the tokens of all chunks in question are attended to together, with positions in
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import PointCloud
 from lift_gs_ros.grounding.assembly import assemble
@@ -24,10 +26,20 @@ from lift_gs_ros.grounding.settings import GrounderSettings
 from lift_gs_ros.mapping.chunks import ChunkKey, halo_points, neighbours, with_halo
 from lift_gs_ros.model.checkpoint import load_checkpoint
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
-from lift_gs_ros.model.lift_gs import LiftGS, SceneEncoding
+from lift_gs_ros.model.lift_gs import LiftGS
 from lift_gs_ros.model.local_decoder import Reading
 
 SENTENCES_AT_ONCE = 32  # decoded in one pass; bounds the memory that it takes
+TRUNCATED = (
+    'a sentence of the query is longer than the language encoder takes: its end was not read'
+)
+
+
+def resolve_device(device: str) -> str:
+    """Say which device 'auto' means; the others mean themselves."""
+    if device != 'auto':
+        return device
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 class Grounder:
@@ -40,6 +52,8 @@ class Grounder:
         self, model: LiftGS, language: LanguageEncoder, settings: GrounderSettings | None = None
     ) -> None:
         self.settings = settings or GrounderSettings()
+        # Told when memory does not suffice, and what was done about it.
+        self.warn: Callable[[str], object] = warnings.warn
         self.weights = model.weights
         self._model = model.eval()
         self._language = language
@@ -53,10 +67,33 @@ class Grounder:
         cls, checkpoint: str = '', device: str = 'auto', settings: GrounderSettings | None = None
     ) -> Grounder:
         """Load a checkpoint ('' = the one that ships) onto 'cpu', 'cuda' or 'auto'."""
-        if device == 'auto':
-            device = 'cuda' if torch.cuda.is_available() else 'cpu'
+        device = resolve_device(device)
         model = load_checkpoint(checkpoint, device)
         return cls(model, load_language_encoder(model.config.language).to(device), settings)
+
+    @property
+    def device(self) -> str:
+        """Where the model is."""
+        return str(next(self._model.parameters()).device)
+
+    def to(self, device: str) -> None:
+        """Move to 'cpu', 'cuda', 'cuda:N' or 'auto'; the map is encoded anew where that changes it.
+
+        The memory of the device that is left is free for others.
+        """
+        target, current = (
+            torch.device(resolve_device(device)),
+            next(self._model.parameters()).device,
+        )
+        if target == current:
+            return
+        self._encoded.clear()
+        self._encoded_view = None
+        self._dirty.update(dict.fromkeys(self._clouds))
+        self._model.to(target)
+        self._language.to(target)
+        if current.type == 'cuda':
+            torch.cuda.empty_cache()
 
     def clear(self) -> None:
         """Forget the map."""
@@ -107,25 +144,39 @@ class Grounder:
         known of it stays, and the next call goes on with the others.
         """
         begin = time.perf_counter()
-        settings = self.settings
         while self._dirty and (budget is None or budget > 0):
             key = next(iter(self._dirty))
             del self._dirty[key]
-            cloud, is_core = with_halo(
-                self._clouds, key, settings.chunk_size, settings.chunk_overlap
-            )
-            encoding = self._encode_cloud(cloud)
-            self._encodings_made += 1
+            self._encoded[key] = self._encode_chunk(key)
             self._encoded_view = None
-            self._encoded[key] = EncodedChunk(encoding, int(is_core.sum()), self._encodings_made)
+            self._dirty.pop(key, None)  # moving to another device has put it back
             budget = None if budget is None else budget - 1
             self._encoded_map, self._encoded_stamp = self._map, self._stamp
         self._encode_ms += 1e3 * (time.perf_counter() - begin)
         return bool(self._dirty)
 
+    def _encode_chunk(self, key: ChunkKey) -> EncodedChunk:
+        """Encode a chunk; short of memory, without its neighbours' context, then on the CPU."""
+        size, overlap = self.settings.chunk_size, self.settings.chunk_overlap
+        for context in (overlap, 0.0):
+            try:
+                return self._encode_cloud(*with_halo(self._clouds, key, size, context))
+            except torch.OutOfMemoryError:
+                torch.cuda.empty_cache()
+                points = len(self._clouds[key])
+                self.warn(f'chunk {key} of {points} points with {context} m of context')
+        self._leave_gpu()
+        return self._encode_cloud(*with_halo(self._clouds, key, size, overlap))
+
+    def _leave_gpu(self) -> None:
+        self.warn('the model works on the CPU from now on, until it is told to go back')
+        self.to('cpu')
+
     @torch.inference_mode()
-    def _encode_cloud(self, cloud: PointCloud) -> SceneEncoding:
-        return self._model.encode([(cloud.positions, cloud.colors)])[0]
+    def _encode_cloud(self, cloud: PointCloud, is_core: NDArray[np.bool_]) -> EncodedChunk:
+        encoding = self._model.encode([(cloud.positions, cloud.colors)])[0]
+        self._encodings_made += 1
+        return EncodedChunk(encoding, int(is_core.sum()), self._encodings_made)
 
     def ground(self, query: str) -> Grounding:
         """Answer a query from the newest encodings; encodes first only where there is none yet.
@@ -153,17 +204,29 @@ class Grounder:
             self.encode()
         if not self._dirty:  # what came since changed nothing
             self._encoded_map, self._encoded_stamp = self._map, self._stamp
-        answers = {i: self._refusal(query) for i, (query, _) in enumerate(questions)}
+        try:
+            return self._answer(questions, begin)
+        except torch.OutOfMemoryError:
+            self._leave_gpu()
+            self.encode()
+            return self._answer(questions, begin)
+
+    def _answer(
+        self, questions: Sequence[tuple[str, Grounding | None]], begin: float
+    ) -> list[Grounding]:
+        answers = [self._refusal(query) for query, _ in questions]
         readings: dict[int, Reading] = {}
         for i, (query, before) in enumerate(questions):
             if answers[i].message:
                 continue
-            readings[i] = self._read(query)
-            basis = self._view().basis(readings[i], self.settings)
-            answers[i] = replace(answers[i], basis=basis)
+            reading = self._read(query)
+            basis = self._view().basis(reading, self.settings)
             if before is not None and before.basis == basis:
                 answers[i] = before
-                del readings[i]
+                continue
+            readings[i] = reading
+            message = TRUNCATED if reading.tokens.truncated else ''
+            answers[i] = replace(answers[i], basis=basis, message=message)
         decode_begin = time.perf_counter()
         for i, (instances, none_score) in self._decode(readings).items():
             answers[i] = replace(answers[i], instances=instances, none_score=none_score)
@@ -172,8 +235,8 @@ class Grounder:
         if readings:
             self._encode_ms = 0.0
         return [
-            replace(answers[i], latency=latency) if i in readings else answers[i]
-            for i in sorted(answers)
+            replace(answer, latency=latency) if i in readings else answer
+            for i, answer in enumerate(answers)
         ]
 
     def _refusal(self, query: str) -> Grounding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from rclpy.duration import Duration
-from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
 from lift_gs_ros.mapping.frame import RgbdFrame
@@ -22,9 +20,9 @@ from lift_gs_ros.nodes.conversions import (
     pose_from_matrix,
     transform_from_matrix,
 )
-from lift_gs_ros.nodes.parameters import CAMERA, declare
+from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
+from lift_gs_ros.nodes.parameters import CAMERA
 from lift_gs_ros.nodes.qos import RELIABLE
-from lift_gs_ros.nodes.reporting import Diagnostics, Report
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.worker import Worker
 from lift_gs_ros.sequences import Sequence, open_sequence
@@ -46,16 +44,21 @@ def open_source(path: str, seed: int) -> Sequence:
     return RoomSequence(make_room(seed))
 
 
-class CameraNode:
-    """Publishes frame after frame in one thread, and finishes with the sequence."""
+class CameraNode(ManagedNode):
+    """Publishes frame after frame in one thread, and finishes with the sequence.
+
+    Made active again, it plays from the beginning.
+    """
 
     def __init__(self, source: Sequence | None = None, **node_options: Any) -> None:
-        self.node = Node('camera_node', **node_options)
-        self.finished, self.failure = threading.Event(), ''
-        self.values = declare(self.node, CAMERA)
-        self.report = Report(self.node.get_logger().warning)
-        self._source = source or open_source(self.values['sequence'], self.values['seed'])
+        super().__init__('camera_node', CAMERA, node_options)
+        self._given_source = source
         self._worker = Worker('camera', self._play, self._on_error)
+
+    def configure(self) -> None:
+        """Open the sequence and advertise."""
+        values = self.values
+        self._source = self._given_source or open_source(values['sequence'], values['seed'])
         create = self.node.create_publisher
         # Reliable, as most drivers: who subscribes with best effort is served too.
         self._color = create(Image, 'rgb/image', RELIABLE)
@@ -63,20 +66,31 @@ class CameraNode:
         self._info = create(CameraInfo, 'rgb/camera_info', RELIABLE)
         self._odometry = create(Odometry, 'odometry', RELIABLE)
         self._tf = create(TFMessage, '/tf', 100) if self._has_tf() else None
-        Diagnostics(self.node, self.report, lambda: {'sequence': self._source.name})
+
+    def activate(self) -> None:
+        """Begin to play."""
+        self._worker.start()
+
+    def deactivate(self) -> None:
+        """Stop after the current frame."""
+        if not self._worker.stop(DEACTIVATE_SECONDS):
+            raise RuntimeError(f'no frame within {DEACTIVATE_SECONDS:.0f} s')
+
+    def cleanup(self) -> None:
+        """Close the sequence."""
+        del self._source
+
+    def stop(self, timeout: float) -> bool:
+        """Stop after the current frame."""
+        return self._worker.stop(timeout)
+
+    def _state(self) -> dict[str, object]:
+        return {'sequence': self._source.name}
 
     def _has_tf(self) -> bool:
         if self.values['publish_tf'] and TFMessage is None:
             self.node.get_logger().info('tf2_msgs is not installed: poses on odometry only')
         return self.values['publish_tf'] and TFMessage is not None
-
-    def start(self) -> None:
-        """Begin to play."""
-        self._worker.start()
-
-    def stop(self, timeout: float) -> bool:
-        """Stop after the current frame."""
-        return self._worker.stop(timeout)
 
     def _play(self) -> None:
         """Play the sequence once, or until the end of time."""

@@ -43,7 +43,13 @@ class MapServices:
     """Files are written and read here, between two steps of the worker maps are only swapped."""
 
     def __init__(
-        self, node: Node, folder: str, mapper: Mapper, jobs: Jobs, reset: Callable[[], None]
+        self,
+        node: Node,
+        folder: str,
+        mapper: Mapper,
+        jobs: Jobs,
+        reset: Callable[[], None],
+        state: Callable[[], str],  # of the node; only an active one has a worker
     ) -> None:
         # No shell has looked at a parameter.
         self._folder = Path(folder).expanduser()
@@ -52,6 +58,9 @@ class MapServices:
 
         def advertise(kind: type, name: str, serve: Callable[..., str]) -> None:
             def callback(request, response):
+                if state() != 'active':
+                    response.message = f'the node is {state()}'
+                    return response
                 return _answer(response, lambda: serve(request))
 
             node.create_service(kind, f'~/{name}', callback, callback_group=group)

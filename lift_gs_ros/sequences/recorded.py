@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from lift_gs_ros.images import decode_color, decode_depth
 from lift_gs_ros.mapping.frame import RgbdFrame
 
 logger = logging.getLogger(__name__)
+
+
+class FrameReaders(Protocol):
+    """Each frame's name, and how to read it: a list, or what finds them as it goes."""
+
+    def __len__(self) -> int:
+        """Return the number of frames, or an upper bound."""
+        ...
+
+    def __iter__(self) -> Iterator[tuple[str, Callable[[], RgbdFrame]]]:
+        """Begin with the first frame, every time."""
+        ...
 
 
 @dataclass
@@ -26,7 +39,7 @@ class RecordedSequence:
 
     name: str
     rate: float  # frames per second at which the sequence was recorded
-    readers: Sequence[tuple[str, Callable[[], RgbdFrame]]]  # a frame's name, and how to read it
+    readers: FrameReaders = field(repr=False)
     skipped: int = 0
 
     def __len__(self) -> int:
@@ -47,25 +60,9 @@ class RecordedSequence:
 
 def read_color(path: Path) -> NDArray[np.uint8]:
     """Read an image of any kind as (H, W, 3) uint8, red, green, blue."""
-    return np.asarray(_decode(path).convert('RGB'))
+    return decode_color(path.read_bytes(), path)
 
 
 def read_depth(path: Path) -> NDArray[np.uint16]:
     """Read a 16-bit PNG (H, W) as it is, uint16."""
-    image = _decode(path)
-    if image.mode not in ('I;16', 'I;16B', 'I'):  # depends on Pillow's version
-        raise ValueError(f'{path} is an image of mode {image.mode}, expected 16-bit grey depth')
-    return np.asarray(image).astype(np.uint16)
-
-
-def _decode(path: Path) -> Image.Image:
-    with path.open('rb') as file:
-        try:
-            image = Image.open(file)
-            image.load()
-        except Exception as error:  # Pillow raises OSError, SyntaxError, EOFError, struct.error ...
-            raise ValueError(
-                f'{path} cannot be decoded ({type(error).__name__}: {error}), '
-                'expected a whole PNG or JPEG image'
-            ) from error
-    return image
+    return decode_depth(path.read_bytes(), path)

@@ -42,7 +42,7 @@ _FRAME = re.compile(r'(frame-(\d+))\.(color\.png|color\.jpg|depth\.png|pose\.txt
 
 def is_seven_scenes(path: Path) -> bool:
     """Say whether a folder, or one of its ``seq-*`` folders, holds such frames."""
-    return any(_list_stems(folder) for folder in _frame_folders(path))
+    return path.is_dir() and bool(_frame_folders(path))
 
 
 def open_seven_scenes(path: Path, registered: bool = False, z_up: bool = True) -> RecordedSequence:
