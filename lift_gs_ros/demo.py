@@ -173,6 +173,13 @@ def node_command(node: str, **parameters: object) -> list[str]:
     return command
 
 
+def set_environment() -> None:
+    """Choose where this process and its children talk, unless somebody has chosen already."""
+    os.environ.setdefault('ROS_DOMAIN_ID', '77')  # never talk to a robot on the same network
+    # Fast DDS's shared memory lets poses wait behind images by a second on a busy machine.
+    os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
+
+
 def simulated_room(seed: int) -> tuple[Sequence, list[DemoQuery]]:
     """Make a room and a few expressions about it, of different kinds, with the right answers."""
     # Not for a recorded sequence: the simulation casts rays with Open3D, slow to import.
@@ -211,9 +218,7 @@ def run_demo(
         source, about_the_room = simulated_room(seed)
         asked = asked or about_the_room
     print(f'{source.name}: {len(source)} frames', flush=True)
-    os.environ.setdefault('ROS_DOMAIN_ID', '77')  # never talk to a robot on the same network
-    # Fast DDS's shared memory lets poses wait behind images by a second on a busy machine.
-    os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
+    set_environment()
     commands = {
         'grounding_node': node_command('grounding_node', checkpoint=checkpoint, device=device),
         # Reliable: two cores that run everything at once must not cost frames.

@@ -156,6 +156,9 @@ MAPPING = (
         'min_support', 0.2, "Share of its neighbours' pixels that a voxel needs; 0: none", (0, 1)
     ),
     Parameter(
+        'map_folder', '~/.ros/lift_gs_ros', 'Folder of the files that save_map and load_map name'
+    ),
+    Parameter(
         'map_rate', 1.0, 'Publish the whole map at most so often, Hz', (0.01, 100), read_only=False
     ),
 )
@@ -163,6 +166,12 @@ MAPPING = (
 GROUNDING = (
     AUTOSTART,
     Parameter('map_frame', 'map', 'Frame of an answer before there is a map'),
+    Parameter(
+        'cloud_map',
+        '',
+        'Topic (sensor_msgs/PointCloud2) of a whole map, of any SLAM, that takes the place of '
+        'map_chunks; empty: map_chunks',
+    ),
     Parameter('checkpoint', '', 'Path of a checkpoint (safetensors); empty: the one that ships'),
     Parameter('device', 'auto', 'auto, cpu, cuda or cuda:N'),
     Parameter(
