@@ -106,11 +106,23 @@ def test_answers_do_not_depend_on_where_the_map_begins(model, offset, atol):
     )
 
 
-def test_chunks_are_answered_together_a_kilometre_from_the_origin_as_beside_it(model):
-    near = [cloud(0), (cloud(1)[0] + np.float32([8, 0, 0]), cloud(1)[1])]
-    far = [(positions + np.float32([1032, 0, 0]), colors) for positions, colors in near]
-    here, there = (model.decode(model.encode(clouds), words(4)) for clouds in (near, far))
-    assert_same_answer(here, there, atol=5e-2)
+def test_positions_of_several_chunks_count_from_their_common_mean_however_far_away(model):
+    clouds = [cloud(0), cloud(1, 150)]
+    offsets = np.float32([[1032, -1032, 0], [1040, -1032, 0]])
+    parts = model.encode([(p + offset, c) for (p, c), offset in zip(clouds, offsets)])
+    scene = SceneEncoding.concatenate(parts)
+    assert (scene.origin - torch.tensor([1036, -1032, 0])).norm() < 0.5
+    for positions, features in (
+        (scene.positions, scene.mask_features),
+        (scene.token_positions, scene.token_mask_features),
+    ):
+        channels, relative = features[:, -POSITION_CHANNELS:], positions - scene.origin
+        torch.testing.assert_close(channels[:, :3], relative, atol=1e-3, rtol=0)
+        assert (channels[:, 4] == 1).all()
+    expected = position_channels(scene.positions - scene.origin)
+    torch.testing.assert_close(
+        scene.mask_features[:, -POSITION_CHANNELS:], expected, atol=5e-3, rtol=0
+    )
 
 
 def test_a_batch_of_clouds_gives_what_single_clouds_give(model):

@@ -305,6 +305,7 @@ def test_reset_starts_a_new_map_and_tells_the_readers_of_chunks(graph, client, c
     mapping = make_mapping(graph, camera)
     chunks = listen(client, msg.MapChunk, 'map_chunks', LATCHED_CHUNKS)
     map_good_frames(mapping, camera, 2)
+    wait_for_count(mapping, 'pairs', camera.published)  # none comes after the reset
     wait_until(lambda: chunks, 'chunks')
     assert call(client, Trigger, 'mapping_node/reset', Trigger.Request()).success
 
