@@ -9,7 +9,7 @@ from lift_gs_ros.geometry import Camera
 from training.data.posed_image import PosedImage
 from training.data.pseudo_labels import PseudoLabels
 from training.teachers.clip import ClipRegions
-from training.teachers.detector import DetectorSettings, GroundedMasks
+from training.teachers.detector import DetectorSettings, GroundedMasks, nearest_noun
 from training.teachers.labels import Regions, RegionTeacher, index_image
 from training.teachers.load import TeacherSpec, load_teacher, read_vocabulary
 from training.teachers.sam import SamSettings, SegmentAnything
@@ -89,11 +89,20 @@ def test_a_detector_names_what_it_finds_with_words_of_its_vocabulary(weights, ki
     detector._settings = DetectorSettings(min_score=0.0, min_text_score=0.0, max_area=1.0)
     regions = detector.regions(image())
     assert len(regions.masks) == len(regions.captions) > 0
-    assert set(' '.join(regions.captions).split()) <= {'chair', 'red', 'box', '.'}
+    assert set(regions.captions) <= {'chair', 'red box'}
     detector._settings = DetectorSettings(min_score=1.1)
     assert len(detector.regions(image()).masks) == 0
     with pytest.raises(ValueError, match='vocabulary is empty'):
         GroundedMasks.load(weights(kind), sam, [])
+
+
+def test_words_that_a_detector_answers_with_become_a_noun_of_its_vocabulary():
+    nouns = ['chair', 'office chair', 'red box', 'window']
+    assert nearest_noun('office chair', nouns) == 'office chair'
+    assert nearest_noun('chair', nouns) == 'chair'
+    assert nearest_noun('[SEP] box.', nouns) == 'red box'
+    assert nearest_noun('red box. chair', nouns) == 'red box'
+    assert nearest_noun('[SEP]', nouns) == ''
 
 
 @pytest.mark.parametrize('kind', ['crop', 'masked_crop', 'both'])
@@ -171,7 +180,7 @@ class _Masks:
 class _Captions:
     def captions(self, pixels, masks):
         assert masks.shape == (2, HEIGHT, WIDTH)
-        return ['', 'blue box']
+        return ['blue box' if mask[30, 50] else '' for mask in masks]
 
 
 class _Embeddings:

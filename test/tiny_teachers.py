@@ -66,9 +66,9 @@ def save_sam2(folder: Path) -> Path:
 
     torch.manual_seed(0)
     backbone = Sam2HieraDetConfig(
-        hidden_size=8, image_size=[64, 64], blocks_per_stage=[1, 1, 1, 1],
+        hidden_size=8, image_size=[64, 64], blocks_per_stage=[1, 1, 2, 1],
         embed_dim_per_stage=[8, 16, 32, 64], num_attention_heads_per_stage=[1, 1, 2, 2],
-        window_size_per_stage=[4, 4, 4, 4], global_attention_blocks=[2],
+        window_size_per_stage=[4, 4, 4, 4], global_attention_blocks=[3],
         window_positional_embedding_background_size=[4, 4], initializer_range=0.5,
     )  # fmt: skip
     vision = Sam2VisionConfig(
@@ -169,11 +169,11 @@ def save_grounding_dino(folder: Path) -> Path:
             vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
             intermediate_size=16,
         ),
-        d_model=32, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
+        d_model=32, encoder_layers=1, decoder_layers=2, encoder_attention_heads=2,
         decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, num_queries=12,
         disable_custom_kernels=True,
     )  # fmt: skip
-    images = GroundingDinoImageProcessor(size={'shortest_edge': 64, 'longest_edge': 64})
+    images = GroundingDinoImageProcessor(size={'shortest_edge': 128, 'longest_edge': 128})
     GroundingDinoForObjectDetection(config).save_pretrained(folder)
     GroundingDinoProcessor(images, tokenizer).save_pretrained(folder)
     return folder
@@ -203,7 +203,10 @@ def save_owlv2(folder: Path) -> Path:
         projection_dim=16,
     )  # fmt: skip
     images = Owlv2ImageProcessor(size={'height': 32, 'width': 32})
-    Owlv2ForObjectDetection(config).save_pretrained(folder)
+    model = Owlv2ForObjectDetection(config)
+    for parameter in model.box_head.dense2.parameters():
+        torch.nn.init.zeros_(parameter)  # boxes around the grid's cells, not outside the image
+    model.save_pretrained(folder)
     Owlv2Processor(images, tokenizer).save_pretrained(folder)
     return folder
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,15 +40,15 @@ class Storage:
             return
         folder = Path(path).parent
         folder.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=folder, prefix='.', suffix='.part')
+        temporary = folder / f'.{os.getpid()}-{threading.get_ident()}.part'
         try:
-            with open(handle, 'wb') as file:
+            with open(temporary, 'wb') as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
 
     def size(self, name: str) -> int | None:

@@ -101,7 +101,7 @@ def _label(
                 logger.error('frame %s is skipped: %s', name, error)
             else:
                 report.labelled += 1
-            if not report.labelled and len(report.bad_views) >= min(HOPELESS, len(items)):
+            if not report.labelled and len(report.bad_views) >= min(HOPELESS, total):
                 raise RuntimeError(f'every frame failed, the last one with {error}')
             scene = progress[result['scene']]
             scene.note(result['view'], error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import re
-from itertools import count
 
 import numpy as np
 
@@ -51,44 +50,48 @@ class Preparer:
         return {**item, 'error': ''}
 
     def _prepare(self, scene: str, source: str, wanted: set[str]) -> None:
-        settings, sequence = self._settings, open_scene(source)
-        voxel_map = VoxelMap(max_voxels=MAX_VOXELS)
+        sequence, voxel_map = open_scene(source), VoxelMap(max_voxels=MAX_VOXELS)
         keyframes = KeyframeSelector()
         names: list[str] = []
-        read = 0
-        for read, frame in zip(count(1), sequence):
-            name = f'{read - 1:06d}'
-            if keyframes.is_keyframe(frame.stamp, frame.world_from_camera):
-                voxel_map.integrate(frame)
-            if (read - 1) % settings.every:
-                continue
-            chunks = chunks_of(frame, voxel_map)
-            if not chunks:
-                logger.warning('%s: frame %s is skipped: it has no depth', scene, name)
-                continue
-            names.append(name)
-            if not wanted or name in wanted:
-                files = encode_view(PosedImage.of(frame, scene, name, chunks))
-                write_work(self._storage, scene, name + POSED, {name: files})
+        number = -1
+        for number, frame in enumerate(sequence):
+            name = f'{number:06d}'
+            try:
+                if keyframes.is_keyframe(frame.stamp, frame.world_from_camera):
+                    voxel_map.integrate(frame)
+                if number % self._settings.every == 0:
+                    view = PosedImage.of(frame, scene, name, chunks_of(frame, voxel_map))
+                    if not wanted or name in wanted:
+                        write_work(self._storage, scene, name + POSED, {name: encode_view(view)})
+                    names.append(name)
+            except ValueError as error:
+                logger.warning('%s: frame %s is skipped: %s', scene, name, error)
         if not names:
-            raise ValueError(f'{source} has no frame that can be read and has depth')
+            raise ValueError(f'{source} has no frame that can be read, with a pose and depth')
         if voxel_map.evicted_chunks:
-            logger.warning('%s is too large for one map: cut the recording in parts', scene)
-        clouds = {}
-        for key in voxel_map.chunk_keys():
-            clouds['chunk_{}_{}_{}'.format(*key)] = encode_cloud(voxel_map.chunk(key))
+            logger.warning('%s is too large for one map: cut the recording into parts', scene)
+        chunks = {key: encode_cloud(voxel_map.chunk(key)) for key in voxel_map.chunk_keys()}
+        clouds = {'chunk_{}_{}_{}'.format(*key): files for key, files in chunks.items()}
         write_work(self._storage, scene, MAP, clouds)
-        size = settings.shard_views
-        shards = [names[begin : begin + size] for begin in range(0, len(names), size)]
-        Plan(scene, source, read, getattr(sequence, 'skipped', 0), shards).write(self._storage)
+        if not wanted:  # else there is a plan, and shards that follow it
+            size, skipped = self._settings.shard_views, getattr(sequence, 'skipped', 0)
+            shards = [names[begin : begin + size] for begin in range(0, len(names), size)]
+            Plan(scene, source, number + 1, skipped, shards).write(self._storage)
 
 
 def chunks_of(frame: RgbdFrame, voxel_map: VoxelMap) -> list[ChunkKey]:
-    """List the chunks of a map that a frame shows."""
+    """List the chunks of a map that a frame shows.
+
+    Raises ValueError where it has no depth that is fused.
+    """
     depth = frame.depth
     points = frame.camera.unproject(depth)[::STRIDE, ::STRIDE]
     valid = (depth > voxel_map.min_depth) & (depth <= voxel_map.max_depth)
     points = transform_points(frame.world_from_camera, points[valid[::STRIDE, ::STRIDE]])
+    if not len(points):
+        raise ValueError(
+            f'no depth between {voxel_map.min_depth} and {voxel_map.max_depth} m in it'
+        )
     keys = np.unique(np.floor(points / voxel_map.chunk_size + 0.5).astype(int), axis=0)
     return [(int(i), int(j), int(k)) for i, j, k in keys]
 

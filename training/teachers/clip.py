@@ -28,15 +28,14 @@ class ClipRegions:
     def __init__(
         self, model: Any, kind: CropKind = 'both', batch_size: int = 64, device: str = 'cpu'
     ) -> None:
-        import open_clip
-        from open_clip.transform import PreprocessCfg
+        from open_clip.transform import PreprocessCfg, image_transform_v2
 
         if kind not in ('crop', 'masked_crop', 'both'):
             raise ValueError(f"kind is {kind!r}, expected 'crop', 'masked_crop' or 'both'")
         self._model = model.eval().requires_grad_(False).to(device)
         self._kind, self._batch_size, self._device = kind, batch_size, device
         settings = PreprocessCfg(**model.visual.preprocess_cfg)
-        self._preprocess = open_clip.image_transform_v2(settings, is_train=False)
+        self._preprocess = image_transform_v2(settings, is_train=False)
         self._mean = np.round(255 * np.array(settings.mean)).astype(np.uint8)
         self.dim = int(model.text_projection.shape[1])
 

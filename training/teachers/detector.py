@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +75,7 @@ class GroundedMasks:
         found = self._processor.post_process_grounded_object_detection(
             outputs, target_sizes=[size], text_labels=text, **thresholds
         )[0]
-        captions = [str(label).strip() for label in found['text_labels']]
+        captions = [nearest_noun(str(label), self._vocabulary) for label in found['text_labels']]
         boxes, scores = found['boxes'].float().cpu(), found['scores'].float().cpu()
         limit = torch.tensor([size[1], size[0], size[1], size[0]])
         boxes = boxes.clamp(min=0).minimum(limit)
@@ -87,3 +88,19 @@ class GroundedMasks:
         groups = torch.tensor([kinds[captions[i]] for i in rows], dtype=torch.long)
         rows = rows[batched_nms(boxes[rows], scores[rows], groups, settings.nms_iou)]
         return boxes[rows].tolist(), [captions[i] for i in rows]
+
+
+def nearest_noun(label: str, vocabulary: list[str]) -> str:
+    """Return the noun of which a label has most words, the longer one of two; '' if it has none.
+
+    Grounding DINO answers with words of its prompt: "box" for "red box", or "chair. red box".
+    """
+    words = set(re.findall(r'[a-z0-9]+', label.lower()))
+
+    def overlap(noun: str) -> tuple[float, int]:
+        own = re.findall(r'[a-z0-9]+', noun.lower())
+        shared = len(words.intersection(own))
+        return shared / max(len(own), 1), shared
+
+    best = max(vocabulary, key=overlap)
+    return best if overlap(best)[1] else ''
