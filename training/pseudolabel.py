@@ -17,6 +17,7 @@ import math
 import sys
 from collections import Counter
 from functools import partial
+from pathlib import Path
 
 from lift_gs_ros.mapping.frame import RgbdFrame
 from training.data.posed_image import PosedImage
@@ -43,10 +44,12 @@ def main() -> int:
         spec, options.every, options.width, options.shard_views, options.with_depth
     )
     scenes = list_scenes(options.sequences)
+    # Absolute, for workers may be in another folder.
+    out = options.out if '://' in options.out else str(Path(options.out).resolve())
     if options.dry_run:
-        print(estimate(options.out, scenes, settings))
+        print(estimate(out, scenes, settings))
         return 0
-    report = run_job(options.out, scenes, settings, _run(options.ray, options.workers))
+    report = run_job(out, scenes, settings, _run(options.ray, options.workers))
     print(summary(report))
     return 1 if report.bad_scenes else 0
 
@@ -83,7 +86,8 @@ def _run(ray: str, workers: int) -> Run:
 def estimate(url: str, scenes: dict[str, str], settings: JobSettings) -> str:
     """Say how many frames there are to label, and how much space they will take."""
     storage = Storage(url)
-    frames, views, done, sizes = 0, 0, 0, []
+    frames = views = done = 0
+    sizes: list[float] = []
     for scene, source in scenes.items():
         sequence = open_scene(source)
         frames += len(sequence)

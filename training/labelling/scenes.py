@@ -39,9 +39,11 @@ def _expand(text: str) -> list[tuple[str, str]]:
         return [(f'{split}_{seed:06d}', f'simulated:{split}/{seed}') for seed in seeds]
     named = _NAMED.fullmatch(text)
     if named:
-        return [(named['name'], named['source'])]
-    path = Path(text).resolve()
-    return [(re.sub(r'[^\w-]+', '_', path.name if path.is_dir() else path.stem), text)]
+        simulated = _SIMULATED.fullmatch(named['source'])
+        source = named['source'] if simulated else str(Path(named['source']).resolve())
+        return [(named['name'], source)]
+    path = Path(text).resolve()  # workers may be in another folder
+    return [(re.sub(r'[^\w-]+', '_', path.name if path.is_dir() else path.stem), str(path))]
 
 
 def open_scene(source: str) -> Sequence:

@@ -79,8 +79,8 @@ class RegionTeacher:
         embeddings = None
         if self.embeddings is not None:
             count = len(kept) if captions is None else len(captions)
-            embeddings = self.embeddings.embeddings(image, masks_of(semantics, count))
-            embeddings = embeddings.astype(np.float16)
+            found = self.embeddings.embeddings(image, masks_of(semantics, count))
+            embeddings = found.astype(np.float16)
         return PseudoLabels(semantics, captions, embeddings)
 
 

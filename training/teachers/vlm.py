@@ -93,7 +93,7 @@ class VlmCaptions:
 def highlight(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> Image.Image:
     """Blend a mask (H, W) with red and draw a red box around it, as in figure 8."""
     blended = image.astype(np.float32)
-    blended[mask] = (1 - HIGHLIGHT) * blended[mask] + HIGHLIGHT * np.float32([255, 0, 0])
+    blended[mask] = (1 - HIGHLIGHT) * blended[mask] + HIGHLIGHT * np.array([255, 0, 0])
     picture = Image.fromarray(np.round(blended).astype(np.uint8))
     left, top, right, bottom = bounding_box(mask)
     width = max(1, round(image.shape[1] / 200))
