@@ -258,12 +258,13 @@ def _command(folder, *options):
     ]  # fmt: skip
 
 
+@pytest.mark.timeout(600)
 def test_a_killed_job_goes_on_where_it_was_and_leaves_no_worker_behind(tmp_path, monkeypatch):
     process = subprocess.Popen(
         _command(tmp_path, '--workers', '2', '--every', '3'), cwd=REPOSITORY, stderr=subprocess.PIPE
     )
     work = tmp_path / 'work' / 'train_000003'
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 400
     while len(done := sorted(work.glob(f'*{LABELLED}'))) < 2:
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < deadline
