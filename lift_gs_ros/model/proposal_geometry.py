@@ -30,9 +30,9 @@ def mask_weights(logits: Tensor) -> Tensor:
     Probabilities above one half count, so that the faint tail over a whole room does not outweigh
     a small object; a mask that reaches one half nowhere keeps its tail.
     """
-    probabilities = logits.detach().float().sigmoid()
-    inside = probabilities > 0.5
-    return torch.where(inside | ~inside.any(dim=0), probabilities, 0.0)
+    logits = logits.detach().float()
+    inside = logits > 0
+    return logits.sigmoid().mul_(inside | ~inside.any(dim=0))
 
 
 def weighted_mean(weights: Tensor, rows: Tensor) -> Tensor:
