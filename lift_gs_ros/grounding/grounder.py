@@ -65,6 +65,7 @@ class Grounder:
         self._language = language
         self._registry = InstanceRegistry()
         self._encodings_made = 0
+        self._encoded_view: EncodedMap | None = None
         warm_up()  # at start-up, not in the first query
         self.clear()
 
@@ -106,7 +107,7 @@ class Grounder:
         """Forget the map."""
         self._clouds: dict[ChunkKey, PointCloud] = {}
         self._encoded: dict[ChunkKey, EncodedChunk] = {}
-        self._encoded_view: EncodedMap | None = None
+        self._encoded_view = None
         self._dirty: dict[ChunkKey, None] = {}  # ordered: oldest change first
         self._map = self._encoded_map = MapSummary()
         self._stamp = self._encoded_stamp = 0

@@ -71,7 +71,7 @@ class ReferenceExample:
         for k in range(len(anchors)):
             if rng.uniform() < disturbance.wrong_anchor:
                 anchors[k] = self.room.objects[rng.integers(len(self.room.objects))]
-        angle = rng.integers(4)
+        angle = int(rng.integers(4))
         boxes = [_disturb(o.box, angle, disturbance, rng) for o in things]
         halved = np.flatnonzero(rng.uniform(size=len(boxes)) < disturbance.halved)
         boxes += [_half(boxes[i], rng) for i in halved]
