@@ -1,7 +1,7 @@
 """Which candidate a sentence means: "the chair closest to the door", "the tallest lamp".
 
 The decoder says what each noun phrase could be; telling candidates of one phrase apart takes
-comparisons between boxes, which it learns very slowly (docs/results.md). Here a sentence's words
+comparisons between boxes, which it learns very slowly (docs/design.md). Here a sentence's words
 and the boxes of its phrases go in, and a probability for each candidate of the target comes out.
 Comparing, ranking and measuring is done by ``relation_features``; what the words mean is learnt,
 from sentences about the boxes of simulated rooms (``training.relations``). The idea of relations
