@@ -453,7 +453,7 @@ def test_a_bag_is_answered_on_from_the_command_line(kind, tmp_path, capsys):
 
 
 def test_the_camera_node_takes_the_topics_from_its_parameters(tmp_path):
-    pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+    pytest.importorskip('lift_gs_ros.msg', reason='the ROS package is not built')
     from lift_gs_ros.nodes.camera_node import open_source
     from lift_gs_ros.nodes.parameters import CAMERA
 
