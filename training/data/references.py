@@ -28,10 +28,10 @@ class Disturbance:
     """How predicted boxes differ from true ones."""
 
     shift: float = 0.05  # standard deviation of a box's corners, metres, and as a share of its size
-    missing: float = 0.15  # of the candidates that are not the target
+    missing: float = 0.05  # of the candidates that are not the target
     wrong: float = 0.6  # sentences with other things among the candidates
     most_wrong: int = 4  # of them
-    halved: float = 0.15  # of the candidates, of which a part is another candidate
+    halved: float = 0.1  # of the candidates, of which a part is another candidate
     wrong_anchor: float = 0.15
 
 
