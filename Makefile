@@ -45,9 +45,10 @@ format: $(STAMP)  ## let ruff fix what it can and format the code
 	@'$(VENV)'/bin/ruff format .
 
 # Read in the shell, not by make: a QUERY may hold any character.
-demo: build  ## a real ROS graph finds things (OUT= SEQUENCE= QUERY= SEED= CHECKPOINT= DEVICE=)
+demo: build  ## a real ROS graph finds things (OUT= SEQUENCE= CLOUD= QUERY= SEED= CHECKPOINT= DEVICE=)
 	@$(RUN) python -m lift_gs_ros.cli demo \
 	    $${OUT:+--out "$$OUT"} $${SEQUENCE:+--sequence "$$SEQUENCE"} $${QUERY:+--query "$$QUERY"} \
+	    $${CLOUD:+--cloud "$$CLOUD"} \
 	    $${SEED:+--seed "$$SEED"} $${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} \
 	    $${DEVICE:+--device "$$DEVICE"} $(ARGS)
 
