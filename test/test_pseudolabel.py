@@ -234,7 +234,7 @@ def test_recordings_with_bad_frames_and_missing_ones_leave_the_others_alone(tmp_
     scenes = list_scenes([str(recording), f'gone={tmp_path / "gone"}'])
     report = run_job(str(tmp_path / 'out'), scenes, settings, run)
     assert list(report.bad_scenes) == ['gone']
-    assert 'expected the folder of a sequence' in report.bad_scenes['gone']
+    assert 'expected a bag or the folder of a sequence' in report.bad_scenes['gone']
     plan = Plan.read(Storage(tmp_path / 'out'), 'kitchen')
     # One cut off and one with an infinite pose; one without depth and one far outside any map.
     assert (plan.frames, plan.unreadable, plan.shards) == (4, 2, [['000000', '000001']])
