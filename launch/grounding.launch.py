@@ -1,9 +1,9 @@
-"""Start mapping and grounding, and on request a camera to try them with and RViz.
+"""Start mapping and grounding, and on request a camera to try them with, a web viewer and RViz.
 
     ros2 launch lift_gs_ros grounding.launch.py rgb:=/camera/color/image_raw \
         depth:=/camera/aligned_depth_to_color/image_raw camera_info:=/camera/color/camera_info \
         pose_source:=tf
-    ros2 launch lift_gs_ros grounding.launch.py demo:=true rviz:=true
+    ros2 launch lift_gs_ros grounding.launch.py demo:=true viewer:=true
 
 `ros2 launch lift_gs_ros grounding.launch.py --show-args` lists all arguments.
 """
@@ -36,6 +36,7 @@ OUTPUTS = [
     ('markers', 'markers', 'Boxes and labels for RViz (visualization_msgs/MarkerArray)'),
     ('masks', 'masks', 'Points of the answers (sensor_msgs/PointCloud2)'),
     ('detections', 'detections', 'Answers (vision_msgs/Detection3DArray)'),
+    ('keyframe_pose', 'keyframe_pose', 'Camera at the newest keyframe (geometry_msgs/PoseStamped)'),
 ]
 QUERY = [('query', '/query', 'What to look for (std_msgs/String)')]
 
@@ -54,6 +55,8 @@ PARAMETERS = {
     'seed': ('camera', int, 'Which simulated room the demo camera walks through'),
     'rate': ('camera', float, 'Frames per second of the demo camera'),
     'loop': ('camera', bool, 'Whether the demo camera begins again at the end'),
+    'host': ('viewer', str, 'Address of the web viewer; 127.0.0.1, or 0.0.0.0 for the network'),
+    'port': ('viewer', int, 'Port of the web viewer; 8080 by default'),
 }
 OTHERS = [
     ('namespace', '', 'Namespace of all nodes and relative topics'),
@@ -61,6 +64,7 @@ OTHERS = [
     ('use_sim_time', 'false', 'Take the time from /clock (bags played with --clock)'),
     ('log_level', 'info', 'debug, info, warn, error or fatal'),
     ('demo', 'false', 'Start a camera that plays a sequence or a simulated room'),
+    ('viewer', 'false', 'Start the web viewer'),
     ('rviz', 'false', 'Start RViz'),
     ('rviz_config', str(SHARE / 'config' / 'grounding.rviz'), 'Configuration of RViz'),
 ]
@@ -119,7 +123,8 @@ def start_nodes(context):
         condition=IfCondition(value('rviz')),
     )
     camera = node('camera', condition=IfCondition(value('demo')))
-    return [node('mapping'), node('grounding'), camera, rviz]
+    viewer = node('viewer', condition=IfCondition(value('viewer')))
+    return [node('mapping'), node('grounding'), camera, viewer, rviz]
 
 
 def generate_launch_description():

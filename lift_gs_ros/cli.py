@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import queue
 import sys
 import time
 from pathlib import Path
 
 from lift_gs_ros import drawing, output
 from lift_gs_ros.grounding.grounder import Grounder, GrounderSettings
-from lift_gs_ros.grounding.instances import MapSummary
+from lift_gs_ros.grounding.instances import Grounding, MapSummary
 from lift_gs_ros.mapping.keyframes import KeyframeSelector
 from lift_gs_ros.mapping.voxel_map import VoxelMap
 from lift_gs_ros.sequences import Sequence, open_sequence
@@ -60,7 +62,30 @@ def ground(arguments: argparse.Namespace) -> int:
     for i, answer in enumerate(answers):
         picture = drawing.draw_map(cloud, answer, voxel_map.voxel_size)
         picture.save(arguments.out / f'{i:02d}_map.png')
+    if arguments.viewer:
+        serve(grounder, voxel_map, answers, arguments.port)
     return 0
+
+
+def serve(grounder: Grounder, voxel_map: VoxelMap, answers: list[Grounding], port: int) -> None:
+    """Show a map and answers in the web viewer, and answer what is typed there, until Ctrl-C."""
+    from lift_gs_ros.viewer.viewer import Viewer
+
+    questions: queue.Queue[str] = queue.Queue()
+    viewer = Viewer(questions.put, port=port)
+    for key in voxel_map.chunk_keys():
+        chunk_size, voxel_size = voxel_map.chunk_size, voxel_map.voxel_size
+        viewer.update_chunk(key, voxel_map.chunk(key), chunk_size, voxel_size)
+    viewer.set_facts(
+        keyframes=f'{voxel_map.keyframes} keyframes', weights=f'weights {grounder.weights}'
+    )
+    for answer in answers:
+        viewer.show(answer)
+    print(f'\nask on at {viewer.url}; Ctrl-C ends', flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            viewer.show(grounder.ground(questions.get()))
+    viewer.close()
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -75,6 +100,7 @@ def demo(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         seed=arguments.seed,
         rate=arguments.rate,
+        viewer_port=arguments.port if arguments.viewer else None,
     )
 
 
@@ -87,6 +113,8 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument('--out', type=Path, default=Path('demo_out'), help='folder for results')
     common.add_argument('--checkpoint', default='', help="safetensors file ('' = the shipped one)")
     common.add_argument('--device', default='auto', help='cpu, cuda or auto')
+    common.add_argument('--viewer', action='store_true', help='serve a web page until Ctrl-C')
+    common.add_argument('--port', type=int, default=8080, help='of the web page')
 
     sub = commands.add_parser('ground', parents=[common], help=ground.__doc__)
     sub.add_argument('sequence', help='folder of a recording (7-Scenes or TUM RGB-D layout)')

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -198,8 +198,12 @@ def run_demo(
     device: str,
     seed: int,
     rate: float,
+    viewer_port: int | None = None,
 ) -> int:
-    """Run the graph on a recording ('' = a simulated room); return the exit status."""
+    """Run the graph on a recording ('' = a simulated room); return the exit status.
+
+    With a ``viewer_port`` the web viewer is started too, and the graph runs on until Ctrl-C.
+    """
     asked = [DemoQuery(text) for text in queries]
     if sequence and not asked:
         raise ValueError('a recorded sequence needs a query, for example QUERY="the red cabinet"')
@@ -221,6 +225,9 @@ def run_demo(
             'camera_node', sequence=sequence, seed=seed, rate=rate, loop=False
         ),
     }
+    if viewer_port is not None:
+        commands['viewer_node'] = node_command('viewer_node', port=viewer_port)
+        print(f'viewer: http://127.0.0.1:{viewer_port}', flush=True)
     out.mkdir(parents=True, exist_ok=True)
     with running(commands, out / 'logs') as processes:
         client = DemoClient(lambda: check_processes(processes, out / 'logs'))
@@ -231,8 +238,19 @@ def run_demo(
             raise TimeoutError(f'{error}: see {out / "logs"}') from error
         finally:
             client.close()
-    _write(out, source, cloud, answers, asked, client.answers[-1].weights)
+        _write(out, source, cloud, answers, asked, client.answers[-1].weights)
+        if viewer_port is not None:
+            print(f'\nask on at http://127.0.0.1:{viewer_port}; Ctrl-C ends', flush=True)
+            wait_for_interrupt(processes, out / 'logs')
     return 0
+
+
+def wait_for_interrupt(processes: dict[str, subprocess.Popen], logs: Path) -> None:
+    """Return on Ctrl-C; ChildProcessError where a process fails before."""
+    with suppress(KeyboardInterrupt):
+        while True:
+            check_processes(processes, logs)
+            time.sleep(0.5)
 
 
 def _converse(

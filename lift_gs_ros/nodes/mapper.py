@@ -85,6 +85,7 @@ class Mapper:
         self.pending: dict[ChunkKey, None] = {}
         self._warned_of_distortion = False
         self.last_stamp = 0  # nanoseconds, of the newest keyframe
+        self.last_pose: FloatArray = np.eye(4)  # world_from_camera of the same
         self._clock = self._frames_behind = 0
         self.summary = MapSummary()
         self.last_ms = 0.0  # from the arrival of the newest keyframe to the end of its fusion
@@ -126,6 +127,7 @@ class Mapper:
             return
         self.pending.update(dict.fromkeys(self.map.integrate(frame)))
         self.last_stamp = self._clock = stamp
+        self.last_pose = frame.world_from_camera
         self._summarise()
         self._report.count('keyframes')
         self.last_ms = 1e3 * (time.monotonic() - pair.arrived)

@@ -23,6 +23,7 @@ from lift_gs_ros.nodes.conversions import (
     make_header,
     matrix_from_pose,
     matrix_from_values,
+    pose_from_matrix,
     stamp_to_ns,
 )
 from lift_gs_ros.nodes.inputs import Inputs
@@ -95,6 +96,7 @@ class MappingNode:
     def _advertise(self) -> None:
         node = self.node
         self._map_publisher = node.create_publisher(PointCloud2, 'map', LATCHED)
+        self._pose_publisher = node.create_publisher(PoseStamped, 'keyframe_pose', LATCHED)
         # A reader that comes (again) gets the whole map, however long ago it was made.
         matched = PublisherEventCallbacks(matched=self._on_chunk_reader)
         self._chunk_publisher = node.create_publisher(
@@ -158,12 +160,20 @@ class MappingNode:
             self._mapper.reset()
             self._reset.clear()
         elif pair is not None:
+            before = self._mapper.last_stamp
             self._mapper.fuse(pair)
+            if self._mapper.last_stamp != before:
+                self._publish_pose()
         if self._resend.is_set():
             self._resend.clear()
             self._mapper.send_all_again()
         self._publish_chunks()
         self._publish_map()
+
+    def _publish_pose(self) -> None:
+        header = make_header(self._mapper.last_stamp, self.values['map_frame'])
+        pose = pose_from_matrix(self._mapper.last_pose)
+        self._pose_publisher.publish(PoseStamped(header=header, pose=pose))
 
     def _publish_chunks(self) -> None:
         for key in list(self._mapper.pending)[:CHUNKS_A_STEP]:
