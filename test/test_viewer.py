@@ -126,6 +126,20 @@ def test_an_address_that_cannot_be_served_is_an_error_and_not_another_port(viewe
         Viewer(lambda text: None, host=host, port=port)
 
 
+def test_a_changed_chunk_does_not_send_the_others_of_a_room_that_is_cut_again(viewer):
+    viewer.clear_map()
+    for key in range(2):
+        viewer.update_chunk((key, 0, 0), cloud_of(500), 6.45, 0.05)
+    chunks = viewer._map._chunks
+    other = chunks[1, 0, 0].handle
+    assert len(other.points) < 500, 'the room is not cut'
+    for seed in range(1, 4):  # its floor is a little higher or lower each time
+        changed = chunks[0, 0, 0].handle
+        viewer.update_chunk((0, 0, 0), cloud_of(500, seed=seed), 6.45, 0.05)
+        assert chunks[0, 0, 0].handle is not changed
+    assert chunks[1, 0, 0].handle is other
+
+
 def test_no_page_can_open_a_tunnel_to_the_internet(viewer):
     assert viewer._server.request_share_url() is None
     assert viewer._server._share_tunnel is None

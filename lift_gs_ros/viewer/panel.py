@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from lift_gs_ros.viewer import texts
 
 MAX_QUERY_LENGTH = 2000  # characters, as grounding_node's parameter
 MAX_HISTORY = 8
+CUT_STEP = 0.1  # metres; the default height of the cut follows the map in steps
 LOOK_AT, CLEAR = 'look at', 'clear'
 
 
@@ -30,7 +32,7 @@ class Actions:
 
     ask: Callable[[str], None]
     clear: Callable[[], None]
-    select: Callable[[Answered], None]
+    select: Callable[[Grounding, bool], None]  # and whether it is older than the newest
     look_at_answer: Callable[[viser.ClientHandle | None], None]
     look_at_map: Callable[[viser.ClientHandle | None], None]
     cut: Callable[[float], None]
@@ -84,14 +86,14 @@ class Panel:
 
     def _select(self, number: int) -> None:
         if number < len(self._history):
-            self._actions.select(self._history[number])
+            self._actions.select(self._history[number].grounding, number > 0)
 
     def _add_view(self) -> None:
         actions, gui = self._actions, self._gui
         with gui.add_folder('View'):
             self._cut = gui.add_slider('Hide above (m)', 0.0, 1.0, 0.05, 1.0)
             size = gui.add_slider('Point size', 0.2, 2.0, 0.1, 1.0, hint='1: that of a voxel')
-        self._cut_is_default = True
+        self._cut_is_default, self._default_cut = True, math.inf
         self._cut.on_update(lambda event: self._on_cut(event))
         size.on_update(lambda _: actions.resize(size.value))
 
@@ -104,7 +106,9 @@ class Panel:
     def fit_cut(self, lowest: float, highest: float, default: float) -> None:
         """Let the slider reach over the whole map (metres); unless it was moved, set it."""
         self._cut.min, self._cut.max = round(float(lowest), 2), round(float(highest) + 0.05, 2)
-        if self._cut_is_default:
+        # Every change sends most of the map again.
+        if self._cut_is_default and abs(default - self._default_cut) > CUT_STEP:
+            self._default_cut = default
             value = min(default, self._cut.max)
             self._cut.value = value  # type: ignore[misc]  # mypy takes it for read-only
             self._actions.cut(default)
@@ -125,15 +129,13 @@ class Panel:
         """Describe an answer."""
         self._answer.content = texts.answer_html(grounding)
 
-    def remember(self, grounding: Grounding) -> Answered:
+    def remember(self, grounding: Grounding) -> None:
         """Put an answer on top of the history; a newer one to the same query replaces the last."""
         if self._history and self._history[0].grounding.query == grounding.query:
             del self._history[0]
-        answered = Answered(grounding)
-        self._history.insert(0, answered)
+        self._history.insert(0, Answered(grounding))
         del self._history[MAX_HISTORY:]
         self._show_history()
-        return answered
 
     def forget(self) -> None:
         """Empty the history."""

@@ -23,7 +23,7 @@ from lift_gs_ros.viewer.address import check_address, page_url
 from lift_gs_ros.viewer.answer_scene import AnswerScene
 from lift_gs_ros.viewer.camera_frustum import CameraFrustum
 from lift_gs_ros.viewer.map_points import MapPoints
-from lift_gs_ros.viewer.panel import Actions, Answered, Panel
+from lift_gs_ros.viewer.panel import Actions, Panel
 
 MAX_POINTS = 1_000_000  # sent to a browser: 9 MB
 
@@ -164,10 +164,10 @@ class Viewer:
             self._show_nothing('Ask for something.')
         self._on_query('')
 
-    def _select(self, answered: Answered) -> None:
+    def _select(self, grounding: Grounding, is_old: bool) -> None:
         with self._lock:
-            self._looks_back = answered.grounding.query != self._asked
-            self._display(answered.grounding)
+            self._looks_back = is_old
+            self._display(grounding)
 
     def _look_at_answer(self, client: viser.ClientHandle | None) -> None:
         with self._lock:
