@@ -8,6 +8,7 @@
 `ros2 launch lift_gs_ros grounding.launch.py --show-args` lists all arguments.
 """
 
+import shutil
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -26,6 +27,11 @@ INPUTS = [
     ('rgb', 'rgb/image', 'Rectified colour image (sensor_msgs/Image)'),
     ('depth', 'depth/image', 'Depth registered to the colour image (sensor_msgs/Image)'),
     ('camera_info', 'rgb/camera_info', 'Calibration of the colour image (sensor_msgs/CameraInfo)'),
+    (
+        'depth_camera_info',
+        'depth/camera_info',
+        'Calibration of the depth image, for depth_registration (sensor_msgs/CameraInfo)',
+    ),
     ('odometry', 'odometry', 'Poses for pose_source:=odometry (nav_msgs/Odometry)'),
     ('pose', 'pose', 'Poses for pose_source:=pose (geometry_msgs/PoseStamped)'),
 ]
@@ -43,15 +49,32 @@ QUERY = [('query', '/query', 'What to look for (std_msgs/String)')]
 # Parameters that have an argument of their own: in which nodes, type, description. Without a value
 # that of the params_file holds.
 PARAMETERS = {
+    'autostart': (
+        'mapping grounding camera viewer',
+        bool,
+        'false leaves that to a lifecycle manager',
+    ),
     'map_frame': ('mapping grounding camera', str, 'Fixed frame of map and poses'),
     'camera_frame': ('camera', str, 'Frame of the images of the demo camera'),
     'pose_source': ('mapping', str, 'odometry, pose or tf'),
     'sensor_qos': ('mapping', str, 'sensor_data (best effort) or reliable; reliable in the demo'),
+    'rgb_transport': ('mapping', str, 'raw or compressed'),
+    'depth_transport': ('mapping', str, 'raw or compressedDepth'),
+    'depth_registration': ('mapping', str, 'none, parameter or tf'),
     'sync_slop': ('mapping', float, 'Largest difference of colour and depth stamps, s'),
     'voxel_size': ('mapping', float, 'Edge of a voxel, m'),
+    'cloud_map': (
+        'grounding viewer',
+        str,
+        'Topic of a map of another SLAM (PointCloud2), for mapping_node',
+    ),
     'checkpoint': ('grounding', str, 'Checkpoint of the model; the one that ships by default'),
     'device': ('grounding', str, 'auto, cpu, cuda or cuda:N'),
-    'sequence': ('camera', str, 'Folder that the demo camera plays; a simulated room by default'),
+    'sequence': (
+        'camera',
+        str,
+        'Bag or folder that the demo camera plays; else a simulated room',
+    ),
     'seed': ('camera', int, 'Which simulated room the demo camera walks through'),
     'rate': ('camera', float, 'Frames per second of the demo camera'),
     'loop': ('camera', bool, 'Whether the demo camera begins again at the end'),
@@ -79,14 +102,23 @@ def start_nodes(context):
     remappings = [(inside, value(name)) for name, inside, _ in INPUTS + OUTPUTS]
     remappings.append(('query', value('query')))
 
-    if value('demo').lower() == 'true' and not value('sensor_qos'):
-        # Large images with best effort get lost between processes on a busy machine.
-        context.launch_configurations['sensor_qos'] = 'reliable'
+    environment = {}
+    if value('demo').lower() == 'true':
+        if not value('sensor_qos'):
+            # Large images with best effort get lost between processes on a busy machine.
+            context.launch_configurations['sensor_qos'] = 'reliable'
+        # Fast DDS's shared memory lets poses wait behind images there. Not for a camera of others:
+        # best effort over UDP loses images in turn.
+        transports = context.environment.get('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
+        environment['FASTDDS_BUILTIN_TRANSPORTS'] = transports
 
     def log_level(kind):
         # A logger is called as its node, namespace included, with dots for slashes.
         logger = '.'.join([*filter(None, value('namespace').split('/')), f'{kind}_node'])
         return ['--ros-args', '--log-level', f'{logger}:={value("log_level")}']
+
+    # ros2 launch dies of SIGTERM and leaves its nodes behind; the kernel tells them with this.
+    prefix = 'setpriv --pdeathsig TERM' if shutil.which('setpriv') else None
 
     def node(kind, **options):
         given = {
@@ -110,6 +142,8 @@ def start_nodes(context):
             ],
             remappings=remappings,
             arguments=log_level(kind),
+            additional_env=environment,
+            prefix=prefix,
             output='screen',
             **options,
         )
@@ -124,7 +158,8 @@ def start_nodes(context):
     )
     camera = node('camera', condition=IfCondition(value('demo')))
     viewer = node('viewer', condition=IfCondition(value('viewer')))
-    return [node('mapping'), node('grounding'), camera, viewer, rviz]
+    mapping = [] if value('cloud_map') else [node('mapping')]
+    return [*mapping, node('grounding'), camera, viewer, rviz]
 
 
 def generate_launch_description():

@@ -203,3 +203,81 @@ def test_a_large_map_is_asked_only_where_it_is_most_similar(language):
 def test_settings_out_of_range_are_refused_by_name(field, value, words):
     with pytest.raises(ValueError, match=words):
         GrounderSettings(**{field: value})
+
+
+def fail_to_encode(grounder, monkeypatch, times: int) -> list[int]:
+    """Let the next encodings run out of memory; returns the sizes of those that were tried."""
+    sizes: list[int] = []
+    encode = grounder._model.encode
+
+    def run_out_of_memory(clouds):
+        sizes.append(len(clouds[0][0]))
+        if len(sizes) <= times:
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory. Tried to allocate 20 GiB')
+        return encode(clouds)
+
+    monkeypatch.setattr(grounder._model, 'encode', run_out_of_memory)
+    return sizes
+
+
+def test_a_chunk_that_memory_does_not_suffice_for_is_encoded_without_context(grounder, monkeypatch):
+    warnings: list[str] = []
+    grounder.warn = warnings.append
+    fill(grounder, slab())
+    sizes = fail_to_encode(grounder, monkeypatch, times=1)
+    assert grounder.ground('the red mug').instances
+    assert sizes[1] < sizes[0]
+    assert len(warnings) == 1
+    assert '0.4 m of context' in warnings[0]
+
+
+def test_without_any_memory_the_model_moves_to_the_cpu_and_says_so(grounder, monkeypatch):
+    warnings: list[str] = []
+    grounder.warn = warnings.append
+    cloud = slab()
+    fill(grounder, cloud)
+    fail_to_encode(grounder, monkeypatch, times=2)
+    answer = grounder.ground('the red mug')
+    assert 'on the CPU from now on' in warnings[-1]
+    assert grounder.device == 'cpu'
+    assert grounder.num_dirty == 0
+    undisturbed = Grounder(grounder._model, grounder._language, grounder.settings)
+    fill(undisturbed, cloud)
+    expected = undisturbed.ground('the red mug')
+    assert [i.score for i in answer.instances] == [i.score for i in expected.instances]
+
+
+def test_a_query_that_runs_out_of_memory_is_answered_on_the_cpu(grounder, monkeypatch):
+    warnings: list[str] = []
+    grounder.warn = warnings.append
+    fill(grounder, slab())
+    decode, calls = grounder._model.decode_many, []
+
+    def run_out_of_memory(*arguments):
+        calls.append(1)
+        if len(calls) == 1:
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory')
+        return decode(*arguments)
+
+    monkeypatch.setattr(grounder._model, 'decode_many', run_out_of_memory)
+    assert grounder.ground('the red mug').instances
+    assert len(warnings) == 1
+
+
+def test_a_model_that_moves_encodes_the_map_anew(grounder, monkeypatch):
+    monkeypatch.setattr(grounder._language, 'to', lambda device: None)  # other tests share it
+    fill(grounder, slab())
+    grounder.ground('the red mug')
+    grounder.to('cpu')  # is there already
+    assert grounder.num_dirty == 0
+    grounder.to('meta')  # stands for a GPU: another device, nothing to compute with
+    assert grounder.num_dirty == 4
+    assert not grounder._encoded
+
+
+def test_a_query_longer_than_the_language_encoder_takes_says_so(grounder):
+    fill(grounder, slab())
+    assert grounder.ground('the red mug ' * 20).message == ''
+    answer = grounder.ground('the red mug ' * 120)
+    assert 'its end was not read' in answer.message
+    assert answer.instances

@@ -1,4 +1,9 @@
 import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -62,6 +67,11 @@ def test_demo_viewer_and_rviz_are_started_on_request_only(launch_file):
             assert nodes[name].condition.evaluate(context) is (wanted == 'true')
 
 
+def test_a_map_of_another_slam_takes_the_place_of_mapping_node(launch_file):
+    assert 'mapping_node' in start(launch_file)[0]
+    assert 'mapping_node' not in start(launch_file, cloud_map='/rtabmap/cloud_map')[0]
+
+
 def test_the_demo_camera_is_heard_reliably_unless_asked_otherwise(launch_file):
     for given, expected in (('', 'reliable'), ('sensor_data', 'sensor_data')):
         _, context = start(launch_file, demo='true', sensor_qos=given)
@@ -88,3 +98,48 @@ def test_rviz_shows_every_output_by_a_named_display_that_is_on():
     assert all(display['Enabled'] and display['Name'] for display in displays)
     topics = {display['Topic']['Value'] for display in displays if 'Topic' in display}
     assert topics == {'map', 'masks', 'markers', 'rgb/image', 'odometry'}
+
+
+def processes_of(session: int) -> list[int]:
+    """Processes of a session that still run."""
+    found = []
+    for stat in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            state, _, _, owner = stat.read_text().rpartition(')')[2].split()[:4]
+        except OSError:  # it has just ended
+            continue
+        if int(owner) == session and state != 'Z':
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.skipif(not shutil.which('ros2'), reason='ros2cli is not installed')
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_every_node_ends_with_ros2_launch(tmp_path, number):
+    log = tmp_path / 'log'
+    command = ['ros2', 'launch', 'lift_gs_ros', 'grounding.launch.py']
+    command += ['demo:=true', 'autostart:=false']
+    domain = str(os.getpid() % 100 + 1)
+    with open(log, 'w') as file:
+        launch = subprocess.Popen(
+            command,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+            env={**os.environ, 'ROS_DOMAIN_ID': domain, 'PYTHONUNBUFFERED': '1'},
+            # What a shell in the background starts ignores SIGINT.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+    end = time.monotonic() + 120
+    try:
+        while log.read_text().count('waiting for a lifecycle manager') < 3:
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.1)
+        launch.send_signal(number)
+        launch.wait(30)
+        while processes_of(launch.pid):
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.1)
+    finally:
+        for process in processes_of(launch.pid):
+            os.kill(process, signal.SIGKILL)

@@ -9,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
+from lift_gs_ros.mapping.synchronizer import PairSynchronizer  # noqa: E402
 from lift_gs_ros.nodes.poses import (  # noqa: E402
     JumpDetector,
     PoseBuffer,
@@ -16,7 +17,6 @@ from lift_gs_ros.nodes.poses import (  # noqa: E402
     TfPoses,
     wait_for_pose,
 )
-from lift_gs_ros.nodes.synchronizer import PairSynchronizer  # noqa: E402
 from lift_gs_ros.nodes.worker import BoundedQueue, Worker  # noqa: E402
 
 SECOND = 1_000_000_000
@@ -72,6 +72,14 @@ def test_waiting_is_known_to_be_in_vain_before_the_oldest_pose_and_in_a_gap():
         assert caught.value.final
 
 
+def test_no_pose_is_made_up_between_two_that_a_jump_lies_between():
+    buffer = make_buffer((0, 0.0, 0.0), (30 * MS, 5.0, 0.0), max_jump=lambda: 1.0)
+    with pytest.raises(PoseUnavailableError, match='jumps by 5.00 m') as caught:
+        buffer.lookup(10 * MS)
+    assert caught.value.final
+    assert buffer.lookup(30 * MS)[0, 3] == 5.0
+
+
 def test_the_buffer_is_bounded_and_forgets_the_oldest():
     buffer = make_buffer(*((i * MS, float(i), 0.0) for i in range(50)), capacity=10)
     assert len(buffer) == 10
@@ -123,7 +131,7 @@ def tf_poses(monkeypatch) -> TfPoses:
         TransformException=LookupError,
     )
     monkeypatch.setitem(sys.modules, 'tf2_ros', tf2)
-    return TfPoses(None, '/map')
+    return TfPoses('/map')
 
 
 def test_an_image_without_a_stamp_does_not_get_the_latest_transform(tf_poses):

@@ -20,7 +20,7 @@ from lift_gs_ros.geometry import look_at  # noqa: E402
 from lift_gs_ros.nodes.answers import grounding_from_messages  # noqa: E402
 from lift_gs_ros.nodes.qos import LATCHED  # noqa: E402
 
-SECONDS = 120.0  # to import torch and load a model on a busy machine
+SECONDS = 200.0  # to import torch and load a model on a busy machine
 
 
 def write_sequence(folder, frames: int = 12) -> None:

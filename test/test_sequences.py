@@ -3,12 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from box_scenes import FLOOR, WALL, render
+from box_scenes import render
 from PIL import Image
+from recorded_scene import POSES, SCENE, surface_error
 from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
-from lift_gs_ros.geometry import Box, Camera, look_at, transform_points
+from lift_gs_ros.geometry import Camera, transform_points
 from lift_gs_ros.mapping.voxel_map import VoxelMap
 from lift_gs_ros.sequences import Sequence, open_sequence, seven_scenes, tum
 from lift_gs_ros.sequences.seven_scenes import open_seven_scenes
@@ -16,9 +17,6 @@ from lift_gs_ros.sequences.seven_scenes import open_seven_scenes
 DATA = Path(__file__).parents[2] / 'shared' / 'data'
 REDKITCHEN, CABINET = DATA / '7scenes_redkitchen', DATA / 'tum_fr3_cabinet'
 
-CHAIR = Box.from_corners((-0.32, 2.02, -0.92), (0.32, 2.52, 0.22)), (200, 20, 20)
-SCENE = [WALL, FLOOR, CHAIR]
-POSES = [look_at((x, 0, 0.5), (0, 4, -0.3)) for x in (-0.4, 0.0, 0.4)]
 IDENTITY = np.eye(4)
 
 
@@ -102,17 +100,6 @@ def open_written(layout, folder):
     if layout == '7-Scenes':
         return open_seven_scenes(folder, registered=True)
     return open_sequence(folder)
-
-
-def surface_error(frame):
-    """Distances (N,) of a frame's points to the nearest surface of the scene, metres."""
-    points = frame.to_point_cloud().positions
-    distances = []
-    for box, _ in SCENE:
-        offset = np.abs(points - box.center) - box.size / 2
-        outside = np.linalg.norm(np.clip(offset, 0, None), axis=1)
-        distances.append(np.abs(outside + np.clip(offset.max(axis=1), None, 0)))
-    return np.min(distances, axis=0)
 
 
 @pytest.mark.parametrize('layout', WRITERS)
@@ -358,7 +345,7 @@ def test_what_is_no_folder_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match='there is no'):
         open_sequence(tmp_path / 'absent')
     (tmp_path / 'file').touch()
-    with pytest.raises(NotADirectoryError, match='is a file'):
+    with pytest.raises(ValueError, match='is a file'):
         open_sequence(tmp_path / 'file')
 
 

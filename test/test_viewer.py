@@ -160,6 +160,9 @@ def test_an_answer_is_said_in_a_few_words():
     found = [instance('chair', 0.92), instance('chair', 0.7), instance('door', 0.8, False)]
     assert texts.verdict(Grounding('x', 0, 'map', found)) == '92% +1'
     assert texts.verdict(Grounding('x', 0, 'map', message='no map yet')) == 'no map yet'
+    in_part = Grounding('x', 0, 'map', found, message='the rest was too long')
+    assert texts.verdict(in_part) == '92% +1'
+    assert 'the rest was too long' in texts.answer_html(in_part)
 
 
 def test_the_surer_the_greener():

@@ -45,14 +45,15 @@ def add_viewer(graph, **parameters) -> ViewerNode:
     return graph.add(ViewerNode, port=0, update_rate=20.0, **parameters)
 
 
-def chunk_message(version: int, count: int = 100, key=(0, 0, 0)) -> msg.MapChunk:
+def chunk_message(map_id: int, count: int = 100, key=(0, 0, 0)) -> msg.MapChunk:
     points = np.random.default_rng(0).uniform(-1, 1, (count, 3))
     update = conversions.ChunkUpdate(
         key=key,
         cloud=PointCloud(points, np.full((count, 3), 0.5)),
         chunk_size=6.45,
         voxel_size=0.05,
-        map=MapSummary(version=version, keyframes=version),
+        map=MapSummary(version=5, keyframes=3),
+        map_id=map_id,
         stamp=1_000_000_000,
         frame_id='map',
     )
@@ -99,7 +100,7 @@ def test_chunks_reach_the_page_bad_ones_are_counted_and_a_new_map_clears_it(grap
     viewer = add_viewer(graph)
     points = viewer.viewer._map
     publisher.publish(chunk_message(3))
-    publisher.publish(chunk_message(4, key=(1, 0, 0)))  # its points are in another place
+    publisher.publish(chunk_message(3, key=(1, 0, 0)))  # its points are in another place
     wait_until(lambda: points.num_points == 100, 'a chunk on the page')
     wait_until(lambda: viewer.report.counts().get('bad_chunks') == 1, 'a bad chunk counted')
     publisher.publish(chunk_message(3, 0))

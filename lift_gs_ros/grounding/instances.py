@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -52,9 +53,10 @@ class Grounding:
     frame_id: str  # map frame
     instances: list[GroundedInstance] = field(default_factory=list)
     none_score: float = 1.0  # probability in [0, 1] that no target of the query is in the map
-    message: str = ''  # why there is no answer, e.g. 'no map yet'; empty otherwise
+    message: str = ''  # why there is no answer, or only to a part of the query; empty otherwise
     latency: Latency = field(default_factory=Latency)
     map: MapSummary = field(default_factory=MapSummary)
+    basis: Hashable = None  # what it rests on; a query with the same basis has the same answer
 
     @property
     def targets(self) -> list[GroundedInstance]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from lift_gs_ros.geometry import PointCloud
 from lift_gs_ros.grounding.instances import Grounding, MapSummary
 from lift_gs_ros.mapping.chunks import ChunkKey
 from lift_gs_ros.nodes.conversions import ChunkUpdate
-from lift_gs_ros.nodes.reporting import Report
+from lift_gs_ros.nodes.reporting import ERROR, Report
 from lift_gs_ros.nodes.worker import BoundedQueue
 
 
@@ -22,6 +23,11 @@ class Grounds(Protocol):
 
     weights: str
     settings: Any
+    warn: Callable[[str], object]  # called where memory does not suffice
+
+    @property
+    def device(self) -> str:
+        """Where the model is."""
 
     def update(self, key: ChunkKey, cloud: PointCloud) -> None:
         """Replace a chunk."""
@@ -34,6 +40,9 @@ class Grounds(Protocol):
 
     def clear(self) -> None:
         """Forget the map."""
+
+    def to(self, device: str) -> None:
+        """Move the model to 'cpu', 'cuda', 'cuda:N' or 'auto'."""
 
     def ground(self, query: str) -> Grounding:
         """Answer a query."""
@@ -73,8 +82,14 @@ class Answering:
         self._to_encode = self._encoded = self._stale = False
         self._due = 0.0
         self._stamp, self._frame_id = 0, values['map_frame']
+        self._map_id: int | None = None
+        self._past_maps: deque[int] = deque(maxlen=100)
         self.summary = MapSummary()
-        self.last_ms = 0.0
+
+    @property
+    def encoding(self) -> bool:
+        """Whether chunks wait to be encoded: answers do not know them yet."""
+        return self._to_encode or bool(self._chunks)
 
     def put_chunk(self, update: ChunkUpdate) -> None:
         """Take in the newest state of a chunk."""
@@ -91,10 +106,10 @@ class Answering:
             )
             self._turn_away(dropped, 'too many queries are waiting')
 
-    def close(self) -> None:
+    def close(self, reason: str) -> None:
         """Turn away what still waits; the worker has ended."""
         for question in self._questions.take_all():
-            self._turn_away(question, 'the node is shutting down')
+            self._turn_away(question, reason)
 
     def _turn_away(self, question: Question, reason: str) -> None:
         if question.reply is not None:
@@ -104,8 +119,7 @@ class Answering:
         """Do the most urgent thing; returns after a tenth of a second where there is none."""
         if self._grounder is None:
             self._grounder = self._load()
-        busy = self._to_encode or bool(self._chunks)
-        question = self._questions.get(timeout=0.0 if busy else 0.1)
+        question = self._questions.get(timeout=0.0 if self.encoding else 0.1)
         # Before the answers: taking chunks in is quick, and nobody is told of "no map" when one is
         # waiting here, as after loading the model. Encoding them is slow and comes after.
         self._take_chunks()
@@ -121,7 +135,14 @@ class Answering:
     def _encode_one(self) -> None:
         assert self._grounder is not None
         if self._to_encode:
-            self._to_encode = self._grounder.encode(budget=1)
+            begin = time.monotonic()
+            try:
+                self._to_encode = self._grounder.encode(budget=1)
+            except Exception as error:  # the next chunk may fit, and this one when it changes
+                text = f'{type(error).__name__}: {error}'
+                self._report.problem('failed_encodes', text, ERROR)
+                return
+            self._report.time('encode', time.monotonic() - begin)
             self._encoded = True
             self._stale = True  # whatever was answered before knew less
 
@@ -130,8 +151,18 @@ class Answering:
         with self._lock:
             updates, self._chunks = list(self._chunks.values()), {}
         for update in updates:
-            if update.map.version < self.summary.version:
-                self._forget_map()
+            if update.map_id in self._past_maps:
+                self._report.problem(
+                    'chunks_of_past_maps',
+                    f'map {self._map_id:x} has taken the place of map {update.map_id:x}: '
+                    'do two nodes publish map_chunks?',
+                )
+                continue
+            if update.map_id != self._map_id:
+                if self._map_id is not None:
+                    self._past_maps.append(self._map_id)
+                self.forget_map()
+                self._map_id = update.map_id
             try:
                 self._apply(update)
                 self._summarise(update)
@@ -163,10 +194,12 @@ class Answering:
         self._stamp, self._frame_id = newest.stamp, newest.frame_id
         self._grounder.set_map(self.summary, newest.stamp)
 
-    def _forget_map(self) -> None:
-        assert self._grounder is not None
-        self._grounder.clear()
+    def forget_map(self) -> None:
+        """Start again without a map. Not while the worker runs, except by the worker."""
+        if self._grounder is not None:
+            self._grounder.clear()
         self._sizes, self._fingerprints, self.summary = {}, {}, MapSummary()
+        self._map_id = None
         self._encoded, self._stale = False, True
 
     def _answer(self, question: Question) -> None:
@@ -204,8 +237,10 @@ class Answering:
             self._report.problem('failed_queries', f'{type(error).__name__}: {error}')
             return self._refuse(question.text, f'failed: {type(error).__name__}: {error}')
         self._report.count('answers')
-        self.last_ms = 1e3 * (time.monotonic() - question.arrived)
-        return replace(grounding, latency=replace(grounding.latency, total_ms=self.last_ms))
+        seconds = time.monotonic() - question.arrived
+        self._report.time('answer', seconds)
+        self._report.time('decode', grounding.latency.decode_ms / 1e3)
+        return replace(grounding, latency=replace(grounding.latency, total_ms=1e3 * seconds))
 
     def _refuse(self, text: str, reason: str) -> Grounding:
         return Grounding(

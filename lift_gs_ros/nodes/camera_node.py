@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from geometry_msgs.msg import TransformStamped
 from nav_msgs.msg import Odometry
 from rclpy.duration import Duration
-from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image
 
 from lift_gs_ros.mapping.frame import RgbdFrame
@@ -22,12 +21,12 @@ from lift_gs_ros.nodes.conversions import (
     pose_from_matrix,
     transform_from_matrix,
 )
-from lift_gs_ros.nodes.parameters import CAMERA, declare
+from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
+from lift_gs_ros.nodes.parameters import CAMERA
 from lift_gs_ros.nodes.qos import RELIABLE
-from lift_gs_ros.nodes.reporting import Diagnostics, Report
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.worker import Worker
-from lift_gs_ros.sequences import Sequence, open_sequence
+from lift_gs_ros.sequences import BagTopics, Sequence, open_sequence
 
 try:
     from tf2_msgs.msg import TFMessage
@@ -35,27 +34,32 @@ except ImportError:  # optional: without it there is no /tf
     TFMessage = None
 
 
-def open_source(path: str, seed: int) -> Sequence:
-    """Open the folder of a recorded sequence, or a simulated room where there is no path."""
-    if path:
-        return open_sequence(Path(path).expanduser())
+def open_source(values: dict[str, Any]) -> Sequence:
+    """Open a bag or the folder of a recorded sequence, or a simulated room where there is none."""
+    if values['sequence']:
+        names = {field.name: values[f'bag_{field.name}'] for field in fields(BagTopics)}
+        return open_sequence(Path(values['sequence']).expanduser(), BagTopics(**names))
     # The simulation casts rays with Open3D, which takes a while to import.
     from lift_gs_ros.simulation.rooms import make_room
     from lift_gs_ros.simulation.sequence import RoomSequence
 
-    return RoomSequence(make_room(seed))
+    return RoomSequence(make_room(values['seed']))
 
 
-class CameraNode:
-    """Publishes frame after frame in one thread, and finishes with the sequence."""
+class CameraNode(ManagedNode):
+    """Publishes frame after frame in one thread, and finishes with the sequence.
+
+    Made active again, it plays from the beginning.
+    """
 
     def __init__(self, source: Sequence | None = None, **node_options: Any) -> None:
-        self.node = Node('camera_node', **node_options)
-        self.finished, self.failure = threading.Event(), ''
-        self.values = declare(self.node, CAMERA)
-        self.report = Report(self.node.get_logger().warning)
-        self._source = source or open_source(self.values['sequence'], self.values['seed'])
+        super().__init__('camera_node', CAMERA, node_options)
+        self._given_source = source
         self._worker = Worker('camera', self._play, self._on_error)
+
+    def configure(self) -> None:
+        """Open the sequence and advertise."""
+        self._source = self._given_source or open_source(self.values)
         create = self.node.create_publisher
         # Reliable, as most drivers: who subscribes with best effort is served too.
         self._color = create(Image, 'rgb/image', RELIABLE)
@@ -63,20 +67,31 @@ class CameraNode:
         self._info = create(CameraInfo, 'rgb/camera_info', RELIABLE)
         self._odometry = create(Odometry, 'odometry', RELIABLE)
         self._tf = create(TFMessage, '/tf', 100) if self._has_tf() else None
-        Diagnostics(self.node, self.report, lambda: {'sequence': self._source.name})
+
+    def activate(self) -> None:
+        """Begin to play."""
+        self._worker.start()
+
+    def deactivate(self) -> None:
+        """Stop after the current frame."""
+        if not self._worker.stop(DEACTIVATE_SECONDS):
+            raise RuntimeError(f'no frame within {DEACTIVATE_SECONDS:.0f} s')
+
+    def cleanup(self) -> None:
+        """Close the sequence."""
+        del self._source
+
+    def stop(self, timeout: float) -> bool:
+        """Stop after the current frame."""
+        return self._worker.stop(timeout)
+
+    def _state(self) -> dict[str, object]:
+        return {'sequence': self._source.name}
 
     def _has_tf(self) -> bool:
         if self.values['publish_tf'] and TFMessage is None:
             self.node.get_logger().info('tf2_msgs is not installed: poses on odometry only')
         return self.values['publish_tf'] and TFMessage is not None
-
-    def start(self) -> None:
-        """Begin to play."""
-        self._worker.start()
-
-    def stop(self, timeout: float) -> bool:
-        """Stop after the current frame."""
-        return self._worker.stop(timeout)
 
     def _play(self) -> None:
         """Play the sequence once, or until the end of time."""

@@ -1,13 +1,14 @@
 """ROS messages to numpy and back: images, cameras, poses, stamps and map chunks.
 
-Whatever a message gets wrong ends in a ValueError that names the field, its value and what was
-expected; nothing here allocates more than the message carries. Point clouds are in
+What a recording must be able to do without ROS is in ``lift_gs_ros/messages.py``: reading images,
+cameras and poses, imported here so that nodes find both ways in one place. Point clouds are in
 ``point_clouds.py``, answers (markers, masks, detections) in ``answers.py``.
 """
 
 from __future__ import annotations
 
 import array
+import secrets
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,27 +22,38 @@ from std_msgs.msg import Header
 from lift_gs_ros.geometry import Camera, FloatArray, PointCloud
 from lift_gs_ros.grounding.instances import MapSummary
 from lift_gs_ros.mapping.chunks import chunk_corner
-from lift_gs_ros.mapping.frame import depth_to_metres
+from lift_gs_ros.messages import (
+    NANOSECONDS,
+    camera_from_info,
+    color_from_compressed,
+    color_from_image,
+    depth_from_compressed,
+    depth_from_image,
+    frame_name,
+    is_distorted,
+    matrix_from_pose,
+    matrix_from_transform,
+    matrix_from_values,
+    stamp_to_ns,
+)
 from lift_gs_ros.msg import MapChunk
 from lift_gs_ros.nodes.point_clouds import cloud_from_message, cloud_to_message
 
-NANOSECONDS = 1_000_000_000
+__all__ = [  # what this module takes from messages.py
+    'camera_from_info',
+    'color_from_compressed',
+    'color_from_image',
+    'depth_from_compressed',
+    'depth_from_image',
+    'frame_name',
+    'is_distorted',
+    'matrix_from_pose',
+    'matrix_from_transform',
+    'matrix_from_values',
+    'stamp_to_ns',
+]
 
-# Channels of an encoding, and which of them are red, green and blue.
-COLOR_ENCODINGS = {
-    'rgb8': (3, (0, 1, 2)),
-    'bgr8': (3, (2, 1, 0)),
-    'rgba8': (4, (0, 1, 2)),
-    'bgra8': (4, (2, 1, 0)),
-    'mono8': (1, (0, 0, 0)),
-}
-DEPTH_ENCODINGS = {'16UC1': np.uint16, 'mono16': np.uint16, '32FC1': np.float32}
 MAX_MILLIMETRES = 65534  # 65535 means "no depth" for several sensors
-
-
-def stamp_to_ns(stamp: Time) -> int:
-    """Convert a stamp to integer nanoseconds."""
-    return stamp.sec * NANOSECONDS + stamp.nanosec
 
 
 def ns_to_stamp(nanoseconds: int) -> Time:
@@ -55,55 +67,6 @@ def ns_to_stamp(nanoseconds: int) -> Time:
 def make_header(stamp_ns: int, frame_id: str) -> Header:
     """Build a header from nanoseconds and a frame; TF knows no frame with a leading slash."""
     return Header(stamp=ns_to_stamp(stamp_ns), frame_id=frame_name(frame_id))
-
-
-def frame_name(frame_id: str) -> str:
-    """Strip the leading slash that ROS 1 and some drivers still write."""
-    return frame_id.lstrip('/')
-
-
-def color_from_image(message: Image) -> NDArray[np.uint8]:
-    """Read a colour image as (H, W, 3) uint8 red, green, blue; shares memory where it can."""
-    if message.encoding not in COLOR_ENCODINGS:
-        raise ValueError(
-            f"colour image has encoding '{message.encoding}', expected one of "
-            f'{", ".join(COLOR_ENCODINGS)}'
-        )
-    channels, order = COLOR_ENCODINGS[message.encoding]
-    pixels = _pixels(message, np.dtype(np.uint8), channels)
-    if channels == 3 and order == (0, 1, 2):
-        return pixels
-    return np.ascontiguousarray(pixels[..., list(order)])
-
-
-def depth_from_image(message: Image) -> NDArray[np.float32]:
-    """Read a depth image as (H, W) float32 metres, 0 where unknown.
-
-    16UC1 and mono16 hold millimetres, 32FC1 metres (REP-118).
-    """
-    if message.encoding not in DEPTH_ENCODINGS:
-        raise ValueError(
-            f"depth image has encoding '{message.encoding}', expected one of "
-            f'{", ".join(DEPTH_ENCODINGS)}'
-        )
-    pixels = _pixels(message, np.dtype(DEPTH_ENCODINGS[message.encoding]), 1)
-    return depth_to_metres(pixels[..., 0])
-
-
-def _pixels(message: Image, dtype: np.dtype, channels: int) -> NDArray:
-    """Pixels (H, W, channels) in native byte order, without the padding at the ends of rows."""
-    height, width, step = message.height, message.width, message.step
-    row = width * channels * dtype.itemsize
-    if row == 0 or height == 0 or step < row or len(message.data) != step * height:
-        raise ValueError(
-            f"image '{message.encoding}' of {width}x{height} with step {step} carries "
-            f'{len(message.data)} bytes, expected a positive size, a step of at least {row} '
-            f'and step * height = {step * height} bytes'
-        )
-    rows = np.frombuffer(message.data, np.uint8).reshape(height, step)[:, :row]
-    order = dtype.newbyteorder('>' if message.is_bigendian else '<')
-    pixels = np.ascontiguousarray(rows).view(order).reshape(height, width, channels)
-    return pixels.astype(dtype, copy=False)
 
 
 def image_from_color(color: NDArray[np.uint8], header: Header) -> Image:
@@ -136,35 +99,6 @@ def _image(pixels: NDArray, encoding: str, header: Header) -> Image:
     return message
 
 
-def camera_from_info(message: CameraInfo) -> Camera:
-    """Read the camera of a *rectified* image: ``p`` where it is filled in, else ``k``.
-
-    Distortion ``d`` belongs to the raw image and is not looked at here (see ``is_distorted``).
-    A region of interest moves the principal point, binning shrinks the image. Raises ValueError
-    for a calibration with zeros.
-    """
-    intrinsics = np.array(message.k, dtype=np.float64).reshape(3, 3)
-    camera = Camera(intrinsics, message.width, message.height)
-    projection = np.array(message.p, dtype=np.float64).reshape(3, 4)[:, :3].copy()
-    if projection[0, 0] > 0 and projection[1, 1] > 0:
-        camera = Camera(projection, message.width, message.height)
-    roi = message.roi
-    if roi.width and roi.height:
-        shifted = camera.intrinsics - np.array(
-            [[0, 0, roi.x_offset], [0, 0, roi.y_offset], [0] * 3]
-        )
-        camera = Camera(shifted, roi.width, roi.height)
-    binning = max(message.binning_x, 1), max(message.binning_y, 1)
-    if binning == (1, 1):
-        return camera
-    return camera.resized(camera.width // binning[0], camera.height // binning[1])
-
-
-def is_distorted(message: CameraInfo) -> bool:
-    """Say whether the calibration has lens distortion, that is, may belong to a raw image."""
-    return bool(np.any(np.array(message.d, dtype=np.float64)))
-
-
 def info_from_camera(camera: Camera, header: Header) -> CameraInfo:
     """Write a camera without distortion."""
     message = CameraInfo(header=header, width=camera.width, height=camera.height)
@@ -174,36 +108,6 @@ def info_from_camera(camera: Camera, header: Header) -> CameraInfo:
     message.r = np.eye(3).reshape(-1)
     message.p = np.hstack([camera.intrinsics, np.zeros((3, 1))]).reshape(-1)
     return message
-
-
-def matrix_from_pose(message: Pose) -> FloatArray:
-    """Read a pose as (4, 4) ``parent_from_child``; refuses NaN and quaternions off unit length."""
-    return _matrix(message.position, message.orientation)
-
-
-def matrix_from_transform(message: Transform) -> FloatArray:
-    """Read a transform as (4, 4) ``parent_from_child``; refuses as ``matrix_from_pose`` does."""
-    return _matrix(message.translation, message.rotation)
-
-
-def _matrix(translation, rotation) -> FloatArray:
-    position = [translation.x, translation.y, translation.z]
-    return matrix_from_values(position + [rotation.x, rotation.y, rotation.z, rotation.w])
-
-
-def matrix_from_values(values: list[float], tolerance: float = 1e-2) -> FloatArray:
-    """Build (4, 4) from x y z (metres) and a quaternion x y z w of length 1 +- ``tolerance``."""
-    if len(values) != 7 or not np.isfinite(values).all():
-        raise ValueError(f'pose is {list(values)}, expected 7 finite numbers: x y z qx qy qz qw')
-    norm = float(np.linalg.norm(values[3:]))
-    if abs(norm - 1) > tolerance:
-        raise ValueError(
-            f'quaternion x y z w = {list(values[3:])} has length {norm:.4g}, expected 1'
-        )
-    matrix = np.eye(4)
-    matrix[:3, :3] = Rotation.from_quat(values[3:]).as_matrix()
-    matrix[:3, 3] = values[:3]
-    return matrix
 
 
 def pose_from_matrix(matrix: FloatArray) -> Pose:
@@ -236,6 +140,12 @@ class ChunkUpdate:
     map: MapSummary  # voxels and chunks are not known here and 0
     stamp: int  # nanoseconds, of the newest keyframe
     frame_id: str
+    map_id: int = 0  # random; another one is another map, of which nothing may be mixed with this
+
+
+def random_map_id() -> int:
+    """Return an id for a new map: no two are alike, whatever was started again and when."""
+    return secrets.randbits(64)
 
 
 def chunk_to_message(update: ChunkUpdate) -> MapChunk:
@@ -244,7 +154,8 @@ def chunk_to_message(update: ChunkUpdate) -> MapChunk:
     message = MapChunk(header=header, cloud=cloud_to_message(update.cloud, header))
     message.key = np.array(update.key, dtype=np.int32)
     message.chunk_size, message.voxel_size = update.chunk_size, update.voxel_size
-    message.map_version, message.keyframes = update.map.version, update.map.keyframes
+    message.map_id, message.map_version = update.map_id, update.map.version
+    message.keyframes = update.map.keyframes
     return message
 
 
@@ -269,4 +180,5 @@ def chunk_from_message(message: MapChunk) -> ChunkUpdate:
         map=MapSummary(version=message.map_version, keyframes=message.keyframes),
         stamp=stamp_to_ns(message.header.stamp),
         frame_id=frame_name(message.header.frame_id),
+        map_id=message.map_id,
     )

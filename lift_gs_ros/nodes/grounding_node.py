@@ -1,16 +1,14 @@
-"""grounding_node: chunks of a map and a sentence in, masks and boxes out."""
+"""grounding_node: chunks of a map, or any point cloud, and a sentence in; masks and boxes out."""
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.node import Node
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
 from visualization_msgs.msg import MarkerArray
@@ -19,10 +17,12 @@ from lift_gs_ros import msg
 from lift_gs_ros.grounding.instances import Grounding
 from lift_gs_ros.nodes import answers
 from lift_gs_ros.nodes.answering import Answering, Grounds, Question
+from lift_gs_ros.nodes.cloud_input import CloudInput
 from lift_gs_ros.nodes.conversions import chunk_from_message
-from lift_gs_ros.nodes.parameters import GROUNDING, declare
+from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
+from lift_gs_ros.nodes.parameters import GROUNDING
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE
-from lift_gs_ros.nodes.reporting import Diagnostics, Report
+from lift_gs_ros.nodes.reporting import ERROR, gpu_memory_rows
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.worker import Worker
 from lift_gs_ros.srv import Ground
@@ -44,22 +44,66 @@ def load_grounder(values: Mapping[str, Any]) -> Grounds:
     return Grounder.load(checkpoint, values['device'], settings)
 
 
-class GroundingNode:
-    """Callbacks convert and enqueue; one worker owns the model and publishes."""
+class GroundingNode(ManagedNode):
+    """Callbacks convert and enqueue; one worker owns the model and publishes.
+
+    Inactive, it keeps the model in main memory and no map: mapping_node sends that again.
+    """
 
     def __init__(
         self, load: Callable[[Mapping[str, Any]], Grounds] = load_grounder, **node_options: Any
     ) -> None:
-        self.node = Node('grounding_node', **node_options)
-        self.finished, self.failure = threading.Event(), ''
-        self.values = declare(self.node, GROUNDING)
-        self.report = Report(self.node.get_logger().warning)
+        super().__init__('grounding_node', GROUNDING, node_options)
         self._load = load
-        self._answering = Answering(self.values, self._load_or_fail, self._publish, self.report)
+
+    def configure(self) -> None:
+        """Load the model and advertise."""
+        logger = self.node.get_logger()
+        logger.info('loading the model')
+        try:
+            self._grounder = self._load(self.values)
+        except Exception as error:
+            raise RuntimeError(f'cannot load the model: {error}') from error
+        self._grounder.warn = lambda text: self.report.problem('out_of_memory', text)
+        untrained = ' (random weights: its answers mean nothing)'
+        note = untrained if self._grounder.weights == 'untrained' else ''
+        logger.info(f"ready, weights '{self._grounder.weights}'{note}")
+        self._cloud_input: CloudInput | None = None
+        self._answering = Answering(self.values, lambda: self._grounder, self._publish, self.report)
         self._worker = Worker('grounding', self._answering.step, self._on_error)
         self._markers = answers.MarkerWriter()
         self._advertise()
+
+    def activate(self) -> None:
+        """Subscribe and answer."""
+        self._grounder.to(self.values['device'])
         self._subscribe()
+        self._worker.start()
+
+    def deactivate(self) -> None:
+        """Stop answering, forget the map and free the GPU; whoever waits for an answer is told."""
+        if not self._worker.stop(DEACTIVATE_SECONDS):
+            raise RuntimeError(f'the worker is still busy after {DEACTIVATE_SECONDS:.0f} s')
+        self._stop_cloud_input(DEACTIVATE_SECONDS)
+        self._answering.close('the node is inactive')
+        self._answering.forget_map()
+        self._grounder.to('cpu')
+
+    def cleanup(self) -> None:
+        """Forget the model."""
+        del self._worker, self._answering, self._grounder
+
+    def stop(self, timeout: float) -> bool:
+        """End the worker; whoever waits for an answer is told."""
+        if self.state == 'unconfigured':
+            return True
+        ended = self._worker.stop(timeout)
+        ended &= self._stop_cloud_input(timeout)
+        self._answering.close('the node is shutting down')
+        return ended
+
+    def _stop_cloud_input(self, timeout: float) -> bool:
+        return self._cloud_input is None or self._cloud_input.stop(timeout)
 
     def _advertise(self) -> None:
         def latched(kind: type, topic: str):
@@ -73,24 +117,24 @@ class GroundingNode:
             self.node.get_logger().info('vision_msgs is not installed: no topic detections')
         else:
             self._detection_publisher = latched(answers.Detection3DArray, 'detections')
-        Diagnostics(self.node, self.report, self._state)
+        group = MutuallyExclusiveCallbackGroup()
+        self.node.create_service(Ground, '~/ground', self._on_service, callback_group=group)
 
     def _subscribe(self) -> None:
         node = self.node
-        node.create_subscription(msg.MapChunk, 'map_chunks', self._on_chunk, LATCHED_CHUNKS)
-        queries, services = MutuallyExclusiveCallbackGroup(), MutuallyExclusiveCallbackGroup()
-        node.create_subscription(String, 'query', self._on_query, RELIABLE, callback_group=queries)
-        node.create_service(Ground, '~/ground', self._on_service, callback_group=services)
-
-    def start(self) -> None:
-        """Begin to work."""
-        self._worker.start()
-
-    def stop(self, timeout: float) -> bool:
-        """End the worker; whoever waits for an answer is told."""
-        ended = self._worker.stop(timeout)
-        self._answering.close()
-        return ended
+        timed = self.report.timed
+        self._cloud_input = None
+        if topic := self.values['cloud_map']:
+            put = self._answering.put_chunk
+            self._cloud_input = CloudInput(node, topic, put, self.report)
+            self._cloud_input.start()
+        else:
+            node.create_subscription(
+                msg.MapChunk, 'map_chunks', timed('callback', self._on_chunk), LATCHED_CHUNKS
+            )
+        group = MutuallyExclusiveCallbackGroup()
+        on_query = timed('callback', self._on_query)
+        node.create_subscription(String, 'query', on_query, RELIABLE, callback_group=group)
 
     def _on_chunk(self, message: msg.MapChunk) -> None:
         try:
@@ -104,6 +148,9 @@ class GroundingNode:
         self._answering.ask(Question(message.data))
 
     def _on_service(self, request: Ground.Request, response: Ground.Response) -> Ground.Response:
+        if self.state != 'active':
+            response.grounding.message = f'the node is {self.state}'
+            return response
         reply: Future = Future()
         self._answering.ask(Question(request.query, reply))
         try:
@@ -113,21 +160,6 @@ class GroundingNode:
             response.grounding.message = f'no answer within {SERVICE_SECONDS:.0f} s'
         return response
 
-    def _load_or_fail(self) -> Grounds:
-        logger = self.node.get_logger()
-        logger.info('loading the model')
-        try:
-            grounder = self._load(self.values)
-        except Exception as error:
-            self.failure = f'cannot load the model: {error}'
-            self._worker.stopped.set()
-            self.finished.set()
-            raise
-        untrained = ' (random weights: its answers mean nothing)'
-        note = untrained if grounder.weights == 'untrained' else ''
-        logger.info(f"ready, weights '{grounder.weights}'{note}")
-        return grounder
-
     def _publish(self, grounding: Grounding, weights: str) -> None:
         self._grounding_publisher.publish(answers.grounding_to_message(grounding, weights))
         self._marker_publisher.publish(self._markers.write(grounding))
@@ -136,16 +168,17 @@ class GroundingNode:
             self._detection_publisher.publish(answers.detections_to_message(grounding))
 
     def _on_error(self, error: Exception) -> None:
-        self.report.problem('errors', f'{type(error).__name__}: {error}')
+        self.report.problem('errors', f'{type(error).__name__}: {error}', ERROR)
 
     def _state(self) -> dict[str, object]:
         summary = self._answering.summary
         return {
-            'device': self.values['device'],
+            'device': self._grounder.device,
             'voxels': summary.voxels,
             'chunks in map': summary.chunks,
             'map version': summary.version,
-            'last answer ms': round(self._answering.last_ms, 1),
+            'encoding': self._answering.encoding,
+            **gpu_memory_rows(),
         }
 
 

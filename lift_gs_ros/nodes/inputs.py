@@ -13,7 +13,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from lift_gs_ros.nodes.qos import describe
-from lift_gs_ros.nodes.reporting import Report
+from lift_gs_ros.nodes.reporting import ERROR, Report
 
 
 @dataclass
@@ -29,7 +29,8 @@ class Inputs:
     """Subscribes for a node and watches over what arrives.
 
     After ``silence`` seconds in which ``alive`` was not called (no complete set of inputs) a
-    warning names every topic with its type, QoS, publishers and whether it is silent.
+    warning names every topic with its type, QoS, publishers and whether it is silent; it is
+    repeated ever less often, and taken back when data return.
     """
 
     def __init__(self, node: Node, report: Report, hint: str, silence: float = 5.0) -> None:
@@ -41,7 +42,9 @@ class Inputs:
 
     def alive(self) -> None:
         """Note that a complete set of inputs came in."""
-        self._last_alive = time.monotonic()
+        gap, self._last_alive = time.monotonic() - self._last_alive, time.monotonic()
+        if self._report.clear('no_data'):
+            self._node.get_logger().info(f'data again, after {gap:.0f} s')
 
     def subscribe(
         self,
@@ -55,6 +58,8 @@ class Inputs:
         name = self._node.resolve_topic_name(topic)
         entry = _Input(name, f'{kind.__module__.split(".")[0]}/msg/{kind.__name__}', qos)
         self._inputs.append(entry)
+
+        callback = self._report.timed('callback', callback)
 
         def receive(message) -> None:
             entry.last = time.monotonic()
@@ -87,6 +92,7 @@ class Inputs:
             'no_data',
             f'no complete input for {now - self._last_alive:.0f} s; {self._hint}\n  '
             + '\n  '.join(lines),
+            ERROR,
         )
 
     def _describe(self, entry: _Input, now: float) -> str:

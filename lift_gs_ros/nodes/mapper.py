@@ -10,23 +10,31 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from sensor_msgs.msg import CameraInfo, Image
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from lift_gs_ros.geometry import Camera, FloatArray
 from lift_gs_ros.grounding.instances import MapSummary
 from lift_gs_ros.mapping.chunks import ChunkKey
 from lift_gs_ros.mapping.frame import RgbdFrame
 from lift_gs_ros.mapping.keyframes import KeyframeSelector
+from lift_gs_ros.mapping.map_file import MapFile
+from lift_gs_ros.mapping.synchronizer import CLOCK_RESTART_NS
 from lift_gs_ros.mapping.voxel_map import VoxelMap
 from lift_gs_ros.nodes.conversions import (
     NANOSECONDS,
     ChunkUpdate,
     camera_from_info,
+    color_from_compressed,
     color_from_image,
+    depth_from_compressed,
     depth_from_image,
+    frame_name,
     is_distorted,
+    random_map_id,
     stamp_to_ns,
 )
+from lift_gs_ros.nodes.depth_registration import DepthRegistration
 from lift_gs_ros.nodes.poses import (
     JumpDetector,
     PoseSource,
@@ -34,7 +42,6 @@ from lift_gs_ros.nodes.poses import (
     wait_for_pose,
 )
 from lift_gs_ros.nodes.reporting import Report
-from lift_gs_ros.nodes.synchronizer import CLOCK_RESTART_NS
 
 # So many frames in a row before a clock that went back is believed: one may be a bad stamp.
 FRAMES_OF_A_NEW_CLOCK = 5
@@ -44,9 +51,14 @@ FRAMES_OF_A_NEW_CLOCK = 5
 class ImagePair:
     """Colour and depth of one moment, as they came."""
 
-    color: Image
-    depth: Image
+    color: Image | CompressedImage
+    depth: Image | CompressedImage
     arrived: float = field(default_factory=time.monotonic)
+
+
+def _read_color(message: Image | CompressedImage) -> NDArray[np.uint8]:
+    compressed = isinstance(message, CompressedImage)
+    return color_from_compressed(message) if compressed else color_from_image(message)
 
 
 class Mapper:
@@ -62,7 +74,9 @@ class Mapper:
         camera_info: Callable[[], CameraInfo | None],  # the newest; None: none has come yet
         report: Report,
         stopped: threading.Event,
+        registration: DepthRegistration | None = None,  # None: the driver has registered depth
     ) -> None:
+        self._registration = registration
         self._values, self._poses, self._camera_info = values, poses, camera_info
         self._report, self._stopped = report, stopped
         self.map = VoxelMap(
@@ -83,12 +97,13 @@ class Mapper:
         self._jumps = JumpDetector()
         # Changed or gone, and not sent yet; those that have waited longest come first.
         self.pending: dict[ChunkKey, None] = {}
-        self._warned_of_distortion = False
+        self.map_id = random_map_id()
+        self._warned: set[str] = set()
+        self.pose_child = ''  # the frame that odometry says it is about
         self.last_stamp = 0  # nanoseconds, of the newest keyframe
         self.last_pose: FloatArray = np.eye(4)  # world_from_camera of the same
         self._clock = self._frames_behind = 0
         self.summary = MapSummary()
-        self.last_ms = 0.0  # from the arrival of the newest keyframe to the end of its fusion
 
     def warm_up(self) -> None:
         """Compile what fusion needs before the first frame waits for it (seconds, once)."""
@@ -118,19 +133,32 @@ class Mapper:
         stamp = stamp_to_ns(pair.color.header.stamp)
         deadline = pair.arrived + self._values['pose_timeout']
         camera = self._read_camera(deadline)
-        color, depth = color_from_image(pair.color), depth_from_image(pair.depth)
-        frame = RgbdFrame(stamp, color, depth, camera, self._pose(stamp, pair.color, deadline))
+        begin = time.monotonic()
+        color, depth = _read_color(pair.color), self._read_depth(pair, camera)
+        decoded = time.monotonic()
+        pose = self._pose(stamp, pair.color.header.frame_id, deadline)
+        frame = RgbdFrame(stamp, color, depth, camera, pose)
         if not frame.depth.any():
             raise ValueError('depth holds no valid pixel (all are 0, NaN or inf)')
         self._check_clock(stamp)
+        self._check_mount(frame_name(pair.color.header.frame_id))
         if not self._keyframes.is_keyframe(stamp, frame.world_from_camera):
             return
+        posed = time.monotonic()
         self.pending.update(dict.fromkeys(self.map.integrate(frame)))
         self.last_stamp = self._clock = stamp
         self.last_pose = frame.world_from_camera
         self._summarise()
         self._report.count('keyframes')
-        self.last_ms = 1e3 * (time.monotonic() - pair.arrived)
+        end = time.monotonic()
+        for stage, seconds in (
+            ('queue', begin - pair.arrived),
+            ('decode', decoded - begin),
+            ('pose', posed - decoded),
+            ('fuse', end - posed),
+            ('keyframe', end - pair.arrived),
+        ):
+            self._report.time(stage, seconds)
         self._check_jump(frame.world_from_camera)
 
     def _read_camera(self, deadline: float) -> Camera:
@@ -140,14 +168,43 @@ class Mapper:
                 break
         if info is None:
             raise ValueError('no camera_info has come yet')
-        if is_distorted(info) and not self._warned_of_distortion:
-            self._warned_of_distortion = True
-            self._report.problem(
+        if is_distorted(info):
+            self._warn_once(
                 'distorted_camera_infos',
                 'camera_info has lens distortion; rectified images are expected: if these are '
                 'raw, rectify them (image_proc) or the map will be bent',
             )
         return camera_from_info(info)
+
+    def _read_depth(self, pair: ImagePair, camera: Camera) -> NDArray[np.float32]:
+        compressed = isinstance(pair.depth, CompressedImage)
+        depth = depth_from_compressed(pair.depth) if compressed else depth_from_image(pair.depth)
+        frames = frame_name(pair.color.header.frame_id), frame_name(pair.depth.header.frame_id)
+        if self._registration is not None:
+            return self._registration.register(depth, camera, *frames)
+        if frames[0] != frames[1]:
+            self._warn_once(
+                'unregistered_depths',
+                f"colour is in frame '{frames[0]}' and depth in '{frames[1]}': where the driver "
+                'does not register depth to colour, set depth_registration, or colours will land '
+                'on the wrong surfaces',
+            )
+        return depth
+
+    def _check_mount(self, camera: str) -> None:
+        identity = self._values['base_from_camera'] == [0.0] * 6 + [1.0]
+        if identity and self.pose_child not in ('', camera):
+            self._warn_once(
+                'unmounted_cameras',
+                f"odometry is about '{self.pose_child}', the images are from '{camera}', and "
+                'base_from_camera is the identity: if the camera is mounted elsewhere, or looks '
+                'along another axis, set base_from_camera, or pose_source to tf',
+            )
+
+    def _warn_once(self, name: str, reason: str) -> None:
+        if name not in self._warned:
+            self._warned.add(name)
+            self._report.problem(name, reason)
 
     def _check_jump(self, world_from_camera: FloatArray) -> None:
         threshold = self._values['jump_threshold']
@@ -160,8 +217,7 @@ class Mapper:
                 'stand in the wrong place now; the service ~/reset starts a new map',
             )
 
-    def _pose(self, stamp: int, color: Image, deadline: float) -> FloatArray:
-        frame_id = color.header.frame_id
+    def _pose(self, stamp: int, frame_id: str, deadline: float) -> FloatArray:
         return wait_for_pose(self._poses, stamp, frame_id, deadline, self._stopped)
 
     def _check_clock(self, stamp: int) -> None:
@@ -182,9 +238,20 @@ class Mapper:
         """Start a new map; the chunks that are gone are added to ``pending``."""
         self.send_all_again()
         self.map.reset()
+        self._clock = 0
+        self._begin_map()
+
+    def restore(self, saved: MapFile) -> None:
+        """Go on with a saved map; raises as ``VoxelMap.restore`` does, and all is as it was."""
+        self.pending.update(dict.fromkeys(self.map.restore(saved)))
+        self.last_stamp = saved.last_stamp or 0
+        self._begin_map()
+
+    def _begin_map(self) -> None:
+        self.map_id = random_map_id()
         self._keyframes.reset()
         self._jumps.reset()
-        self._clock = self._frames_behind = 0
+        self._frames_behind = 0
         self._summarise()
 
     def send_all_again(self) -> None:
@@ -205,4 +272,5 @@ class Mapper:
             map=self.summary,
             stamp=self.last_stamp,
             frame_id=self._values['map_frame'],
+            map_id=self.map_id,
         )

@@ -10,11 +10,10 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.event_handler import PublisherEventCallbacks
-from rclpy.node import Node
 from rclpy.qos import QoSProfile
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
-from std_srvs.srv import Trigger
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
+from lift_gs_ros.mapping.synchronizer import PairSynchronizer
 from lift_gs_ros.msg import MapChunk
 from lift_gs_ros.nodes.conversions import (
     NANOSECONDS,
@@ -26,42 +25,89 @@ from lift_gs_ros.nodes.conversions import (
     pose_from_matrix,
     stamp_to_ns,
 )
+from lift_gs_ros.nodes.depth_registration import DepthRegistration
 from lift_gs_ros.nodes.inputs import Inputs
+from lift_gs_ros.nodes.jobs import Jobs
+from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
+from lift_gs_ros.nodes.map_services import MapServices
 from lift_gs_ros.nodes.mapper import ImagePair, Mapper
-from lift_gs_ros.nodes.parameters import MAPPING, declare
+from lift_gs_ros.nodes.parameters import MAPPING
 from lift_gs_ros.nodes.point_clouds import cloud_to_message
-from lift_gs_ros.nodes.poses import PoseBuffer, PoseSource, TfPoses
+from lift_gs_ros.nodes.poses import PoseBuffer, TfPoses
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, SENSOR_QOS
-from lift_gs_ros.nodes.reporting import Diagnostics, Report
+from lift_gs_ros.nodes.reporting import ERROR
 from lift_gs_ros.nodes.runner import run
-from lift_gs_ros.nodes.synchronizer import PairSynchronizer
 from lift_gs_ros.nodes.worker import BoundedQueue, Worker
 
 CHUNKS_A_STEP = 16  # well below the depth of LATCHED_CHUNKS, so that a reader can follow
 COLOR, DEPTH = 0, 1
 
 
-class MappingNode:
-    """Callbacks pair and enqueue; one worker waits for the pose, fuses and publishes."""
+class MappingNode(ManagedNode):
+    """Callbacks pair and enqueue; one worker waits for the pose, fuses and publishes.
+
+    The map stays while the node is inactive.
+    """
 
     def __init__(self, **node_options: Any) -> None:
-        self.node = Node('mapping_node', **node_options)
-        self.finished, self.failure = threading.Event(), ''
-        self.values = declare(self.node, MAPPING)
-        self.report = Report(self.node.get_logger().warning)
+        super().__init__('mapping_node', MAPPING, node_options)
         self._worker = Worker('mapping', self._step, self._on_error)
-        self._queue: BoundedQueue[ImagePair] = BoundedQueue(self.values['queue_size'])
-        self._pairs: PairSynchronizer[Image] = PairSynchronizer(
-            int(self.values['sync_slop'] * NANOSECONDS)
-        )
         self._info: CameraInfo | None = None
-        self._inputs = self._subscribe()
-        self._mapper = Mapper(
-            self.values, self._poses, lambda: self._info, self.report, self._worker.stopped
+
+    def configure(self) -> None:
+        """Make an empty map and advertise; compiles what fusion needs (seconds, once)."""
+        values = self.values
+        self._queue: BoundedQueue[ImagePair] = BoundedQueue(values['queue_size'])
+        self._pairs: PairSynchronizer[Image | CompressedImage] = PairSynchronizer(
+            int(values['sync_slop'] * NANOSECONDS)
         )
-        self._resend, self._reset = threading.Event(), threading.Event()
+        needs_tf = 'tf' in (values['pose_source'], values['depth_registration'])
+        self._tf = TfPoses(values['map_frame']) if needs_tf else None
+        extrinsic = matrix_from_values(values['base_from_camera'])
+        self._poses = PoseBuffer(
+            extrinsic, values['pose_max_gap'], lambda: values['jump_threshold']
+        )
+        self._registration = self._make_registration()
+        self._mapper = Mapper(
+            values,
+            self._tf if self._tf and values['pose_source'] == 'tf' else self._poses,
+            lambda: self._info,
+            self.report,
+            self._worker.stopped,
+            self._registration,
+        )
+        self._resend, self._jobs = threading.Event(), Jobs()
         self._map_version, self._map_readers, self._map_due = 0, 0, 0.0
+        self._mapper.warm_up()
         self._advertise()
+
+    def activate(self) -> None:
+        """Subscribe and map."""
+        self._inputs = self._subscribe()
+        self._worker.start()
+
+    def deactivate(self) -> None:
+        """Stop mapping; the map stays."""
+        if not self._worker.stop(DEACTIVATE_SECONDS):
+            raise RuntimeError(f'the worker is still busy after {DEACTIVATE_SECONDS:.0f} s')
+        self._queue.take_all()
+
+    def cleanup(self) -> None:
+        """Forget the map and the calibration."""
+        del self._mapper, self._poses, self._tf
+        self._info = None
+
+    def stop(self, timeout: float) -> bool:
+        """End the worker."""
+        return self._worker.stop(timeout)
+
+    def _make_registration(self) -> DepthRegistration | None:
+        if self.values['depth_registration'] == 'none':
+            return None
+        if self._tf is not None and self.values['depth_registration'] == 'tf':
+            return DepthRegistration(self._tf.between)
+        color_from_depth = matrix_from_values(self.values['color_from_depth'])
+        return DepthRegistration(lambda color_frame, depth_frame: color_from_depth)
 
     def _subscribe(self) -> Inputs:
         values = self.values
@@ -69,25 +115,31 @@ class MappingNode:
         hint = f'colour and depth are paired within sync_slop = {values["sync_slop"]} s'
         inputs = Inputs(self.node, self.report, hint)
         self._subscribe_to_poses(inputs, qos)
-        inputs.subscribe(Image, 'rgb/image', lambda image: self._on_image(COLOR, image), qos)
-        inputs.subscribe(Image, 'depth/image', lambda image: self._on_image(DEPTH, image), qos)
+        self._subscribe_to_images(inputs, qos, 'rgb/image', COLOR, values['rgb_transport'])
+        self._subscribe_to_images(inputs, qos, 'depth/image', DEPTH, values['depth_transport'])
         inputs.subscribe(CameraInfo, 'rgb/camera_info', self._on_info, qos)
+        if self._registration is not None:
+            inputs.subscribe(CameraInfo, 'depth/camera_info', self._on_depth_info, qos)
         return inputs
 
+    def _subscribe_to_images(
+        self, inputs: Inputs, qos: QoSProfile, topic: str, side: int, transport: str
+    ) -> None:
+        kind: type = Image
+        if transport != 'raw':
+            # Below the remapped topic, as image_transport does it.
+            kind, topic = CompressedImage, f'{self.node.resolve_topic_name(topic)}/{transport}'
+        inputs.subscribe(kind, topic, lambda image: self._on_image(side, image), qos)
+
     def _subscribe_to_poses(self, inputs: Inputs, qos: QoSProfile) -> None:
-        values = self.values
-        self._poses: PoseSource
-        if values['pose_source'] == 'tf':
-            self._poses = TfPoses(self.node, values['map_frame'])
+        if self._tf is not None:
+            self._tf.listen(self.node)
+        if self.values['pose_source'] == 'tf':
             return
-        extrinsic = matrix_from_values(values['base_from_camera'])
-        self._poses = self._buffer = PoseBuffer(extrinsic, values['pose_max_gap'])
         # A group of their own: poses must not queue behind images, which wait for them.
         group = MutuallyExclusiveCallbackGroup()
-        if values['pose_source'] == 'odometry':
-            inputs.subscribe(
-                Odometry, 'odometry', lambda m: self._on_pose(m.header, m.pose.pose), qos, group
-            )
+        if self.values['pose_source'] == 'odometry':
+            inputs.subscribe(Odometry, 'odometry', self._on_odometry, qos, group)
         else:
             inputs.subscribe(
                 PoseStamped, 'pose', lambda m: self._on_pose(m.header, m.pose), qos, group
@@ -102,21 +154,25 @@ class MappingNode:
         self._chunk_publisher = node.create_publisher(
             MapChunk, 'map_chunks', LATCHED_CHUNKS, event_callbacks=matched
         )
-        group = MutuallyExclusiveCallbackGroup()
-        node.create_service(Trigger, '~/reset', self._on_reset, callback_group=group)
-        Diagnostics(node, self.report, self._state)
-
-    def start(self) -> None:
-        """Begin to work."""
-        self._mapper.warm_up()
-        self._worker.start()
-
-    def stop(self, timeout: float) -> bool:
-        """End the worker."""
-        return self._worker.stop(timeout)
+        MapServices(
+            node,
+            self.values['map_folder'],
+            self._mapper,
+            self._jobs,
+            self._new_map,
+            lambda: self.state,
+        )
 
     def _on_info(self, info: CameraInfo) -> None:
         self._info = info
+
+    def _on_depth_info(self, info: CameraInfo) -> None:
+        if self._registration is not None:
+            self._registration.info = info
+
+    def _on_odometry(self, message: Odometry) -> None:
+        self._mapper.pose_child = frame_name(message.child_frame_id)
+        self._on_pose(message.header, message.pose.pose)
 
     def _on_pose(self, header, pose) -> None:
         frame, map_frame = frame_name(header.frame_id), frame_name(self.values['map_frame'])
@@ -125,9 +181,9 @@ class MappingNode:
                 f"pose is in frame '{frame}', expected map_frame '{map_frame}': set map_frame to "
                 f"'{frame}', or pose_source to tf"
             )
-        self._buffer.add(stamp_to_ns(header.stamp), matrix_from_pose(pose))
+        self._poses.add(stamp_to_ns(header.stamp), matrix_from_pose(pose))
 
-    def _on_image(self, side: int, image: Image) -> None:
+    def _on_image(self, side: int, image: Image | CompressedImage) -> None:
         pair = self._pairs.add(side, stamp_to_ns(image.header.stamp), image)
         if pair is None:
             return
@@ -135,31 +191,20 @@ class MappingNode:
         self.report.count('pairs')
         dropped = self._queue.put(ImagePair(pair[COLOR], pair[DEPTH]))
         if dropped is not None:
-            self.report.count('dropped_pairs')
+            waiting = len(self._queue)
+            self.report.problem('dropped_pairs', f'{waiting} (queue_size) were waiting to be fused')
 
     def _on_chunk_reader(self, event) -> None:
         if event.current_count_change > 0:
             self._resend.set()
 
-    def _on_reset(self, _request, response: Trigger.Response) -> Trigger.Response:
-        self._reset.set()
-        deadline = time.monotonic() + 5.0
-        while self._reset.is_set() and time.monotonic() < deadline:
-            self._worker.stopped.wait(0.01)
-        response.success = not self._reset.is_set()
-        response.message = 'new map' if response.success else 'the worker is busy; it will follow'
-        return response
-
     def _on_error(self, error: Exception) -> None:
-        self.report.problem('errors', f'{type(error).__name__}: {error}')
+        self.report.problem('errors', f'{type(error).__name__}: {error}', ERROR)
 
     def _step(self) -> None:
+        self._jobs.run()
         pair = self._queue.get(timeout=0.1)
-        if self._reset.is_set():
-            self._queue.take_all()
-            self._mapper.reset()
-            self._reset.clear()
-        elif pair is not None:
+        if pair is not None:
             before = self._mapper.last_stamp
             self._mapper.fuse(pair)
             if self._mapper.last_stamp != before:
@@ -169,6 +214,10 @@ class MappingNode:
             self._mapper.send_all_again()
         self._publish_chunks()
         self._publish_map()
+
+    def _new_map(self) -> None:
+        self._queue.take_all()  # images of before belong to the old one
+        self._mapper.reset()
 
     def _publish_pose(self) -> None:
         header = make_header(self._mapper.last_stamp, self.values['map_frame'])
@@ -203,7 +252,6 @@ class MappingNode:
             'queued pairs': len(self._queue),
             'colour images without depth': color,
             'depth images without colour': depth,
-            'last keyframe ms': round(self._mapper.last_ms, 1),
         }
 
 

@@ -76,7 +76,12 @@ def _declare(node: Node, parameter: Parameter) -> Any:
     return value
 
 
+AUTOSTART = Parameter(
+    'autostart', True, 'Become active at the start; false leaves that to a lifecycle manager'
+)
+
 MAPPING = (
+    AUTOSTART,
     Parameter('map_frame', 'map', 'Fixed frame of the map and of the poses (REP-105)'),
     Parameter(
         'sensor_qos',
@@ -84,6 +89,30 @@ MAPPING = (
         'QoS of images, camera_info and poses: sensor_data (best effort) takes every publisher, '
         'reliable loses no image on a busy machine',
         choices=('sensor_data', 'reliable'),
+    ),
+    Parameter(
+        'rgb_transport',
+        'raw',
+        'raw, or compressed (jpeg or png on <rgb/image>/compressed)',
+        choices=('raw', 'compressed'),
+    ),
+    Parameter(
+        'depth_transport',
+        'raw',
+        'raw, or compressedDepth (png on <depth/image>/compressedDepth)',
+        choices=('raw', 'compressedDepth'),
+    ),
+    Parameter(
+        'depth_registration',
+        'none',
+        'How depth is registered to colour: none (the driver did), or, with depth/camera_info, by '
+        'the extrinsic in parameter (color_from_depth) or in tf',
+        choices=('none', 'parameter', 'tf'),
+    ),
+    Parameter(
+        'color_from_depth',
+        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+        'Pose of the optical frame of depth in that of colour: x y z qx qy qz qw',
     ),
     Parameter('sync_slop', 0.02, 'Largest difference of colour and depth stamps, s', (0, 1)),
     Parameter('queue_size', 10, 'Image pairs that may wait; the oldest is dropped', (1, 1000)),
@@ -105,7 +134,7 @@ MAPPING = (
     Parameter(
         'jump_threshold',
         1.0,
-        'A longer way from one keyframe to the next is reported, m',
+        'A longer way from one keyframe, or one pose, to the next is reported, m',
         (0, 1000),
         read_only=False,
     ),
@@ -127,12 +156,22 @@ MAPPING = (
         'min_support', 0.2, "Share of its neighbours' pixels that a voxel needs; 0: none", (0, 1)
     ),
     Parameter(
+        'map_folder', '~/.ros/lift_gs_ros', 'Folder of the files that save_map and load_map name'
+    ),
+    Parameter(
         'map_rate', 1.0, 'Publish the whole map at most so often, Hz', (0.01, 100), read_only=False
     ),
 )
 
 GROUNDING = (
+    AUTOSTART,
     Parameter('map_frame', 'map', 'Frame of an answer before there is a map'),
+    Parameter(
+        'cloud_map',
+        '',
+        'Topic (sensor_msgs/PointCloud2) of a whole map, of any SLAM, that takes the place of '
+        'map_chunks; empty: map_chunks',
+    ),
     Parameter('checkpoint', '', 'Path of a checkpoint (safetensors); empty: the one that ships'),
     Parameter('device', 'auto', 'auto, cpu, cuda or cuda:N'),
     Parameter(
@@ -165,7 +204,13 @@ GROUNDING = (
 )
 
 CAMERA = (
-    Parameter('sequence', '', 'Folder of a recorded sequence; empty: a simulated room'),
+    AUTOSTART,
+    Parameter('sequence', '', 'Bag or folder of a recorded sequence; empty: a simulated room'),
+    Parameter('bag_rgb', '', 'Topic of colour in the bag; empty: found by type, as the others'),
+    Parameter('bag_depth', '', 'Topic of depth in the bag'),
+    Parameter('bag_camera_info', '', 'Topic of the calibration of colour in the bag'),
+    Parameter('bag_pose', '', 'Topic of odometry or poses in the bag, or /tf'),
+    Parameter('bag_map_frame', '', 'Fixed frame in the TF of the bag; empty: its root'),
     Parameter('seed', 0, 'Which simulated room', (0, 2**31 - 1)),
     Parameter('rate', 0.0, 'Frames per second; 0: that of the sequence', (0, 1000)),
     Parameter('loop', False, 'Begin again at the end instead of leaving'),
@@ -182,6 +227,8 @@ CAMERA = (
 )
 
 VIEWER = (
+    AUTOSTART,
+    Parameter('cloud_map', '', 'Topic of a whole map, as for grounding_node; empty: map_chunks'),
     Parameter(
         'host',
         '127.0.0.1',

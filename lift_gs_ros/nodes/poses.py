@@ -5,17 +5,20 @@ Never the latest pose: a camera that turns at 1 rad/s is off by 10 cm at 3 m aft
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from bisect import bisect_left, bisect_right
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+from rclpy.node import Node
 from scipy.spatial.transform import Rotation, Slerp
 
 from lift_gs_ros.geometry import FloatArray
+from lift_gs_ros.mapping.synchronizer import CLOCK_RESTART_NS
 from lift_gs_ros.nodes.conversions import NANOSECONDS, frame_name, matrix_from_transform
-from lift_gs_ros.nodes.synchronizer import CLOCK_RESTART_NS
 
 
 class PoseUnavailableError(Exception):
@@ -52,17 +55,19 @@ class PoseBuffer:
     """The last poses of a topic, interpolated at a stamp. Thread-safe.
 
     Between its two neighbours a pose is interpolated linearly in position and by SLERP in rotation;
-    it is refused where the neighbours are more than ``max_gap`` apart, and never extrapolated.
+    it is refused where the neighbours are more than ``max_gap`` or ``max_jump`` apart (a loop
+    closure lies between them, and the camera never was half-way), and never extrapolated.
     """
 
     def __init__(
         self,
         base_from_camera: FloatArray,
         max_gap: float = 0.5,  # seconds
+        max_jump: Callable[[], float] = lambda: math.inf,  # metres
         capacity: int = 2000,  # poses: 10 s at 200 Hz
     ) -> None:
         self._base_from_camera = base_from_camera
-        self._max_gap_ns = int(max_gap * NANOSECONDS)
+        self._max_gap_ns, self._max_jump = int(max_gap * NANOSECONDS), max_jump
         self._capacity = capacity
         self._lock = threading.Lock()
         self._stamps: list[int] = []
@@ -113,6 +118,13 @@ class PoseBuffer:
                 f'{self._max_gap_ns / NANOSECONDS:.3f} s',
                 final=True,
             )
+        jump = float(np.linalg.norm(poses[index][:3, 3] - poses[index - 1][:3, 3]))
+        if jump > self._max_jump():
+            raise PoseUnavailableError(
+                f'the pose jumps by {jump:.2f} m around the image (jump_threshold is '
+                f'{self._max_jump()} m)',
+                final=True,
+            )
         fraction = (stamp_ns - stamps[index - 1]) / gap
         return interpolate_pose(poses[index - 1], poses[index], fraction)
 
@@ -129,7 +141,7 @@ def interpolate_pose(first: FloatArray, second: FloatArray, fraction: float) -> 
 class TfPoses:
     """Poses from TF. Needs the ROS package tf2_ros."""
 
-    def __init__(self, node, map_frame: str) -> None:
+    def __init__(self, map_frame: str) -> None:
         try:
             import tf2_ros
         except ImportError as error:
@@ -141,12 +153,13 @@ class TfPoses:
         self._map_frame = frame_name(map_frame)
         self._newest = 0  # stamp asked for, nanoseconds
         self._buffer = tf2_ros.Buffer()
-        self._listener = tf2_ros.TransformListener(self._buffer, node)
+
+    def listen(self, node: Node) -> None:
+        """Subscribe to /tf and /tf_static."""
+        self._listener = self._tf2.TransformListener(self._buffer, node)
 
     def lookup(self, stamp_ns: int, frame_id: str) -> FloatArray:
         """Return ``world_from_camera`` at a stamp (see ``PoseSource``)."""
-        from rclpy.time import Time
-
         frame = frame_name(frame_id)
         if not frame:
             raise PoseUnavailableError('the image has an empty frame_id', final=True)
@@ -156,14 +169,17 @@ class TfPoses:
             self._buffer.clear()  # it refuses what is much older than its newest transform
             self._newest = 0
         self._newest = max(self._newest, stamp_ns)
+        return self.between(self._map_frame, frame, stamp_ns)
+
+    def between(self, target: str, source: str, stamp_ns: int = 0) -> FloatArray:
+        """Return ``target_from_source`` (4, 4) at a stamp, 0 for the newest; as ``lookup``."""
+        from rclpy.time import Time
+
+        target, source = frame_name(target), frame_name(source)
         try:
-            found = self._buffer.lookup_transform(
-                self._map_frame, frame, Time(nanoseconds=stamp_ns)
-            )
+            found = self._buffer.lookup_transform(target, source, Time(nanoseconds=stamp_ns))
         except self._tf2.TransformException as error:
-            raise PoseUnavailableError(
-                f'no transform {self._map_frame} <- {frame}: {error}'
-            ) from None
+            raise PoseUnavailableError(f'no transform {target} <- {source}: {error}') from None
         try:
             return matrix_from_transform(found.transform)
         except ValueError as error:

@@ -7,29 +7,16 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import Protocol
 
 import rclpy
 from rclpy.executors import Executor, MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from lift_gs_ros.nodes.lifecycle import ManagedNode
+
 THREADS = 4  # sensors, queries, a service that waits for its answer, timers
 STOP_SECONDS = 3.0  # ros2 launch sends SIGTERM five seconds after SIGINT
-
-
-class Adapter(Protocol):
-    """A node with a worker of its own."""
-
-    node: Node
-    finished: threading.Event  # set by the node itself when it has nothing more to do
-    failure: str  # why it finished, where that is an error
-
-    def start(self) -> None:
-        """Begin to work; the executor is spinning."""
-
-    def stop(self, timeout: float) -> bool:
-        """End the worker; True when it has ended."""
 
 
 def spin(executor: Executor, node: Node) -> None:
@@ -44,7 +31,15 @@ def spin(executor: Executor, node: Node) -> None:
             node.get_logger().error(text, throttle_duration_sec=5.0)
 
 
-def run(name: str, make: Callable[[], Adapter], args: list[str] | None = None) -> None:
+def _start(adapter: ManagedNode) -> None:
+    try:
+        adapter.start()
+    except Exception as error:
+        adapter.failure = f'cannot start: {error}'
+        adapter.finished.set()
+
+
+def run(name: str, make: Callable[[], ManagedNode], args: list[str] | None = None) -> None:
     """Run a node to its end and leave the process: 0 after a signal, 1 after a failure."""
     # rclpy's own handlers would shut the context down under a worker that is still publishing.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -63,10 +58,12 @@ def run(name: str, make: Callable[[], Adapter], args: list[str] | None = None) -
         target=spin, args=(executor, adapter.node), name='executor', daemon=True
     )
     spinning.start()
-    adapter.start()
+    # In a thread: a signal ends the process also while a model is being loaded.
+    starting = threading.Thread(target=_start, args=(adapter,), name='start', daemon=True)
+    starting.start()
     while not (interrupted.is_set() or adapter.finished.is_set()):
         interrupted.wait(0.2)
-    ended = adapter.stop(STOP_SECONDS)
+    ended = adapter.stop(STOP_SECONDS) and not starting.is_alive()
     if adapter.failure:
         adapter.node.get_logger().fatal(adapter.failure)
     executor.shutdown(timeout_sec=0.5)

@@ -7,7 +7,6 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
-from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import String
 
@@ -15,6 +14,7 @@ from lift_gs_ros import msg
 from lift_gs_ros.grounding.instances import Grounding
 from lift_gs_ros.mapping.chunks import ChunkKey
 from lift_gs_ros.nodes.answer_pairs import AnswerPairs
+from lift_gs_ros.nodes.cloud_input import CloudInput
 from lift_gs_ros.nodes.conversions import (
     ChunkUpdate,
     camera_from_info,
@@ -22,36 +22,66 @@ from lift_gs_ros.nodes.conversions import (
     color_from_image,
     matrix_from_pose,
 )
-from lift_gs_ros.nodes.parameters import VIEWER, declare
+from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
+from lift_gs_ros.nodes.parameters import VIEWER
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE, SENSOR_QOS
-from lift_gs_ros.nodes.reporting import Diagnostics, Report
+from lift_gs_ros.nodes.reporting import ERROR
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.worker import Worker
 from lift_gs_ros.viewer.address import is_local
 from lift_gs_ros.viewer.viewer import Viewer
 
 
-class ViewerNode:
+class ViewerNode(ManagedNode):
     """Callbacks keep the newest of everything; one worker hands it to the page now and then."""
 
     def __init__(self, **node_options: Any) -> None:
-        self.node = Node('viewer_node', **node_options)
-        self.finished, self.failure = threading.Event(), ''
-        self.values = declare(self.node, VIEWER)
-        self.report = Report(self.node.get_logger().warning)
+        super().__init__('viewer_node', VIEWER, node_options)
+        self._worker = Worker('viewer', self._step, self._on_error)
+        self._lock = threading.Lock()
+        self._chunks: dict[ChunkKey, ChunkUpdate] = {}
+        self._cloud_input: CloudInput | None = None
+
+    def configure(self) -> None:
+        """Open the page."""
         self._queries = self.node.create_publisher(String, 'query', RELIABLE)
         host, port = self.values['host'], self.values['port']
         self.viewer = Viewer(self._on_query, host, port, self.values['max_points'])
         self._announce(host)
-        self._worker = Worker('viewer', self._step, self._on_error)
-        self._lock = threading.Lock()
-        self._chunks: dict[ChunkKey, ChunkUpdate] = {}
-        self._map_version = 0
+
+    def activate(self) -> None:
+        """Subscribe and show."""
+        self._map_id: int | None = None
         self._answers = AnswerPairs()
         self._pose: PoseStamped | None = None
         self._image: Image | None = None
         self._info: CameraInfo | None = None
         self._subscribe()
+        self._worker.start()
+
+    def deactivate(self) -> None:
+        """Show nothing; the page stays open. The map is sent again to whoever subscribes."""
+        if not self._stop_workers(DEACTIVATE_SECONDS):
+            raise RuntimeError(f'a worker is still busy after {DEACTIVATE_SECONDS:.0f} s')
+        self._chunks.clear()
+        self.viewer.clear_map()
+        self.viewer.note('viewer_node is inactive.')
+
+    def cleanup(self) -> None:
+        """Close the page."""
+        self.viewer.close()
+        del self.viewer
+
+    def stop(self, timeout: float) -> bool:
+        """End the workers and the page."""
+        ended = self._stop_workers(timeout)
+        if self.state != 'unconfigured':
+            self.viewer.close()
+        return ended
+
+    def _stop_workers(self, timeout: float) -> bool:
+        ended = self._cloud_input is None or self._cloud_input.stop(timeout)
+        return self._worker.stop(timeout) and ended
 
     def _announce(self, host: str) -> None:
         logger = self.node.get_logger()
@@ -64,7 +94,11 @@ class ViewerNode:
 
     def _subscribe(self) -> None:
         subscribe = self.node.create_subscription
-        subscribe(msg.MapChunk, 'map_chunks', self._on_chunk, LATCHED_CHUNKS)
+        if topic := self.values['cloud_map']:
+            self._cloud_input = CloudInput(self.node, topic, self._put_chunk, self.report)
+            self._cloud_input.start()
+        else:
+            subscribe(msg.MapChunk, 'map_chunks', self._on_chunk, LATCHED_CHUNKS)
         subscribe(msg.Grounding, 'grounding', self._on_grounding, LATCHED)
         subscribe(PointCloud2, 'masks', self._on_masks, LATCHED)
         subscribe(PoseStamped, 'keyframe_pose', self._on_pose, LATCHED)
@@ -73,17 +107,6 @@ class ViewerNode:
             qos = SENSOR_QOS['sensor_data']
             subscribe(Image, 'rgb/image', self._on_image, qos)
             subscribe(CameraInfo, 'rgb/camera_info', self._on_info, qos)
-        Diagnostics(self.node, self.report, self._state)
-
-    def start(self) -> None:
-        """Begin to work."""
-        self._worker.start()
-
-    def stop(self, timeout: float) -> bool:
-        """End the worker and the page."""
-        ended = self._worker.stop(timeout)
-        self.viewer.close()
-        return ended
 
     def _on_query(self, text: str) -> None:
         if not self._queries.get_subscription_count():
@@ -94,10 +117,11 @@ class ViewerNode:
 
     def _on_chunk(self, message: msg.MapChunk) -> None:
         try:
-            update = chunk_from_message(message)
+            self._put_chunk(chunk_from_message(message))
         except ValueError as error:
             self.report.problem('bad_chunks', error)
-            return
+
+    def _put_chunk(self, update: ChunkUpdate) -> None:
         with self._lock:
             self._chunks.pop(update.key, None)
             self._chunks[update.key] = update
@@ -143,14 +167,13 @@ class ViewerNode:
             self._show_camera()
 
     def _apply(self, update: ChunkUpdate) -> None:
-        if update.map.version < self._map_version:
-            self.viewer.clear_map()
-        self._map_version = update.map.version
+        if update.map_id != self._map_id:
+            if self._map_id is not None:
+                self.viewer.clear_map()
+            self._map_id = update.map_id
         self.viewer.update_chunk(update.key, update.cloud, update.chunk_size, update.voxel_size)
-        self.viewer.set_facts(
-            keyframes=f'{update.map.keyframes} keyframes',
-            version=f'map version {update.map.version}',
-        )
+        keyframes = f'{update.map.keyframes} keyframes' if update.map.keyframes else ''
+        self.viewer.set_facts(keyframes=keyframes, version=f'map version {update.map.version}')
 
     def _show_camera(self) -> None:
         pose, image, info = self._pose, self._image, self._info
@@ -167,7 +190,7 @@ class ViewerNode:
             self.report.problem('bad_camera_messages', error)
 
     def _on_error(self, error: Exception) -> None:
-        self.report.problem('errors', f'{type(error).__name__}: {error}')
+        self.report.problem('errors', f'{type(error).__name__}: {error}', ERROR)
 
     def _state(self) -> dict[str, object]:
         return {'url': self.viewer.url, 'browsers': self.viewer.num_browsers}

@@ -52,13 +52,17 @@ class Worker:
         step: Callable[[], None],
         on_error: Callable[[Exception], None],
     ) -> None:
-        self._step, self._on_error = step, on_error
+        self._name, self._step, self._on_error = name, step, on_error
         self.stopped = threading.Event()
-        # A daemon: a step that never ends must not keep the process from ending.
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = threading.Thread()
 
     def start(self) -> None:
-        """Begin."""
+        """Begin, or begin again after a stop."""
+        if self._thread.is_alive():
+            raise RuntimeError(f'the {self._name} worker is still busy')
+        self.stopped.clear()
+        # A daemon: a step that never ends must not keep the process from ending.
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
     def stop(self, timeout: float) -> bool:

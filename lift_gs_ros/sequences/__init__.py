@@ -2,40 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from lift_gs_ros.sequences import seven_scenes, tum
+from lift_gs_ros.sequences import (
+    arkitscenes,
+    bag,
+    open3d_log,
+    polycam,
+    replica,
+    scannet,
+    seven_scenes,
+    tum,
+)
+from lift_gs_ros.sequences.bag_topics import BagTopics
 from lift_gs_ros.sequences.recorded import RecordedSequence
 from lift_gs_ros.sequences.sequence import Sequence
 
-__all__ = ['RecordedSequence', 'Sequence', 'open_sequence']
+__all__ = ['BagTopics', 'RecordedSequence', 'Sequence', 'open_sequence']
 
-# Name, what it looks like, how it is recognised and how it is opened.
-LAYOUTS = [
+# Name, what it looks like, how it is recognised and how it is opened; a file or a folder each.
+Layout = tuple[str, str, Callable[[Path], bool], Callable[[Path], RecordedSequence]]
+LAYOUTS: list[Layout] = [
+    ('ROS bag', bag.LAYOUT, bag.is_bag, bag.open_bag),
     ('7-Scenes', seven_scenes.LAYOUT, seven_scenes.is_seven_scenes, seven_scenes.open_seven_scenes),
     ('TUM RGB-D', tum.LAYOUT, tum.is_tum, tum.open_tum),
     ('TUM keyframes', tum.KEYFRAME_LAYOUT, tum.is_tum_keyframes, tum.open_tum_keyframes),
+    ('ScanNet', scannet.LAYOUT, scannet.is_scannet, scannet.open_scannet),
+    ('ScanNet .sens', scannet.SENS_LAYOUT, scannet.is_sens, scannet.open_sens),
+    ('Replica', replica.LAYOUT, replica.is_replica, replica.open_replica),
+    ('Open3D', open3d_log.LAYOUT, open3d_log.is_open3d, open3d_log.open_open3d),
+    ('Polycam', polycam.LAYOUT, polycam.is_polycam, polycam.open_polycam),
+    ('ARKitScenes', arkitscenes.LAYOUT, arkitscenes.is_arkitscenes, arkitscenes.open_arkitscenes),
 ]
 
 
-def open_sequence(path: str | Path) -> RecordedSequence:
-    """Open a folder of posed RGB-D frames, whichever layout it has.
+def open_sequence(path: str | Path, topics: BagTopics | None = None) -> RecordedSequence:
+    """Open a bag, or a folder of posed RGB-D frames, whichever layout it has.
 
-    Raises FileNotFoundError or NotADirectoryError where there is no such folder, and ValueError,
-    with the layouts tried and what was found, where none matches.
+    ``topics`` says which topics of a bag to take, where finding them by type is not enough.
+
+    Raises FileNotFoundError where there is nothing, and ValueError, with the layouts tried and what
+    was found, where none matches.
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f'there is no {path}, expected the folder of a sequence')
-    if not path.is_dir():
-        raise NotADirectoryError(f'{path} is a file, expected the folder of a sequence')
+        raise FileNotFoundError(f'there is no {path}, expected a bag or the folder of a sequence')
     for _, _, recognises, open_layout in LAYOUTS:
         if recognises(path):
+            if open_layout is bag.open_bag:
+                return bag.open_bag(path, topics)
+            if topics not in (None, BagTopics()):
+                raise ValueError(f'{path} is no bag, so there are no topics to choose from')
             return open_layout(path)
-    names = sorted(item.name + '/' * item.is_dir() for item in path.iterdir())
-    found = ', '.join(names[:10]) + (f' and {len(names) - 10} more' if len(names) > 10 else '')
     tried = '\n'.join(f'  {name}: {looks}' for name, looks, _, _ in LAYOUTS)
     raise ValueError(
-        f'{path} is no sequence in a known layout; it holds: {found or "nothing"}. '
-        f'Layouts tried:\n{tried}'
+        f'{path} is no sequence in a known layout; {_description(path)}. Layouts tried:\n{tried}'
     )
+
+
+def _description(path: Path) -> str:
+    """Say what there is instead of a sequence."""
+    if path.is_file():
+        return f'it is a file of {path.stat().st_size} bytes'
+    names = sorted(item.name + '/' * item.is_dir() for item in path.iterdir())
+    more = f' and {len(names) - 10} more' if len(names) > 10 else ''
+    return f'it holds: {", ".join(names[:10]) or "nothing"}{more}'

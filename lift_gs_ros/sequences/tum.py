@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Camera, FloatArray
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
-from lift_gs_ros.sequences.recorded import RecordedSequence, read_color, read_depth
+from lift_gs_ros.sequences.recorded import RecordedSequence, median_rate, read_color, read_depth
+from lift_gs_ros.sequences.trajectory import Trajectory, pose_matrix
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +58,9 @@ def is_tum_keyframes(path: Path) -> bool:
 def open_tum(path: Path) -> RecordedSequence:
     """Open a sequence in the original layout."""
     depths, colors = _read_list(path / 'depth.txt'), _read_list(path / 'rgb.txt')
-    poses = _read_poses(path / 'groundtruth.txt')
-    poses = poses[np.isfinite(poses).all(axis=1)]
-    poses = poses[np.argsort(poses[:, 0], kind='stable')]
+    rows = _read_poses(path / 'groundtruth.txt')
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    poses = Trajectory(np.round(rows[:, 0] * 1e9), rows[:, 1:], MAX_POSE_GAP)
     color_stamps = np.array([stamp for stamp, _ in colors])
     settings = _read_settings(path)
     readers = []
@@ -68,7 +69,8 @@ def open_tum(path: Path) -> RecordedSequence:
         color = colors[nearest] if nearest >= 0 else None
         reader = partial(_read_associated, path, (stamp, file), color, poses, settings)
         readers.append((file, reader))
-    return RecordedSequence(path.resolve().name, _rate([s for s, _ in depths]), readers)
+    rate = median_rate([stamp for stamp, _ in depths])
+    return RecordedSequence(path.resolve().name, rate, readers)
 
 
 def open_tum_keyframes(path: Path) -> RecordedSequence:
@@ -76,67 +78,43 @@ def open_tum_keyframes(path: Path) -> RecordedSequence:
     poses = _read_poses(path / 'truth_cam_poses.txt')
     settings = _read_settings(path)
     readers = []
-    for number, pose in enumerate(poses):
+    for number, row in enumerate(poses):
         color = path / 'raw_imgs' / f'{number:04d}_rgb_raw.jpg'
         depth = path / 'depth_imgs' / f'{number:04d}_depth_raw.png'
-        readers.append((f'{number:04d}', partial(_read_frame, color, depth, pose, settings)))
-    return RecordedSequence(path.resolve().name, _rate(poses[:, 0].tolist()), readers)
+        readers.append((f'{number:04d}', partial(_read_row, color, depth, row, settings)))
+    return RecordedSequence(path.resolve().name, median_rate(poses[:, 0].tolist()), readers)
 
 
 def _read_associated(
     path: Path,
     depth: tuple[float, str],
     color: tuple[float, str] | None,
-    poses: FloatArray,
+    poses: Trajectory,
     settings: tuple[Camera, float],
 ) -> RgbdFrame:
-    stamp, depth_file = depth
-    if color is None or abs(color[0] - stamp) > MAX_COLOR_OFFSET:
-        raise ValueError(f'no colour image within {MAX_COLOR_OFFSET} s of {stamp:.4f}')
-    pose = _interpolate(poses, stamp)
-    return _read_frame(path / color[1], path / depth_file, pose, settings)
+    stamp, depth_file = round(depth[0] * 1e9), depth[1]
+    if color is None or abs(color[0] - depth[0]) > MAX_COLOR_OFFSET:
+        raise ValueError(f'no colour image within {MAX_COLOR_OFFSET} s of {depth[0]:.4f}')
+    return _read_frame(path / color[1], path / depth_file, stamp, poses.at(stamp), settings)
+
+
+def _read_row(
+    color: Path, depth: Path, row: FloatArray, settings: tuple[Camera, float]
+) -> RgbdFrame:
+    pose = pose_matrix(row[1:])
+    return _read_frame(color, depth, round(float(row[0]) * 1e9), pose, settings)
 
 
 def _read_frame(
-    color: Path, depth: Path, pose: FloatArray, settings: tuple[Camera, float]
+    color: Path,
+    depth: Path,
+    stamp: int,
+    world_from_camera: FloatArray,
+    settings: tuple[Camera, float],
 ) -> RgbdFrame:
     camera, units = settings
-    world_from_camera = _pose_matrix(pose)
     metres = depth_to_metres(read_depth(depth), units)
-    stamp = round(float(pose[0]) * 1e9)
     return RgbdFrame(stamp, read_color(color), metres, camera, world_from_camera)
-
-
-def _interpolate(poses: FloatArray, stamp: float) -> FloatArray:
-    """Pose row (8,) at a stamp, linear between its neighbours (quaternions normalised later)."""
-    after = int(np.searchsorted(poses[:, 0], stamp))
-    if after < len(poses) and poses[after, 0] == stamp:
-        return poses[after]
-    if not 0 < after < len(poses):
-        raise ValueError(f'no pose on both sides of {stamp:.4f}')
-    first, second = poses[after - 1].copy(), poses[after].copy()
-    gap = second[0] - first[0]
-    if gap > MAX_POSE_GAP:
-        raise ValueError(f'the poses around {stamp:.4f} are {gap:.2f} s apart, too far to trust')
-    if first[4:] @ second[4:] < 0:  # q and -q are the same rotation
-        second[4:] *= -1
-    return first + (stamp - first[0]) / gap * (second - first)
-
-
-def _pose_matrix(pose: FloatArray) -> FloatArray:
-    """``world_from_camera`` (4, 4) of a row ``stamp tx ty tz qx qy qz qw``."""
-    norm = np.linalg.norm(pose[4:])
-    if not np.isfinite(pose).all() or norm < 0.5:
-        raise ValueError(f'pose is {pose}, expected a position and a unit quaternion')
-    x, y, z, w = pose[4:] / norm
-    matrix = np.eye(4)
-    matrix[:3, :3] = [
-        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-    ]
-    matrix[:3, 3] = pose[1:4]
-    return matrix
 
 
 def _lines(path: Path) -> list[list[str]]:
@@ -187,9 +165,3 @@ def _read_settings(path: Path) -> tuple[Camera, float]:
     )
     fx, fy, cx, cy = DEFAULT_INTRINSICS
     return Camera.from_focal(fx, fy, cx, cy, 640, 480), UNITS_PER_METRE
-
-
-def _rate(stamps: list[float]) -> float:
-    steps = np.diff(stamps)
-    steps = steps[np.isfinite(steps) & (steps > 0)]
-    return float(1 / np.median(steps)) if len(steps) else 30.0

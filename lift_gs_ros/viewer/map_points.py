@@ -27,6 +27,10 @@ def _names(cells: NDArray[np.int32]) -> NDArray[np.int64]:
     return (x << 42) + (y << 21) + z
 
 
+def _are_same(a: PointCloud, b: PointCloud) -> bool:
+    return np.array_equal(a.positions, b.positions) and np.array_equal(a.colors, b.colors)
+
+
 @dataclass
 class _Chunk:
     cloud: PointCloud
@@ -73,7 +77,10 @@ class MapPoints:
         self, key: ChunkKey, cloud: PointCloud, chunk_size: float, voxel_size: float
     ) -> None:
         """Replace a chunk (map frame, metres); an empty cloud removes it."""
-        old = self._chunks.pop(key, None)
+        old = self._chunks.get(key)
+        if old is not None and _are_same(old.cloud, cloud):  # a new subscriber makes it come again
+            return
+        self._chunks.pop(key, None)
         self.num_points += len(cloud) - (len(old.cloud) if old else 0)
         self.voxel_size = voxel_size
         if len(cloud):

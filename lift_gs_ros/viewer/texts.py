@@ -20,7 +20,7 @@ def shorten(text: str, length: int) -> str:
 
 def verdict(answer: Grounding) -> str:
     """Say in a few words what an answer says; plain text."""
-    if answer.message:
+    if answer.message and not answer.targets:
         return answer.message
     if not answer.targets:
         return f'not here, {answer.none_score:.0%} sure'
@@ -32,7 +32,7 @@ def verdict(answer: Grounding) -> str:
 def answer_html(answer: Grounding) -> str:
     """Describe an answer: what was asked, what was found and how sure that is."""
     title = f'“{escape(shorten(answer.query, 200))}”'
-    if answer.message or not answer.targets:
+    if not answer.targets:
         text = verdict(answer)
         body = f'<b style="font-size:1.15em">{escape(text[:1].upper() + text[1:])}</b>'
     else:
@@ -43,6 +43,7 @@ def answer_html(answer: Grounding) -> str:
         left = len(answer.instances) - MAX_ROWS
         rows += [_DIM.format(f'and {left} more')] if left > 0 else []
         rows.append(_DIM.format(f'not here: {answer.none_score:.0%}'))
+        rows += [_DIM.format(escape(answer.message))] if answer.message else []
         body = '<br>'.join(rows)
     return _BOX.format(f'{_DIM.format(title)}<br>{body}')
 

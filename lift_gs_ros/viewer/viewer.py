@@ -119,7 +119,7 @@ class Viewer:
                 return
             self.set_facts(latency=f'answered in {grounding.latency.total_ms:.0f} ms')
             is_new = grounding.query != self._asked
-            if not grounding.message:
+            if grounding.instances or not grounding.message:
                 self._asked = grounding.query
                 self._panel.remember(grounding)
             if is_new or not self._looks_back:

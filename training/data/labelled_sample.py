@@ -23,13 +23,14 @@ class LabelledSampleSettings:
     queries: int = 4  # about one encoding: encoding costs more than decoding
     whole_scene: float = 0.4  # share of samples with the whole scene, the only ones with sentences
     sentences: float = 0.7  # of the queries about whole scenes; the others are categories
+    max_phrases: int = 8  # of a sentence; 1 leaves relations to the relation head
     max_points: int = 9_000  # of other samples: those nearest to some instance
     max_instances: int = 8  # of one category query
     query: QueryMix = field(default_factory=QueryMix)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        for name in ('queries', 'max_points', 'max_instances'):
+        for name in ('queries', 'max_phrases', 'max_points', 'max_instances'):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f'{name} is {value}, expected at least 1')
         for name in ('whole_scene', 'sentences'):
@@ -73,21 +74,24 @@ def make_labelled_sample(
         own = np.flatnonzero(scene.instance_ids == rng.choice(numbers))
         center = scene.positions[rng.choice(own)]
         crop = nearest_on_floor(scene.positions, center, settings.max_points)
+    before = (scene.instance_ids[:, None] == numbers).sum(axis=0)
+    inside = (scene.instance_ids[crop][:, None] == numbers).sum(axis=0)
+    # What the crop cuts leaves it altogether: half a chair is neither a chair nor background.
+    crop &= ~np.isin(scene.instance_ids, numbers[inside < MIN_SHARE * before])
     if asks_sentences and rng.uniform() < 0.5:  # mirrored scenes are not asked for left or right
         augmentation = replace(augmentation, mirror=0.0)
     cloud = augment(scene.positions[crop], scene.colors[crop], augmentation, voxel_size, rng)
     ids = scene.instance_ids[crop][cloud.kept]
-    before = (scene.instance_ids[:, None] == numbers).sum(axis=0)
-    inside = (scene.instance_ids[crop][:, None] == numbers).sum(axis=0)
     counts = (ids[:, None] == numbers).sum(axis=0)
-    shown = numbers[(counts >= MIN_POINTS) & (inside >= MIN_SHARE * before)]
+    shown = numbers[counts >= MIN_POINTS]
     row_of = {int(number): row for row, number in enumerate(shown)}
     captions = [scene.captions[number] for number in row_of]
-    cut = [scene.captions[int(number)] for number in numbers[(counts > 0)] if number not in shown]
+    hardly = [scene.captions[int(n)] for n in numbers[counts > 0] if n not in shown]
     sentences = [
         sentence
         for sentence in scene.sentences
         if not (cloud.mirrored and sentence.is_sided)
+        and len(sentence.phrases) <= settings.max_phrases
         and all(i in row_of for own in sentence.instances for i in own)
     ]
     queries = []
@@ -95,8 +99,8 @@ def make_labelled_sample(
         if asks_sentences and sentences and rng.uniform() < settings.sentences:
             queries.append(_ask(sentences[rng.integers(len(sentences))], row_of))
         else:
-            # What is cut is not asked for, and neither is it absent.
-            views, limit = [captions, cut], settings.max_instances
+            # What can hardly be seen is not asked for, and neither is it absent.
+            views, limit = [captions, hardly], settings.max_instances
             query = make_query(views, captions, settings.query, limit, rng)
             asked = np.flatnonzero(query.satisfied[0].any(axis=1))
             queries.append(LabelledQuery(query, asked, query.satisfied[0][asked]))

@@ -1,0 +1,177 @@
+"""Lifecycle of the nodes in a real graph: what a manager such as nav2's sees and does."""
+
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from ros_graph import FakeCamera, Graph, wait_until  # noqa: E402
+from sensor_msgs.msg import PointCloud2  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
+from test_nodes import (  # noqa: E402
+    FakeGrounder,
+    Robot,
+    Walk,
+    call,
+    listen,
+    make_mapping,
+    map_good_frames,
+)
+
+from lift_gs_ros import msg, srv  # noqa: E402
+from lift_gs_ros.nodes.camera_node import CameraNode  # noqa: E402
+from lift_gs_ros.nodes.grounding_node import GroundingNode  # noqa: E402
+from lift_gs_ros.nodes.mapping_node import MappingNode  # noqa: E402
+from lift_gs_ros.nodes.qos import LATCHED_CHUNKS  # noqa: E402
+
+CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
+ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
+
+
+@pytest.fixture
+def graph():
+    graph = Graph()
+    yield graph
+    graph.close()
+
+
+@pytest.fixture
+def client(graph):
+    return graph.client()
+
+
+@pytest.fixture
+def camera(client):
+    return FakeCamera(client)
+
+
+def change(client, name: str, *transitions: int) -> bool:
+    """Ask for transitions one after the other; True when all succeeded."""
+    return all(change_once(client, name, transition) for transition in transitions)
+
+
+def change_once(client, name: str, transition: int) -> bool:
+    request = ChangeState.Request(transition=Transition(id=transition))
+    # The first configuration compiles what fusion needs.
+    return call(client, ChangeState, f'{name}/change_state', request, seconds=120.0).success
+
+
+def state(client, name: str) -> str:
+    return call(client, GetState, f'{name}/get_state', GetState.Request()).current_state.label
+
+
+def test_a_node_without_autostart_waits_for_its_manager_and_subscribes_when_active(graph, client):
+    graph.add(MappingNode, autostart=False)
+    assert state(client, 'mapping_node') == 'unconfigured'
+    assert not client.count_subscribers('rgb/image')
+    assert change(client, 'mapping_node', CONFIGURE)
+    assert state(client, 'mapping_node') == 'inactive'
+    assert not client.count_subscribers('rgb/image')
+    assert change(client, 'mapping_node', ACTIVATE)
+    assert state(client, 'mapping_node') == 'active'
+    wait_until(lambda: client.count_subscribers('rgb/image'), 'a subscriber')
+
+
+def test_the_map_outlives_inactivity_and_is_forgotten_by_cleanup(graph, client, camera):
+    mapping = make_mapping(graph, camera)
+    map_good_frames(mapping, camera, 2)
+    assert change(client, 'mapping_node', DEACTIVATE)
+    wait_until(lambda: not camera.color.get_subscription_count(), 'the end of the subscription')
+    voxels = mapping._mapper.map.num_voxels
+    answer = call(client, Trigger, 'mapping_node/reset', Trigger.Request())
+    assert (answer.success, answer.message) == (False, 'the node is inactive')
+    assert change(client, 'mapping_node', ACTIVATE)
+    camera.wait_for_subscribers()
+    map_good_frames(mapping, camera, 2)
+    assert mapping._mapper.map.num_voxels > voxels
+    assert change(client, 'mapping_node', DEACTIVATE, CLEANUP, CONFIGURE, ACTIVATE)
+    assert mapping._mapper.map.num_voxels == 0
+    camera.wait_for_subscribers()
+    map_good_frames(mapping, camera, 2)
+
+
+def test_an_inactive_grounding_node_leaves_the_gpu_and_knows_the_map_again_when_active(
+    graph, client, camera
+):
+    mapping = make_mapping(graph, camera)
+    robot = Robot(graph, client, answer_rate=20.0)
+    map_good_frames(mapping, camera, 2)
+    robot.ask('the red wall')
+    robot.wait_for_answer(lambda a: a.instances, 'an answer')
+    assert change(client, 'grounding_node', DEACTIVATE)
+    assert robot.grounder.device == 'cpu'
+    assert not robot.grounder.clouds
+    response = call(client, srv.Ground, 'grounding_node/ground', srv.Ground.Request(query='a'))
+    assert response.grounding.message == 'the node is inactive'
+    # The map is another one in the meantime.
+    assert call(client, Trigger, 'mapping_node/reset', Trigger.Request()).success
+    camera.x += 50.0
+    map_good_frames(mapping, camera, 2)
+    assert change(client, 'grounding_node', ACTIVATE)
+    assert robot.grounder.device == 'auto'
+    points = len(mapping._mapper.map.to_point_cloud())
+    robot.wait_for_answer(lambda a: a.map_voxels == points, 'the query answered on the new map')
+
+
+def test_a_transition_that_fails_leaves_the_node_unconfigured_and_can_be_tried_again(graph, client):
+    attempts: list[int] = []
+
+    def load(values):
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise FileNotFoundError('no checkpoint there')
+        return FakeGrounder()
+
+    node = graph.add(lambda **o: GroundingNode(load, **o), autostart=False)
+    assert not change(client, 'grounding_node', CONFIGURE)
+    assert state(client, 'grounding_node') == 'unconfigured'
+    assert str(node._error) == 'cannot load the model: no checkpoint there'
+    assert change(client, 'grounding_node', CONFIGURE)
+    node._grounder.to = None  # what activation calls
+    assert not change(client, 'grounding_node', ACTIVATE)
+    assert state(client, 'grounding_node') == 'unconfigured'
+    assert not client.count_publishers('grounding')
+    assert change(client, 'grounding_node', CONFIGURE, ACTIVATE)
+    wait_until(lambda: client.count_publishers('grounding'), 'the topic')
+
+
+def test_topics_of_a_node_come_and_go_with_its_configuration(graph, client):
+    graph.add(lambda **o: CameraNode(Walk(), **o), autostart=False)
+    for _ in range(2):
+        assert change(client, 'camera_node', CONFIGURE)
+        wait_until(lambda: client.count_publishers('rgb/image') == 1, 'the topic')
+        assert change(client, 'camera_node', CLEANUP)
+        wait_until(lambda: not client.count_publishers('rgb/image'), 'the end of the topic')
+
+
+def test_a_camera_plays_again_from_the_beginning_when_it_is_activated_again(graph, client):
+    node = graph.add(lambda **o: CameraNode(Walk(), **o), wait_for_subscribers=False, loop=True)
+    frames = lambda: node.report.counts().get('frames', 0)  # noqa: E731
+    wait_until(frames, 'frames')
+    assert change(client, 'camera_node', DEACTIVATE)
+    seen = frames()
+    assert change(client, 'camera_node', ACTIVATE)
+    wait_until(lambda: frames() > seen, 'further frames')
+
+
+def test_shutdown_by_the_manager_ends_the_process_from_every_state(graph, client):
+    for transitions, shutdown in (
+        ((), Transition.TRANSITION_UNCONFIGURED_SHUTDOWN),
+        ((CONFIGURE,), Transition.TRANSITION_INACTIVE_SHUTDOWN),
+        ((CONFIGURE, ACTIVATE), Transition.TRANSITION_ACTIVE_SHUTDOWN),
+    ):
+        node = graph.add(MappingNode, autostart=False)
+        assert change(client, 'mapping_node', *transitions, shutdown)
+        assert node.finished.is_set()
+        assert not node.failure
+        graph.remove(node)
+
+
+def test_chunks_and_maps_reach_their_readers_again_after_a_pause(graph, client, camera):
+    mapping = make_mapping(graph, camera)
+    map_good_frames(mapping, camera, 2)
+    assert change(client, 'mapping_node', DEACTIVATE, ACTIVATE)
+    chunks = listen(client, msg.MapChunk, 'map_chunks', LATCHED_CHUNKS)
+    maps = listen(client, PointCloud2, 'map')
+    wait_until(lambda: chunks and maps, 'the chunks and the map')
