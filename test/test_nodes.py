@@ -322,6 +322,7 @@ def test_the_parameter_tables_the_yaml_and_the_nodes_agree(graph, client):
     tables = {
         'mapping_node': parameters.MAPPING,
         'grounding_node': parameters.GROUNDING,
+        'viewer_node': parameters.VIEWER,
         'camera_node': parameters.CAMERA,
     }
     assert set(described) == {f'/**/{name}' for name in tables}
