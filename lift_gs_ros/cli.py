@@ -8,12 +8,22 @@ import sys
 import time
 from pathlib import Path
 
-from lift_gs_ros import drawing, output
+from lift_gs_ros import output
 from lift_gs_ros.grounding.grounder import Grounder, GrounderSettings
 from lift_gs_ros.grounding.instances import MapSummary
+from lift_gs_ros.mapping.cloud_map import voxel_map_of
 from lift_gs_ros.mapping.keyframes import KeyframeSelector
+from lift_gs_ros.mapping.ply import read_ply
 from lift_gs_ros.mapping.voxel_map import VoxelMap
-from lift_gs_ros.sequences import Sequence, open_sequence
+from lift_gs_ros.sequences import BagTopics, Sequence, open_sequence
+
+TOPIC_FLAGS = {
+    'rgb': 'colour images',
+    'depth': 'depth images',
+    'camera_info': 'calibration of colour',
+    'pose': 'odometry or poses, or /tf',
+    'map_frame': 'the fixed frame in TF, not a topic',
+}
 
 
 def fuse(sequence: Sequence, voxel_map: VoxelMap) -> None:
@@ -38,44 +48,71 @@ def fill(grounder: Grounder, voxel_map: VoxelMap) -> None:
     grounder.encode()
 
 
-def ground(arguments: argparse.Namespace) -> int:
-    """Fuse a recording, answer queries on it, write answers.json and a picture each."""
-    sequence = open_sequence(arguments.sequence)
+def read_map(arguments: argparse.Namespace) -> VoxelMap:
+    """Make a map of a recording, or of a cloud in a PLY file."""
+    if Path(arguments.sequence).suffix.lower() == '.ply':
+        return voxel_map_of(read_ply(arguments.sequence))
     voxel_map = VoxelMap()
+    fuse(open_sequence(arguments.sequence, bag_topics(arguments)), voxel_map)
+    return voxel_map
+
+
+def ground(arguments: argparse.Namespace) -> int:
+    """Answer queries on a recording or a cloud, write answers.json and a picture each."""
     begin = time.perf_counter()
-    fuse(sequence, voxel_map)
+    voxel_map = read_map(arguments)
     print(
         f'{voxel_map.keyframes} keyframes, {voxel_map.num_voxels} voxels, '
         f'{len(voxel_map.chunk_keys())} chunks in {time.perf_counter() - begin:.1f} s'
     )
     settings = GrounderSettings(chunk_size=voxel_map.chunk_size)
     grounder = Grounder.load(arguments.checkpoint, arguments.device, settings)
-    output.warn_of_untrained(grounder.weights)
     fill(grounder, voxel_map)
     answers = [grounder.ground(query) for query in arguments.query]
-    output.print_table(answers)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    output.write_answers(arguments.out / 'answers.json', answers, grounder.weights)
     cloud = voxel_map.to_point_cloud()
-    for i, answer in enumerate(answers):
-        picture = drawing.draw_map(cloud, answer, voxel_map.voxel_size)
-        picture.save(arguments.out / f'{i:02d}_map.png')
+    output.write_on_map(arguments.out, answers, grounder.weights, cloud, voxel_map.voxel_size)
     return 0
 
 
 def demo(arguments: argparse.Namespace) -> int:
     """Run the whole ROS graph on one machine."""
+    queries = [query.strip() for query in arguments.query.split(';') if query.strip()]
+    if arguments.cloud:
+        from lift_gs_ros.cloud_demo import run_cloud_demo
+
+        return run_cloud_demo(
+            arguments.cloud, queries, arguments.out, arguments.checkpoint, arguments.device
+        )
     from lift_gs_ros.demo import run_demo
 
     return run_demo(
         arguments.sequence,
-        [query.strip() for query in arguments.query.split(';') if query.strip()],
+        queries,
         arguments.out,
         checkpoint=arguments.checkpoint,
         device=arguments.device,
         seed=arguments.seed,
         rate=arguments.rate,
+        topics=bag_topics(arguments),
     )
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Say whether units, poses, intrinsics and registration of a recording make sense."""
+    from lift_gs_ros.sequences.check import check_sequence
+
+    report = check_sequence(open_sequence(arguments.sequence, bag_topics(arguments)))
+    print(report)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / 'check.png'
+    report.picture().save(path)
+    print(f'\nlook at {path}')
+    return 0 if report.good else 1
+
+
+def bag_topics(arguments: argparse.Namespace) -> BagTopics:
+    """Read which topics of a bag were named on the command line."""
+    return BagTopics(**{name: getattr(arguments, name) for name in TOPIC_FLAGS})
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -88,17 +125,33 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument('--checkpoint', default='', help="safetensors file ('' = the shipped one)")
     common.add_argument('--device', default='auto', help='cpu, cuda or auto')
 
-    sub = commands.add_parser('ground', parents=[common], help=ground.__doc__)
-    sub.add_argument('sequence', help='folder of a recording (7-Scenes or TUM RGB-D layout)')
+    topics = argparse.ArgumentParser(add_help=False)
+    group = topics.add_argument_group('topics of a bag, where finding them by type is not enough')
+    for name, text in TOPIC_FLAGS.items():
+        group.add_argument(f'--{name.replace("_", "-")}', default='', help=text)
+
+    sub = commands.add_parser('ground', parents=[common, topics], help=ground.__doc__)
+    sub.add_argument(
+        'sequence', help='a bag, the folder of a recording (docs/datasets.md), or a .ply file'
+    )
     sub.add_argument('query', nargs='+', help='"the red mug next to the sink"')
     sub.set_defaults(run=ground)
 
-    sub = commands.add_parser('demo', parents=[common], help=demo.__doc__)
-    sub.add_argument('--sequence', default='', help="folder of a recording ('' = simulated room)")
+    sub = commands.add_parser('demo', parents=[common, topics], help=demo.__doc__)
+    source = sub.add_mutually_exclusive_group()
+    source.add_argument('--sequence', default='', help="bag or folder ('' = a simulated room)")
+    source.add_argument('--cloud', default='', help='a map in a .ply file, in place of a camera')
     sub.add_argument('--query', default='', help='queries, separated by semicolons')
     sub.add_argument('--seed', type=int, default=0, help='which simulated room')
     sub.add_argument('--rate', type=float, default=5.0, help="frames a second; 0: the sequence's")
     sub.set_defaults(run=demo)
+
+    sequences = commands.add_parser('sequences', help='recordings of a camera')
+    actions = sequences.add_subparsers(required=True, metavar='action')
+    sub = actions.add_parser('check', parents=[topics], help=check.__doc__)
+    sub.add_argument('sequence', help='a bag, or the folder of a recording')
+    sub.add_argument('--out', type=Path, default=Path('check_out'), help='folder for the picture')
+    sub.set_defaults(run=check)
     return parser
 
 

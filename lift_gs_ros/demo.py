@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import rclpy
@@ -30,7 +30,7 @@ from lift_gs_ros.msg import Grounding as GroundingMessage
 from lift_gs_ros.nodes.answers import grounding_from_messages
 from lift_gs_ros.nodes.point_clouds import cloud_from_message
 from lift_gs_ros.nodes.qos import LATCHED
-from lift_gs_ros.sequences import Sequence, open_sequence
+from lift_gs_ros.sequences import BagTopics, Sequence, open_sequence
 
 SHUTDOWN_SECONDS = 10
 SETTLED_SECONDS = 3.0  # no news for so long: the map has stopped growing
@@ -173,6 +173,13 @@ def node_command(node: str, **parameters: object) -> list[str]:
     return command
 
 
+def set_environment() -> None:
+    """Choose where this process and its children talk, unless somebody has chosen already."""
+    os.environ.setdefault('ROS_DOMAIN_ID', '77')  # never talk to a robot on the same network
+    # Fast DDS's shared memory lets poses wait behind images by a second on a busy machine.
+    os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
+
+
 def simulated_room(seed: int) -> tuple[Sequence, list[DemoQuery]]:
     """Make a room and a few expressions about it, of different kinds, with the right answers."""
     # Not for a recorded sequence: the simulation casts rays with Open3D, slow to import.
@@ -198,6 +205,7 @@ def run_demo(
     device: str,
     seed: int,
     rate: float,
+    topics: BagTopics | None = None,
 ) -> int:
     """Run the graph on a recording ('' = a simulated room); return the exit status."""
     asked = [DemoQuery(text) for text in queries]
@@ -205,20 +213,23 @@ def run_demo(
         raise ValueError('a recorded sequence needs a query, for example QUERY="the red cabinet"')
     source: Sequence
     if sequence:
-        source = open_sequence(sequence)
+        source = open_sequence(sequence, topics)
     else:
         source, about_the_room = simulated_room(seed)
         asked = asked or about_the_room
     print(f'{source.name}: {len(source)} frames', flush=True)
-    os.environ.setdefault('ROS_DOMAIN_ID', '77')  # never talk to a robot on the same network
-    # Fast DDS's shared memory lets poses wait behind images by a second on a busy machine.
-    os.environ.setdefault('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
+    set_environment()
     commands = {
         'grounding_node': node_command('grounding_node', checkpoint=checkpoint, device=device),
         # Reliable: two cores that run everything at once must not cost frames.
         'mapping_node': node_command('mapping_node', sensor_qos='reliable'),
         'camera_node': node_command(
-            'camera_node', sequence=sequence, seed=seed, rate=rate, loop=False
+            'camera_node',
+            sequence=sequence,
+            seed=seed,
+            rate=rate,
+            loop=False,
+            **{f'bag_{name}': topic for name, topic in asdict(topics or BagTopics()).items()},
         ),
     }
     out.mkdir(parents=True, exist_ok=True)

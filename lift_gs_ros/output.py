@@ -6,6 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from lift_gs_ros import drawing
+from lift_gs_ros.geometry import PointCloud
 from lift_gs_ros.grounding.instances import Grounding
 
 MAX_ROWS = 3  # targets of one answer in the table; answers.json has them all
@@ -28,6 +30,18 @@ def print_table(answers: Sequence[Grounding], verdicts: Sequence[str] = ()) -> N
             verdict = ''
         if len(answer.targets) > MAX_ROWS:
             print(f'{"":<34} and {len(answer.targets) - MAX_ROWS} more')
+
+
+def write_on_map(
+    out: Path, answers: Sequence[Grounding], weights: str, cloud: PointCloud, voxel_size: float
+) -> None:
+    """Print the table; write answers.json and a picture of the map (metres) for each answer."""
+    warn_of_untrained(weights)
+    print_table(answers)
+    out.mkdir(parents=True, exist_ok=True)
+    write_answers(out / 'answers.json', answers, weights)
+    for i, answer in enumerate(answers):
+        drawing.draw_map(cloud, answer, voxel_size).save(out / f'{i:02d}_map.png')
 
 
 def write_answers(path: Path, answers: Sequence[Grounding], weights: str) -> None:

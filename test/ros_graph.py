@@ -97,6 +97,7 @@ class FakeCamera:
         self.odometry = create(Odometry, 'odometry') if odometry else None
         self.stamp = 1_000_000_000_000
         self.x = 0.0
+        self.published = 0  # moments
 
     def wait_for_subscribers(self) -> None:
         """Wait until somebody listens to everything."""
@@ -123,6 +124,7 @@ class FakeCamera:
 
     def publish(self, **changed) -> None:
         """Publish one moment; a message that is given replaces its own, None leaves it out."""
+        self.published += 1
         for name, message in {**self.messages(), **changed}.items():
             if message is not None:
                 getattr(self, name).publish(message)

@@ -65,10 +65,10 @@ class Bench:
             self.report,
         )
 
-    def put(self, number: int, version: int, chunk_size: float = 1.0) -> None:
+    def put(self, number: int, version: int, chunk_size: float = 1.0, map_id: int = 1) -> None:
         cloud = PointCloud(np.array([[number, 0, 0]]), np.zeros((1, 3)))
-        summary = MapSummary(version=version)
-        update = ChunkUpdate((number, 0, 0), cloud, chunk_size, 0.05, summary, version, 'map')
+        key, summary = (number, 0, 0), MapSummary(version=version)
+        update = ChunkUpdate(key, cloud, chunk_size, 0.05, summary, version, 'map', map_id)
         self.answering.put_chunk(update)
 
     def step(self, number: int = 1) -> None:
@@ -110,13 +110,33 @@ def test_a_new_map_whose_chunks_arrive_together_with_the_last_of_the_old_one_is_
     bench.put(0, version=99)
     bench.step()
     bench.put(1, version=100)
-    bench.put(2, version=1)  # mapping_node was started again
-    bench.put(3, version=2)
+    bench.put(2, version=1, map_id=2)  # mapping_node was started again
+    bench.put(3, version=2, map_id=2)
     bench.step(4)
-    bench.put(4, version=3)
+    bench.put(4, version=3, map_id=2)
     bench.step(2)
     assert bench.grounder.encoded == {(2, 0, 0), (3, 0, 0), (4, 0, 0)}
     assert (bench.answering.summary.version, bench.answering.summary.chunks) == (3, 3)
+
+
+def test_a_new_map_that_has_overtaken_the_old_ones_version_takes_nothing_over():
+    bench = Bench()
+    bench.put(0, version=2)
+    bench.step()
+    bench.put(1, version=9, map_id=2)
+    bench.put(0, version=3)  # of the old map, and late: it does not come back
+    bench.put(2, version=10, map_id=2)
+    bench.step(3)
+    assert bench.grounder.encoded == {(1, 0, 0), (2, 0, 0)}
+    assert bench.report.counts() == {'chunks_of_past_maps': 1}
+
+
+def test_chunks_of_one_map_may_come_in_any_order():
+    bench = Bench()
+    for number, version in enumerate((5, 3, 4)):
+        bench.put(number, version)
+    bench.step(4)
+    assert bench.grounder.encoded == {(0, 0, 0), (1, 0, 0), (2, 0, 0)}
 
 
 def test_a_chunk_that_is_refused_does_not_take_the_others_along():

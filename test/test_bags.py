@@ -1,5 +1,6 @@
 """Recordings of a simulated camera, written by rosbags' own writers and read back."""
 
+import json
 import logging
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from bag_files import KINDS, compressed_depth, to_file, written
 from recorded_scene import POSES, SMALL, assert_same_world, views
 from scipy.spatial.transform import Rotation
 
+from lift_gs_ros import cli
 from lift_gs_ros.geometry import Camera
 from lift_gs_ros.messages import color_from_image, depth_from_image, stamp_to_ns
 from lift_gs_ros.sequences import BagTopics, Sequence, open_sequence
@@ -434,3 +436,28 @@ def test_two_kinds_of_tf_on_one_topic_are_one_tree():
     assert tree.moves('map', camera)
     pose = tree.lookup('/map', f'/{camera}', stamp_to_ns(stamp) + 3 * SECOND)
     assert 1.0 < pose[2, 3] < 2.0  # a humanoid's head, metres above the floor
+
+
+# Through the programs.
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_bag_is_answered_on_from_the_command_line(kind, tmp_path, capsys):
+    path = write(tmp_path / 'walk', kind, write_tf, write_second_camera)
+    arguments = ['ground', str(path), 'the red chair', '--out', str(tmp_path / 'out')]
+    assert cli.main(arguments) == 2
+    assert 'say which with --rgb' in capsys.readouterr().err
+    assert cli.main([*arguments, '--rgb', RGB, '--device', 'cpu']) == 0
+    [answer] = json.loads((tmp_path / 'out' / 'answers.json').read_text())
+    assert answer['map']['keyframes'] == 3
+
+
+def test_the_camera_node_takes_the_topics_from_its_parameters(tmp_path):
+    pytest.importorskip('lift_gs_ros.msg', reason='the ROS package is not built')
+    from lift_gs_ros.nodes.camera_node import open_source
+    from lift_gs_ros.nodes.parameters import CAMERA
+
+    path = write(tmp_path / 'walk', 'mcap', write_tf, write_second_camera)
+    values = {parameter.name: parameter.default for parameter in CAMERA}
+    values |= {'sequence': str(path), 'bag_rgb': RGB}
+    assert_same_world(open_source(values))

@@ -1,4 +1,5 @@
 import array
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def make_image(pixels: np.ndarray, encoding: str, padding: int = 0, bigendian: b
 
 def make_cloud(points: np.ndarray, bigendian: bool = False, row_padding: int = 0) -> PointCloud2:
     """Pack a structured array with whatever offsets its dtype has."""
-    types = {'f4': 7, 'f8': 8, 'u4': 6, 'i4': 5, 'u2': 4, 'i2': 3}
+    types = {'f4': 7, 'f8': 8, 'u4': 6, 'i4': 5, 'u2': 4, 'i2': 3, 'u1': 2}
     fields = [
         PointField(name=name, offset=offset, datatype=types[field.str[1:]], count=1)
         for name, (field, offset) in points.dtype.fields.items()
@@ -208,6 +209,51 @@ def test_any_field_order_padding_type_and_byte_order_is_read(bigendian, color_ty
     np.testing.assert_array_equal(cloud.colors, np.eye(3))
 
 
+def test_colour_comes_as_three_bytes_too_and_an_organised_cloud_is_read_row_by_row():
+    points = np.zeros(
+        6, [('r', 'u1'), ('b', 'u1'), ('x', '<f8'), ('y', '<f8'), ('z', '<f8'), ('g', 'u1')]
+    )
+    points['x'], points['r'], points['g'], points['b'] = range(6), 255, 51, 0
+    message = make_cloud(points)
+    message.height, message.width, message.row_step = 2, 3, 3 * points.dtype.itemsize + 4
+    rows = points.reshape(2, 3)
+    message.data = array.array('B', rows[0].tobytes() + b'pad!' + rows[1].tobytes() + b'pad!')
+    cloud = point_clouds.cloud_from_message(message)
+    np.testing.assert_array_equal(cloud.positions[:, 0], range(6))
+    np.testing.assert_allclose(cloud.colors, np.tile([1, 0.2, 0], (6, 1)))
+
+
+@pytest.mark.parametrize(
+    ('name', 'change', 'match'),
+    [
+        ('x', {'count': 0}, "'x' has datatype 7 and count 0, expected a datatype of PointField"),
+        ('x', {'count': 3}, "'x' has datatype 7 and count 3"),
+        ('y', {'datatype': 9}, "'y' has datatype 9"),
+        ('z', {'offset': 13}, "'z' ends at byte 17 of a point of 16 bytes"),
+        ('rgb', {'datatype': 8}, "'rgb' has datatype 8 and count 1, expected u4 or f4 or i4"),
+        ('rgb', {'name': 'r'}, None),
+    ],
+)
+def test_a_field_that_makes_no_sense_is_refused_in_one_sentence(name, change, match):
+    cloud = PointCloud(np.zeros((3, 3)), np.zeros((3, 3)))
+    message = point_clouds.cloud_to_message(cloud, HEADER)
+    [field] = [field for field in message.fields if field.name == name]
+    for key, value in change.items():
+        setattr(field, key, value)
+    if match is None:  # r alone is no colour
+        assert (point_clouds.cloud_from_message(message).colors == 0.5).all()
+        return
+    with pytest.raises(ValueError, match=match) as refused:
+        point_clouds.cloud_from_message(message)
+    assert '\n' not in str(refused.value)
+
+
+def test_coordinates_that_float32_cannot_hold_are_dropped_with_nan_and_inf():
+    points = np.zeros(4, [('x', '<f8'), ('y', '<f8'), ('z', '<f8')])
+    points['z'] = [1.0, 1e300, -np.inf, np.nan]
+    assert len(point_clouds.cloud_from_message(make_cloud(points))) == 1
+
+
 def test_a_cloud_without_colour_is_grey_and_loses_its_nan_points():
     points = np.zeros(3, [('x', '<f4'), ('y', '<f4'), ('z', '<f4')])
     points['y'][1] = np.nan
@@ -233,6 +279,56 @@ def test_a_cloud_that_contradicts_itself_is_refused(change, match):
         point_clouds.cloud_from_message(message)
 
 
+def random_cloud(rng: np.random.Generator) -> PointCloud2:
+    """A cloud with every number drawn from those that have broken readers somewhere."""
+    odd = [0, 1, 2, 3, 4, 7, 8, 12, 16, 255, 2**16, 2**31 - 1, 2**31, 2**32 - 1]
+    names = ['x', 'y', 'z', 'rgb', 'rgba', 'r', 'g', 'b', 'x', '', 'intensity']
+
+    def number(usual: int) -> int:
+        return usual if rng.random() < 0.8 else int(rng.choice(odd))
+
+    width, height, point_step = number(5), number(2), number(16)
+    some = names[:4] if rng.random() < 0.7 else list(rng.choice(names, rng.integers(0, 8)))
+    fields = [
+        PointField(name=name, offset=number(4 * i), datatype=number(7) % 256, count=number(1))
+        for i, name in enumerate(some)
+    ]
+    row_step = number(width * point_step % 2**32)
+    size = row_step * height if rng.random() < 0.9 else int(rng.integers(0, 500))
+    return PointCloud2(
+        height=height,
+        width=width,
+        fields=fields,
+        is_bigendian=bool(rng.random() < 0.3),
+        point_step=point_step,
+        row_step=row_step,
+        data=array.array('B', rng.bytes(min(size, 1000))),
+    )
+
+
+def test_no_cloud_crashes_the_reader_or_makes_it_allocate_much_more_than_it_carries():
+    rng = np.random.default_rng(0)
+    read = refused = 0
+    tracemalloc.start()
+    for _ in range(2000):
+        message = random_cloud(rng)
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        try:
+            cloud = point_clouds.cloud_from_message(message)
+            assert np.isfinite(cloud.positions).all()
+            assert len(cloud) <= len(message.data)
+            read += 1
+        except ValueError:
+            refused += 1
+        # Twenty kilobytes are for the names, the numbers and the words of the error.
+        allocated = tracemalloc.get_traced_memory()[1] - before
+        assert allocated < 20 * len(message.data) + 20_000, message
+    tracemalloc.stop()
+    assert read > 100
+    assert refused > 100
+
+
 def test_poses_survive_the_round_trip():
     matrix = look_at([1, 2, 1.5], [0, 0, 0.5])
     np.testing.assert_allclose(
@@ -254,11 +350,11 @@ def test_chunks_survive_the_round_trip():
     positions = np.array([[-3, 1, 10], [-6, -2, 7]], np.float32)
     cloud = PointCloud(positions, np.zeros((2, 3), np.float32))
     update = conversions.ChunkUpdate(
-        (-1, 0, 2), cloud, 4.5, 0.0625, MapSummary(version=7, keyframes=3), 5, 'map'
+        (-1, 0, 2), cloud, 4.5, 0.0625, MapSummary(version=7, keyframes=3), 5, 'map', 2**64 - 1
     )
     back = conversions.chunk_from_message(conversions.chunk_to_message(update))
     np.testing.assert_array_equal(back.cloud.positions, cloud.positions)
-    for name in ('key', 'chunk_size', 'voxel_size', 'map', 'stamp', 'frame_id'):
+    for name in ('key', 'chunk_size', 'voxel_size', 'map', 'stamp', 'frame_id', 'map_id'):
         assert getattr(back, name) == getattr(update, name), name
 
 

@@ -92,9 +92,44 @@ def test_a_recording_can_be_asked_without_ros(recording, tmp_path):
     assert (out / '00_map.png').is_file()
 
 
+@pytest.fixture
+def cloud_file(tmp_path):
+    """The red box on its floor, as a PLY file of bytes."""
+    rng = np.random.default_rng(0)
+    floor = rng.uniform([-1.5, -1.5, -0.01], [1.5, 1.5, 0.01], (20000, 3))
+    box = rng.uniform(BOX.lower, BOX.upper, (10000, 3))
+    points = np.zeros(30000, [(n, '<f4') for n in 'xyz'] + [(n, 'u1') for n in 'rgb'])
+    for i, name in enumerate('xyz'):
+        points[name] = np.concatenate([floor, box])[:, i]
+    points['r'], points['g'], points['b'] = 120, 120, 120
+    points['r'][20000:], points['g'][20000:], points['b'][20000:] = 200, 30, 30
+    lines = ['ply', 'format binary_little_endian 1.0', 'element vertex 30000']
+    lines += [f'property float {n}' for n in 'xyz'] + [f'property uchar {n}' for n in 'rgb']
+    path = tmp_path / 'map.ply'
+    path.write_bytes('\n'.join([*lines, 'end_header', '']).encode() + points.tobytes())
+    return path
+
+
+def test_a_cloud_in_a_file_gets_the_same_answer_with_ros_and_without(cloud_file, tmp_path):
+    found = []
+    for name, command in (
+        ('with', ['demo', '--cloud', str(cloud_file), '--query', 'the red box']),
+        ('without', ['ground', str(cloud_file), 'the red box']),
+    ):
+        done = run_cli(*command, '--out', str(tmp_path / name), '--device', 'cpu')
+        assert done.returncode == 0, done.stdout + done.stderr
+        [answer] = json.loads((tmp_path / name / 'answers.json').read_text())
+        assert answer['frame_id'] == 'map'
+        assert np.asarray(Image.open(tmp_path / name / '00_map.png')).std() > 5
+        found.append([instance['box'] for instance in answer['instances']])
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(
     ('arguments', 'words'),
     [
+        (['ground', 'no/such/map.ply', 'a chair'], 'no/such/map.ply'),
+        (['demo', '--cloud', 'map.ply'], 'needs a query'),
         (['ground', 'no/such/folder', 'a chair'], 'no/such/folder'),
         (['demo', '--sequence', '.'], 'needs a query'),
     ],

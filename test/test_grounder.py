@@ -251,7 +251,7 @@ def test_a_query_that_runs_out_of_memory_is_answered_on_the_cpu(grounder, monkey
     warnings: list[str] = []
     grounder.warn = warnings.append
     fill(grounder, slab())
-    decode, calls = grounder._model.decode, []
+    decode, calls = grounder._model.decode_many, []
 
     def run_out_of_memory(*arguments):
         calls.append(1)
@@ -259,7 +259,7 @@ def test_a_query_that_runs_out_of_memory_is_answered_on_the_cpu(grounder, monkey
             raise torch.cuda.OutOfMemoryError('CUDA out of memory')
         return decode(*arguments)
 
-    monkeypatch.setattr(grounder._model, 'decode', run_out_of_memory)
+    monkeypatch.setattr(grounder._model, 'decode_many', run_out_of_memory)
     assert grounder.ground('the red mug').instances
     assert len(warnings) == 1
 

@@ -66,6 +66,11 @@ def test_demo_and_rviz_are_started_on_request_only(launch_file):
             assert nodes[name].condition.evaluate(context) is (wanted == 'true')
 
 
+def test_a_map_of_another_slam_takes_the_place_of_mapping_node(launch_file):
+    assert 'mapping_node' in start(launch_file)[0]
+    assert 'mapping_node' not in start(launch_file, cloud_map='/rtabmap/cloud_map')[0]
+
+
 def test_the_demo_camera_is_heard_reliably_unless_asked_otherwise(launch_file):
     for given, expected in (('', 'reliable'), ('sensor_data', 'sensor_data')):
         _, context = start(launch_file, demo='true', sensor_qos=given)

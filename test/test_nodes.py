@@ -305,6 +305,7 @@ def test_reset_starts_a_new_map_and_tells_the_readers_of_chunks(graph, client, c
     mapping = make_mapping(graph, camera)
     chunks = listen(client, msg.MapChunk, 'map_chunks', LATCHED_CHUNKS)
     map_good_frames(mapping, camera, 2)
+    wait_for_count(mapping, 'pairs', camera.published)  # none comes after the reset
     wait_until(lambda: chunks, 'chunks')
     assert call(client, Trigger, 'mapping_node/reset', Trigger.Request()).success
 
@@ -429,7 +430,7 @@ class Robot:
     """A client that asks, with a grounding_node on a stand-in for the model."""
 
     def __init__(self, graph, client, **options):
-        self.grounder, self.client, self.version = FakeGrounder(), client, 0
+        self.grounder, self.client, self.version, self.map_id = FakeGrounder(), client, 0, 1
         self.node = graph.add(
             lambda **o: GroundingNode(lambda values: self.grounder, **o), **options
         )
@@ -441,8 +442,8 @@ class Robot:
         wait_until(self.query.get_subscription_count, 'a subscriber of query')
         wait_until(self.chunks.get_subscription_count, 'a subscriber of map_chunks')
 
-    def send_chunk(self, key=(0, 0, 0), points: int = 8, version: int | None = None) -> None:
-        self.version = self.version + 1 if version is None else version
+    def send_chunk(self, key=(0, 0, 0), points: int = 8) -> None:
+        self.version += 1
         rng = np.random.default_rng(self.version)
         positions = rng.uniform(-0.5, 0.5, (points, 3)).astype(np.float32) + np.float32(key)
         update = conversions.ChunkUpdate(
@@ -453,6 +454,7 @@ class Robot:
             MapSummary(version=self.version, keyframes=self.version),
             7_000_000_000,
             'odom',
+            self.map_id,
         )
         self.chunks.publish(conversions.chunk_to_message(update))
 
@@ -508,6 +510,7 @@ def last_update(robot):
         MapSummary(version=robot.version, keyframes=robot.version),
         7_000_000_000,
         'odom',
+        robot.map_id,
     )
 
 
@@ -568,12 +571,13 @@ def test_the_service_answers_its_caller_and_leaves_the_current_query_alone(robot
     assert {answer.query for answer in robot.answers} == {'the red mug'}
 
 
-def test_a_smaller_map_version_is_a_new_map(robot):
+def test_another_map_id_is_a_new_map(robot):
     robot.ask('the red mug')
     for i in range(3):
         robot.send_chunk((i, 0, 0))
     robot.wait_for_answer(lambda a: a.map_chunks == 3, 'three chunks')
-    robot.send_chunk((9, 0, 0), version=1)
+    robot.map_id = 2
+    robot.send_chunk((9, 0, 0))
     robot.wait_for_answer(lambda a: a.map_chunks == 1, 'the new map')
     assert set(robot.grounder.clouds) == {(9, 0, 0)}
 
@@ -675,6 +679,24 @@ def test_a_grounding_node_that_is_started_again_catches_up(graph, client, camera
     again.wait_for_answer(
         lambda a: a.instances and a.map_voxels == points, 'an answer on the whole map'
     )
+
+
+def test_a_mapping_node_that_is_started_again_at_once_leaves_nothing_of_its_old_map(
+    graph, client, camera
+):
+    first = make_mapping(graph, camera)
+    robot = Robot(graph, client, answer_rate=20.0)
+    map_good_frames(first, camera, 2)
+    wait_until(lambda: robot.grounder.clouds, 'the first map')
+    old = set(robot.grounder.clouds)
+    graph.remove(first)
+    camera.x += 100.0
+    again = make_mapping(graph, camera)
+    map_good_frames(again, camera, 3 + first._mapper.map.version)  # newer by its version
+    wait_until(
+        lambda: set(robot.grounder.clouds) == set(again._mapper.map.chunk_keys()), 'the new map'
+    )
+    assert not old & set(robot.grounder.clouds)
 
 
 def test_a_pose_source_of_tf_without_tf2_ros_names_the_package(graph, monkeypatch):

@@ -7,6 +7,8 @@ import pytest
 from lift_gs_ros.model.phrases import noun_phrases
 
 QUERIES = [
+    '<which chair> is closest to [the door]?',
+    'show me <which lamp> is on [the desk]',
     '<the black chair> close to [the table] near [the wall]',
     'find me <the red mug>',
     'find me <the red mug> next to [the sink].',

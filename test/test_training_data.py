@@ -22,6 +22,18 @@ def test_captions_describe_each_other_as_far_as_they_tell():
     assert not Caption.parse('red wall').describes(Caption.parse('wall'))
 
 
+def test_words_of_a_vlm_that_no_thesaurus_has_are_taken_for_what_they_end_in():
+    wooden = Caption.parse('wooden office chair')
+    assert wooden.kind == 'chair'
+    assert Caption.parse('chair').describes(wooden)
+    assert wooden.describes(wooden)
+    assert not wooden.describes(Caption.parse('office chair'))  # it may be of plastic
+    assert not Caption.parse('box near the wall').describes(Caption.parse('wall'))
+    assert Caption.parse('red chair').may_be(wooden)  # no negative for its features
+    assert not Caption.parse('red chair').may_be(Caption.parse('blue chair'))
+    assert not Caption.parse('red chair').may_be(Caption.parse('red wall'))
+
+
 def test_queries_ask_for_what_is_shown_and_mark_its_characters():
     captions = [['red box', 'blue box', 'floor', 'red box'], ['blue box', 'green plant']]
     mix = QueryMix(single=0.5, absent=0.0)

@@ -1,12 +1,13 @@
 import os
+import resource
 
 import numpy as np
 import pytest
 from box_scenes import CAMERA, FLOOR, WALL, render, with_sensor_noise
 
 from lift_gs_ros.geometry import Box, Camera, PointCloud, look_at
+from lift_gs_ros.mapping import map_file
 from lift_gs_ros.mapping.frame import RgbdFrame
-from lift_gs_ros.mapping.kernels import WEIGHT
 from lift_gs_ros.mapping.voxel_map import VoxelMap
 
 AHEAD = look_at((0, 0, 0.5), (0, 4, -0.6))
@@ -204,10 +205,22 @@ def test_ten_thousand_keyframes_overflow_nothing_and_fade_nothing_that_is_elsewh
     np.testing.assert_array_equal(fused.colors[:-2], room.colors)
     np.testing.assert_allclose(fused.positions[-2:], places[:, 0], atol=0.02 / 20)
     np.testing.assert_allclose(fused.colors[-2:], 0.5, atol=0.02 / 20)
-    voxel_map.save(tmp_path / 'map.npz')
-    with np.load(tmp_path / 'map.npz') as saved:
-        assert np.isfinite(saved['values']).all()
-        assert (saved['values'][:, WEIGHT] > 0).all()
+    assert np.isfinite(voxel_map.snapshot().values).all()
+
+
+def test_a_part_of_a_chunk_unseen_for_6500_keyframes_keeps_its_voxels_and_its_noise_apart():
+    rng = np.random.default_rng(0)
+    voxel_map = VoxelMap(chunk_size=9.05)
+    for x in np.linspace(-1, 1, 20):
+        frame = with_sensor_noise(render([WALL], look_at((x, 1, 0.5), (0, 4, 0.5))), rng)
+        voxel_map.integrate(frame)
+    wall = voxel_map.to_point_cloud()
+    assert len(wall) < 0.7 * voxel_map.num_voxels
+    seen = PointCloud(np.array([[0.0, -3.0, 0.0]]), np.zeros((1, 3)))
+    for _ in range(6500):
+        assert len(voxel_map.insert(seen)) == 1
+    assert len(voxel_map.chunk_keys()) == 1
+    np.testing.assert_array_equal(voxel_map.to_point_cloud().positions[:-1], wall.positions)
 
 
 def _share_left(voxel_map: VoxelMap, box: Box, before: int) -> float:
@@ -532,6 +545,78 @@ def test_foreign_files_are_refused(saved, tmp_path):
     _refuses(tmp_path / 'edited.npz', 'checksum')
     with pytest.raises(FileNotFoundError):
         VoxelMap().load(tmp_path / 'absent.npz')
+
+
+def test_what_is_pickled_is_refused_and_not_run(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / 'run'),)
+
+    payload = np.array([Payload()], object)
+    np.savez(tmp_path / 'pickled.npz', format='lift_gs_ros voxel map', version=3, keys=payload)
+    np.save(tmp_path / 'pickled.npy', payload)
+    for name in ('pickled.npz', 'pickled.npy'):
+        _refuses(tmp_path / name, 'damaged or is no saved map')
+    assert not (tmp_path / 'run').exists()
+
+
+def test_a_compressed_file_is_refused_before_it_is_unpacked(saved, tmp_path):
+    _, path = saved
+    with np.load(path) as archive:
+        np.savez_compressed(tmp_path / 'small.npz', **archive)
+    _refuses(tmp_path / 'small.npz', 'it is compressed')
+
+
+@pytest.mark.parametrize(
+    ('change', 'match'),
+    [
+        ({'sizes': lambda a: a + 1}, 'do not add up'),
+        ({'sizes': lambda a: -a}, 'do not add up'),
+        ({'keys': lambda a: a * 10**9}, 'too far away'),
+        ({'keys': lambda a: a.astype(np.float32)}, 'keys are float32'),
+        ({'codes': lambda a: a[:-1]}, 'values are float32'),
+        ({'codes': lambda a: a + 10**9}, 'outside their chunk'),
+        ({'values': lambda a: a * np.nan}, 'NaN'),
+        ({'keyframes': lambda a: -a}, '-2 keyframes'),
+        ({'last_stamp': lambda a: a + 2**62}, 'the last at'),
+    ],
+)
+def test_a_file_with_parts_that_do_not_fit_is_refused_whatever_its_checksum(
+    saved, tmp_path, change, match
+):
+    _, path = saved
+    with np.load(path) as archive:
+        arrays = dict(archive)
+    del arrays['checksum']
+    for name, alter in change.items():
+        arrays[name] = np.asarray(alter(arrays[name]))
+    content = {name: array for name, array in arrays.items() if name != 'format'}
+    np.savez(tmp_path / 'odd.npz', checksum=map_file._checksum(content), **arrays)
+    _refuses(tmp_path / 'odd.npz', match)
+
+
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(saved):
+    voxel_map, path = saved
+    content = path.read_bytes()
+    voxel_map.integrate(render([WALL], AHEAD))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(content) // 2, limits[1]))
+    try:
+        with pytest.raises(OSError, match='File too large'):
+            voxel_map.save(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == content
+    assert os.listdir(path.parent) == [path.name]
+    voxel_map.save(path)
+    assert path.read_bytes() != content
+
+
+def test_a_save_after_one_that_was_killed_works(saved):
+    voxel_map, path = saved
+    path.with_name(f'.{path.name}.part').write_bytes(b'half of it')
+    voxel_map.save(path)
+    assert os.listdir(path.parent) == [path.name]
 
 
 def test_a_save_that_fails_leaves_the_old_file_and_nothing_else(saved, monkeypatch):

@@ -34,7 +34,7 @@ def two_boxes(seed: int = 0) -> CachedRoom:
                 ['floor', 'red box', 'blue box'], positions,
             )
         )  # fmt: skip
-    return CachedRoom('two_boxes', positions, colors.astype(np.float32), camera, views)
+    return CachedRoom('two_boxes', positions, colors.astype(np.float32), views)
 
 
 def three_boxes(seed: int = 0) -> LabelledScene:

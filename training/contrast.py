@@ -43,8 +43,8 @@ class CaptionContrast:
         """Return the loss of features (n, F), each with the caption that its label (n,) counts."""
         features = functional.normalize(features, dim=1)
         unique, rows = unique_captions(captions)
-        shown = {Caption.parse(caption).general for caption in unique}
-        others = [text for caption, text in CAPTION_BANK if caption not in shown]
+        shown = {Caption.parse(caption) for caption in unique}
+        others = [t for bank, t in CAPTION_BANK if not any(bank.may_be(seen) for seen in shown)]
         loss = self._contrast(features, rows[labels], unique + others)
         if self._noun_weight:
             kinds, kind_rows = unique_captions([Caption.parse(text).kind for text in captions])

@@ -18,7 +18,8 @@ from torch import nn
 
 from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.lift_gs import LiftGS
-from training.data.room_cache import CachedRoom, load_rooms
+from training.data.load import load_rooms
+from training.data.room_cache import CachedRoom
 from training.data.sample import Sample, SampleSettings, make_sample
 from training.engine import is_finite_sample
 from training.objective import ObjectiveWeights, PretrainObjective
@@ -31,7 +32,7 @@ class PretrainSettings(TrainSettings):
     """Everything that decides what a pretraining run does."""
 
     output: str = 'runs/pretrain'
-    rooms: str = 'runs/rooms_train'  # cache folder
+    rooms: str = 'runs/rooms_train'  # folder of training.data.rooms or training.pseudolabel
     room_limit: int = 100_000
     learn_geometry_from: float = 1.0  # share of the steps after which Gaussians move
     sample: SampleSettings = field(default_factory=SampleSettings)

@@ -9,60 +9,31 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lift_gs_ros.geometry import Box, PointCloud
+from lift_gs_ros.geometry import PointCloud
+from lift_gs_ros.grounding.assembly import assemble
 from lift_gs_ros.grounding.components import warm_up
+from lift_gs_ros.grounding.encoded_map import EncodedChunk, EncodedMap
 from lift_gs_ros.grounding.identity import InstanceRegistry
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding, Latency, MapSummary
-from lift_gs_ros.grounding.proposals import (
-    MaskPoints,
-    Proposal,
-    phrase_tokens,
-    select_proposals,
-)
+from lift_gs_ros.grounding.settings import GrounderSettings
 from lift_gs_ros.mapping.chunks import ChunkKey, halo_points, neighbours, with_halo
 from lift_gs_ros.model.checkpoint import load_checkpoint
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
-from lift_gs_ros.model.lift_gs import LiftGS, SceneEncoding
-from lift_gs_ros.model.phrases import Phrase, noun_phrases
-from lift_gs_ros.model.tokens import LanguageTokens
+from lift_gs_ros.model.lift_gs import LiftGS
+from lift_gs_ros.model.local_decoder import Reading
+from lift_gs_ros.model.relations import RelationHead
 
+SENTENCES_AT_ONCE = 32  # decoded in one pass; bounds the memory that it takes
 TRUNCATED = (
     'a sentence of the query is longer than the language encoder takes: its end was not read'
 )
-
-
-@dataclass(frozen=True)
-class GrounderSettings:
-    """What a robot may want to tune; thresholds are probabilities."""
-
-    frame_id: str = 'map'
-    chunk_size: float = 6.45  # metres, that of the map
-    chunk_overlap: float = 0.6  # metres of the neighbours that give a chunk its context
-    score_threshold: float = 0.5  # instances below are not reported
-    mask_threshold: float = 0.5  # a point belongs to an instance from here on
-    max_instances: int = 20  # reported for one phrase
-    max_chunks: int = 32  # attended to by one query; the most similar ones are chosen
-    largest_component: bool = True  # drop points of a mask that do not hang together with it
-
-    def __post_init__(self) -> None:
-        for name in ('score_threshold', 'mask_threshold'):
-            if not 0 <= (value := getattr(self, name)) <= 1:
-                raise ValueError(f'{name} is {value}, expected a probability in [0, 1]')
-        for name in ('chunk_size', 'max_instances', 'max_chunks'):
-            if (value := getattr(self, name)) <= 0:
-                raise ValueError(f'{name} is {value}, expected a positive number')
-        if not 0 <= self.chunk_overlap <= self.chunk_size:
-            raise ValueError(
-                f'chunk_overlap is {self.chunk_overlap} m, expected 0 to {self.chunk_size} m '
-                '(the chunk size)'
-            )
 
 
 def resolve_device(device: str) -> str:
@@ -72,12 +43,6 @@ def resolve_device(device: str) -> str:
     return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
-@dataclass
-class _EncodedChunk:
-    encoding: SceneEncoding
-    is_core: NDArray[np.bool_]  # (P,) the points that this chunk owns; the others are its halo
-
-
 class Grounder:
     """Answers referring expressions on a growing map.
 
@@ -85,15 +50,22 @@ class Grounder:
     """
 
     def __init__(
-        self, model: LiftGS, language: LanguageEncoder, settings: GrounderSettings | None = None
+        self,
+        model: LiftGS,
+        language: LanguageEncoder,
+        settings: GrounderSettings | None = None,
+        relations: RelationHead | None = None,
     ) -> None:
         self.settings = settings or GrounderSettings()
+        self._relations = relations
         # Told when memory does not suffice, and what was done about it.
         self.warn: Callable[[str], object] = warnings.warn
         self.weights = model.weights
         self._model = model.eval()
         self._language = language
         self._registry = InstanceRegistry()
+        self._encodings_made = 0
+        self._encoded_view: EncodedMap | None = None
         warm_up()  # at start-up, not in the first query
         self.clear()
 
@@ -104,7 +76,8 @@ class Grounder:
         """Load a checkpoint ('' = the one that ships) onto 'cpu', 'cuda' or 'auto'."""
         device = resolve_device(device)
         model = load_checkpoint(checkpoint, device)
-        return cls(model, load_language_encoder(model.config.language).to(device), settings)
+        language = load_language_encoder(model.config.language).to(device)
+        return cls(model, language, settings, RelationHead.load(model.config.language))
 
     @property
     def device(self) -> str:
@@ -123,6 +96,7 @@ class Grounder:
         if target == current:
             return
         self._encoded.clear()
+        self._encoded_view = None
         self._dirty.update(dict.fromkeys(self._clouds))
         self._model.to(target)
         self._language.to(target)
@@ -132,7 +106,8 @@ class Grounder:
     def clear(self) -> None:
         """Forget the map."""
         self._clouds: dict[ChunkKey, PointCloud] = {}
-        self._encoded: dict[ChunkKey, _EncodedChunk] = {}
+        self._encoded: dict[ChunkKey, EncodedChunk] = {}
+        self._encoded_view = None
         self._dirty: dict[ChunkKey, None] = {}  # ordered: oldest change first
         self._map = self._encoded_map = MapSummary()
         self._stamp = self._encoded_stamp = 0
@@ -161,6 +136,7 @@ class Grounder:
             self._clouds.pop(key, None)
             self._encoded.pop(key, None)
             self._dirty.pop(key, None)
+            self._encoded_view = None
         size, overlap = self.settings.chunk_size, self.settings.chunk_overlap
         for other in neighbours(key):
             if other in self._clouds:
@@ -180,33 +156,35 @@ class Grounder:
             key = next(iter(self._dirty))
             del self._dirty[key]
             self._encoded[key] = self._encode_chunk(key)
+            self._encoded_view = None
             self._dirty.pop(key, None)  # moving to another device has put it back
             budget = None if budget is None else budget - 1
             self._encoded_map, self._encoded_stamp = self._map, self._stamp
         self._encode_ms += 1e3 * (time.perf_counter() - begin)
         return bool(self._dirty)
 
-    def _encode_chunk(self, key: ChunkKey) -> _EncodedChunk:
+    def _encode_chunk(self, key: ChunkKey) -> EncodedChunk:
         """Encode a chunk; short of memory, without its neighbours' context, then on the CPU."""
         size, overlap = self.settings.chunk_size, self.settings.chunk_overlap
         for context in (overlap, 0.0):
-            cloud, is_core = with_halo(self._clouds, key, size, context)
             try:
-                return _EncodedChunk(self._encode_cloud(cloud), is_core)
+                return self._encode_cloud(*with_halo(self._clouds, key, size, context))
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
-                self.warn(f'chunk {key} of {len(cloud)} points with {context} m of context')
+                points = len(self._clouds[key])
+                self.warn(f'chunk {key} of {points} points with {context} m of context')
         self._leave_gpu()
-        cloud, is_core = with_halo(self._clouds, key, size, overlap)
-        return _EncodedChunk(self._encode_cloud(cloud), is_core)
+        return self._encode_cloud(*with_halo(self._clouds, key, size, overlap))
 
     def _leave_gpu(self) -> None:
         self.warn('the model works on the CPU from now on, until it is told to go back')
         self.to('cpu')
 
     @torch.inference_mode()
-    def _encode_cloud(self, cloud: PointCloud) -> SceneEncoding:
-        return self._model.encode([(cloud.positions, cloud.colors)])[0]
+    def _encode_cloud(self, cloud: PointCloud, is_core: NDArray[np.bool_]) -> EncodedChunk:
+        encoding = self._model.encode([(cloud.positions, cloud.colors)])[0]
+        self._encodings_made += 1
+        return EncodedChunk(encoding, int(is_core.sum()), self._encodings_made)
 
     def ground(self, query: str) -> Grounding:
         """Answer a query from the newest encodings; encodes first only where there is none yet.
@@ -214,96 +192,103 @@ class Grounder:
         The answer's ``map`` and ``stamp`` are those of the newest chunk that is encoded; it knows
         nothing of what has arrived since.
         """
+        return self.ground_many([query])[0]
+
+    def ground_many(self, queries: Sequence[str]) -> list[Grounding]:
+        """Answer several queries at once, each as ``ground`` does alone."""
+        return self._ground([(query, None) for query in queries])
+
+    def ground_again(self, answers: Sequence[Grounding]) -> list[Grounding]:
+        """Answer again, at once, those queries whose part of the map has changed since.
+
+        The others keep the answer that they have. A query is also answered again when other chunks
+        than before are most similar to it, and when the settings have changed.
+        """
+        return self._ground([(answer.query, answer) for answer in answers])
+
+    def _ground(self, questions: Sequence[tuple[str, Grounding | None]]) -> list[Grounding]:
         begin = time.perf_counter()
-        if query.strip() and not self._encoded:
+        if not self._encoded and any(query.strip() for query, _ in questions):
             self.encode()
         if not self._dirty:  # what came since changed nothing
             self._encoded_map, self._encoded_stamp = self._map, self._stamp
-        answer = Grounding(
+        try:
+            return self._answer(questions, begin)
+        except torch.OutOfMemoryError:
+            self._leave_gpu()
+            self.encode()
+            return self._answer(questions, begin)
+
+    def _answer(
+        self, questions: Sequence[tuple[str, Grounding | None]], begin: float
+    ) -> list[Grounding]:
+        answers = [self._refusal(query) for query, _ in questions]
+        readings: dict[int, Reading] = {}
+        for i, (query, before) in enumerate(questions):
+            if answers[i].message:
+                continue
+            reading = self._read(query)
+            basis = self._view().basis(reading, self.settings)
+            if before is not None and before.basis == basis:
+                answers[i] = before
+                continue
+            readings[i] = reading
+            message = TRUNCATED if reading.tokens.truncated else ''
+            answers[i] = replace(answers[i], basis=basis, message=message)
+        decode_begin = time.perf_counter()
+        for i, (instances, none_score) in self._decode(readings).items():
+            answers[i] = replace(answers[i], instances=instances, none_score=none_score)
+        end = time.perf_counter()
+        latency = Latency(self._encode_ms, 1e3 * (end - decode_begin), 1e3 * (end - begin))
+        if readings:
+            self._encode_ms = 0.0
+        return [
+            replace(answer, latency=latency) if i in readings else answer
+            for i, answer in enumerate(answers)
+        ]
+
+    def _refusal(self, query: str) -> Grounding:
+        """Return an answer with the reason why there can be none, or without a message."""
+        message = ''
+        if not query.strip():
+            message = 'empty query'
+        elif not self._clouds:
+            message = 'no map yet'
+        elif not self._encoded:
+            message = 'no part of the map could be encoded'
+        return Grounding(
             query=query,
             stamp=self._encoded_stamp,
             frame_id=self.settings.frame_id,
             map=self._encoded_map,
+            message=message,
         )
-        if not query.strip():
-            return replace(answer, message='empty query')
-        if not self._clouds:
-            return replace(answer, message='no map yet')
-        if not self._encoded:
-            return replace(answer, message='no part of the map could be encoded')
-        decode_begin = time.perf_counter()
-        try:
-            instances, none_score = self._decode(query)
-        except torch.OutOfMemoryError:
-            self._leave_gpu()
-            self.encode()
-            instances, none_score = self._decode(query)
-        end = time.perf_counter()
-        latency = Latency(self._encode_ms, 1e3 * (end - decode_begin), 1e3 * (end - begin))
-        self._encode_ms = 0.0
-        answer = replace(answer, instances=instances, none_score=none_score, latency=latency)
-        if self._language.encode_prompt(query).truncated:
-            answer = replace(answer, message=TRUNCATED)
-        return answer
+
+    def _view(self) -> EncodedMap:
+        if self._encoded_view is None:
+            self._encoded_view = EncodedMap(self._encoded)
+        return self._encoded_view
+
+    def _read(self, query: str) -> Reading:
+        tokens = self._language.encode_prompt(query)
+        return self._model.read(self._view().tiles, tokens, self.settings.max_chunks)
 
     @torch.inference_mode()
-    def _decode(self, query: str) -> tuple[list[GroundedInstance], float]:
-        settings = self.settings
-        tokens = self._language.encode_prompt(query)
-        phrases = noun_phrases(query)
-        chunks = self._chunks_in_question(tokens)
-        is_core = np.concatenate([chunk.is_core for chunk in chunks])
-        decoded = self._model.decode([chunk.encoding for chunk in chunks], tokens)
-        positions = np.concatenate([c.encoding.positions.cpu().numpy() for c in chunks])[is_core]
-        core = torch.from_numpy(is_core).to(decoded.correspondence.device)
-        link_distance = 2.5 * self._model.config.voxel_size if settings.largest_component else None
-        masks = MaskPoints(
-            decoded.mask_logits()[core].sigmoid().float().cpu().numpy(),
-            positions,
-            settings.mask_threshold,
-            link_distance,
-        )
-        instances: list[GroundedInstance] = []
-        target_score = 0.0
-        for phrase in phrases:
-            on_phrase = phrase_tokens(tokens.spans, (phrase.begin, phrase.end))
-            probability = decoded.span_probability(on_phrase).float().cpu().numpy()
-            proposals = select_proposals(masks, probability, settings.score_threshold)
-            if phrase.is_target and proposals:
-                target_score = max(target_score, proposals[0].score)
-            kept = [p for p in proposals if p.score >= settings.score_threshold]
-            for proposal in kept[: settings.max_instances]:
-                taken = {instance.instance_id for instance in instances}
-                instances.append(self._instance(query, phrase, proposal, positions, taken))
-        instances.sort(key=lambda instance: (not instance.is_target, -instance.score))
-        return instances, 1.0 - target_score
-
-    def _instance(
-        self,
-        query: str,
-        phrase: Phrase,
-        proposal: Proposal,
-        positions: NDArray[np.float32],
-        taken: set[int],  # numbers of the answer's other instances
-    ) -> GroundedInstance:
-        points = positions[proposal.point_indices]
-        box = Box.from_points(points)
-        return GroundedInstance(
-            instance_id=self._registry.identify(box, taken),
-            phrase=query[phrase.begin : phrase.end],
-            span=(phrase.begin, phrase.end),
-            is_target=phrase.is_target,
-            score=proposal.score,
-            box=box,
-            points=points,
-            point_scores=proposal.point_scores,
-        )
-
-    def _chunks_in_question(self, tokens: LanguageTokens) -> list[_EncodedChunk]:
-        """All chunks, or in a large map those with the features most similar to the query."""
-        chunks = [self._encoded[key] for key in sorted(self._encoded)]
-        if len(chunks) <= self.settings.max_chunks:
-            return chunks
-        similarity = [self._model.similarity(chunk.encoding, tokens) for chunk in chunks]
-        best = np.argsort(similarity)[::-1][: self.settings.max_chunks]
-        return [chunks[i] for i in sorted(best)]
+    def _decode(
+        self, readings: Mapping[int, Reading]
+    ) -> dict[int, tuple[list[GroundedInstance], float]]:
+        """Return instances and none score of each reading, decoded some at a time."""
+        found = {}
+        for begin in range(0, len(readings), SENTENCES_AT_ONCE):
+            some = dict(list(readings.items())[begin : begin + SENTENCES_AT_ONCE])
+            decoded = self._model.decode_many(self._view().tiles, list(some.values()))
+            for i, own in zip(some, decoded):
+                found[i] = assemble(
+                    own,
+                    self._view(),
+                    self.settings,
+                    self._model.config.voxel_size,
+                    self._relations,
+                    self._registry,
+                )
+        return found

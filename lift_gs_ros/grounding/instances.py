@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -55,6 +56,7 @@ class Grounding:
     message: str = ''  # why there is no answer, or only to a part of the query; empty otherwise
     latency: Latency = field(default_factory=Latency)
     map: MapSummary = field(default_factory=MapSummary)
+    basis: Hashable = None  # what it rests on; a query with the same basis has the same answer
 
     @property
     def targets(self) -> list[GroundedInstance]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,34 +31,34 @@ def phrase_tokens(spans: NDArray[np.integer], phrase: tuple[int, int]) -> NDArra
     return np.flatnonzero((spans[:, 0] < phrase[1]) & (spans[:, 1] > phrase[0]))
 
 
+# Points (n,) of a mask, ascending indices into all points, and their probabilities (n,).
+Members = tuple[NDArray[np.int64], NDArray[np.float32]]
+
+
 class MaskPoints:
     """The points of each mask, found when the first phrase asks and kept for the others."""
 
     def __init__(
         self,
-        masks: NDArray[np.float32],  # (P, m) probabilities
-        positions: NDArray[np.float32],  # (P, 3) metres
-        threshold: float,  # a point belongs to a mask from here on
+        find: Callable[[int], Members],  # the points of a mask
+        positions: NDArray[np.float32],  # (P, 3) metres, all points
         link_distance: float | None,  # metres; None keeps stray points
     ) -> None:
-        self.num_points = len(masks)
-        self._masks = np.ascontiguousarray(masks.T)  # a mask at a time is read
-        self._positions, self._threshold = positions, threshold
+        self.num_points = len(positions)
+        self._find, self._positions = find, positions
         self._link_distance = link_distance
-        self._found: dict[int, tuple[NDArray[np.int64], NDArray[np.float32]]] = {}
+        self._found: dict[int, Members] = {}
 
-    def of(self, mask: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return the points (n,) of a mask, ascending, and their probabilities (n,)."""
+    def of(self, mask: int) -> Members:
+        """Return the points of a mask without what does not hang together with it."""
         if mask not in self._found:
-            self._found[mask] = self._find(self._masks[mask])
+            indices, scores = self._find(mask)
+            if self._link_distance is not None and len(indices):
+                points = self._positions[indices]
+                kept = largest_component(points, scores, self._link_distance)
+                indices, scores = indices[kept], scores[kept]
+            self._found[mask] = indices, scores
         return self._found[mask]
-
-    def _find(self, mask: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        indices = np.flatnonzero(mask >= self._threshold)
-        if self._link_distance is not None and len(indices):
-            points = self._positions[indices]
-            indices = indices[largest_component(points, mask[indices], self._link_distance)]
-        return indices, mask[indices]
 
 
 def select_proposals(

@@ -9,7 +9,6 @@ from lift_gs_ros.geometry import FloatArray, PointCloud
 from lift_gs_ros.mapping import kernels
 
 SMALLEST_CAPACITY = 512
-FADED = 1e-15  # what a chunk's heaviest weight keeps at least: float32 ends at 1e-38
 
 
 class ChunkStore:
@@ -111,11 +110,6 @@ class ChunkStore:
             values = values[kernels.supported(self._codes, self._values, self.size, *arguments)]
         positions = (self.corner + values[:, :3]).astype(np.float32)
         return PointCloud(positions, values[:, 3:6].copy())
-
-    def scale_weights(self, factor: float) -> None:
-        """Multiply all weights, but let them not all fade to 0: their ratios say what is noise."""
-        weights = self.values[:, kernels.WEIGHT]
-        weights *= max(factor, FADED / weights.max(initial=FADED**2))
 
     def _allocate(self, capacity: int) -> None:
         self._codes = np.empty(capacity, np.int32)

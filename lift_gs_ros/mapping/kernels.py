@@ -18,10 +18,12 @@ AXIS_MASK = (1 << AXIS_BITS) - 1
 # Columns of a frame's sums: pixels, position within the voxel (in voxels), colour (0 to 255).
 SUM_COLUMNS = 7
 # Columns of a chunk's values: mean position relative to the chunk's corner (metres), mean colour
-# (0 to 1), weight (pixels, those of later frames counting more by the frame's gain) and evidence
+# (0 to 1), weight (the binary logarithm of pixels, those of later frames counting more, so that all
+# others fade: logarithms neither end nor lose their ratios, however long ago it was) and evidence
 # (how often seen, less how often seen through).
 VALUE_COLUMNS = 8
 WEIGHT, EVIDENCE = 6, 7
+ROUNDING = 0.005  # of weights: float32 holds them so well for a million keyframes
 
 TILE = 4  # pixels; carving asks for the nearest depth per tile instead of per pixel
 # Depth is unknown in a tile with this many of its 16 pixels invalid: one column of dropouts, the
@@ -232,56 +234,59 @@ def merge(
     Running mean ``m += n / (w + n) (mean of the n pixels - m)``; here the weight w of the pixels
     before counts as ``max_weight n`` at most, so that what a surface looks like now wins soon,
     and as soon for a surface of few pixels (far, oblique, a small image) as for one of many.
-    Weights are stored times ``gain``, which grows from frame to frame: so all older ones fade.
+    Logarithms of weights are stored plus ``gain``, which grows from frame to frame: so all older
+    ones fade.
     """
     for i in order:
         code = frame_codes[i]
         row = find_or_add(code, table, codes, size)
         if row == size:
             values[row] = 0.0
+            values[row, WEIGHT] = -np.inf
             size += 1
         pixels = sums[i, 0]
-        share = pixels / (min(values[row, WEIGHT] / gain, max_weight * pixels) + pixels)
+        before = 2.0 ** (values[row, WEIGHT] - gain)
+        share = pixels / (min(before, max_weight * pixels) + pixels)
         cell = (code // (cells * cells), code // cells % cells, code % cells)
         for axis in range(3):
             position = (cell[axis] + sums[i, 1 + axis] / pixels) * voxel_size
             color = sums[i, 4 + axis] / (255.0 * pixels)
             values[row, axis] += share * (position - values[row, axis])
             values[row, 3 + axis] += share * (color - values[row, 3 + axis])
-        values[row, WEIGHT] += gain * pixels
+        values[row, WEIGHT] = gain + np.log2(before + pixels)
         values[row, EVIDENCE] = min(values[row, EVIDENCE] + 1.0, max_evidence)
     return size
 
 
 @njit(cache=True, nogil=True, inline='always')
 def _weight_at(code, table, codes, values):
-    """Weight of a chunk's voxel, 0 where there is none."""
+    """Weight (logarithm) of a chunk's voxel, minus infinity where there is none."""
     slot = _slot(code, table)
     while table[slot] >= 0:
         row = np.uint64(table[slot])
         if codes[row] == code:
             return values[row, WEIGHT]
         slot = _next_slot(slot, table)
-    return np.float32(0)
+    return np.float32(-np.inf)
 
 
 @njit(cache=True, nogil=True)
 def supported(codes, values, size, table, cells, min_support):
     """Say which voxels (size,) weigh ``min_support`` of each face neighbour in the chunk."""
     keep = np.ones(size, np.bool_)
-    share = min_support * (1 - 1e-5)  # rounding must not decide where it is exactly min_support
+    share = np.log2(min_support) - ROUNDING
     steps = (cells * cells, cells, 1)
     for row in range(size):
         code = codes[row]
         for step in steps:
             along = code // step % cells
-            heaviest = np.float32(0)
+            heaviest = np.float32(-np.inf)
             if along > 0:
                 heaviest = _weight_at(np.int32(code - step), table, codes, values)
             if along < cells - 1:
                 above = _weight_at(np.int32(code + step), table, codes, values)
                 heaviest = max(heaviest, above)
-            if values[row, WEIGHT] < share * heaviest:
+            if values[row, WEIGHT] < heaviest + share:
                 keep[row] = False
                 break
     return keep

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from dataclasses import asdict, dataclass
+import zipfile
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lift_gs_ros.mapping.kernels import AXIS_LIMIT, VALUE_COLUMNS
+
 FORMAT = 'lift_gs_ros voxel map'
-FORMAT_VERSION = 2  # 2: chunks are centred on multiples of their size
+FORMAT_VERSION = 3  # 2: chunks are centred on multiples of their size; 3: logarithmic weights
 NO_STAMP = -1  # npz holds no None
 
 
 @dataclass(frozen=True)
 class MapFile:
-    """The content: chunk i has ``sizes[i]`` consecutive rows of ``codes`` and ``values``."""
+    """The content: chunk i has ``sizes[i]`` consecutive rows of ``codes`` and ``values``.
+
+    Raises ValueError where the parts do not fit together.
+    """
 
     voxel_size: float  # metres
     chunk_size: float  # metres
@@ -30,28 +36,57 @@ class MapFile:
     codes: NDArray[np.int32]  # (N,) cell within the chunk
     values: NDArray[np.float32]  # (N, 8) the columns of ``kernels.VALUE_COLUMNS``
 
+    def __post_init__(self) -> None:
+        chunks, voxels = len(self.sizes), len(self.codes)
+        expected = {
+            'keys': (np.int64, (chunks, 3)),
+            'sizes': (np.int64, (chunks,)),
+            'last_seen': (np.int64, (chunks,)),
+            'codes': (np.int32, (voxels,)),
+            'values': (np.float32, (voxels, VALUE_COLUMNS)),
+        }
+        for name, (dtype, shape) in expected.items():
+            array = getattr(self, name)
+            if array.dtype != dtype or array.shape != shape:
+                raise ValueError(
+                    f'{name} are {array.dtype} {array.shape}, expected {np.dtype(dtype)} {shape}'
+                )
+        if (self.sizes < 1).any() or self.sizes.sum() != voxels:
+            raise ValueError(f'the sizes of {chunks} chunks do not add up to {voxels} voxels')
+        if chunks and np.abs(self.keys).max() > AXIS_LIMIT:
+            raise ValueError(f'a chunk has the key {np.abs(self.keys).max()}, too far away')
+        if not np.isfinite(self.values).all():
+            raise ValueError('values hold NaN or inf')
+        if not 0 <= self.keyframes < 2**32 or not 0 <= (self.last_stamp or 0) < 2**31 * 10**9:
+            raise ValueError(f'it has {self.keyframes} keyframes, the last at {self.last_stamp} ns')
+
+    def __str__(self) -> str:
+        return (
+            f'{len(self.codes)} voxels in {len(self.sizes)} chunks from {self.keyframes} keyframes'
+        )
+
     def write(self, path: Path) -> None:
         """Write to a temporary file beside ``path``, flush it to disk, and rename it."""
         arrays = self._arrays()
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-            try:
+        temporary = path.with_name(f'.{path.name}.part')
+        temporary.unlink(missing_ok=True)  # of a process that was killed
+        try:
+            with temporary.open('xb') as file:
                 np.savez(file, format=FORMAT, checksum=_checksum(arrays), **arrays)  # type: ignore
                 file.flush()
                 os.fsync(file.fileno())
-                # A temporary file is its owner's alone; a map is a file like any other.
-                umask = os.umask(0)
-                os.umask(umask)
-                os.chmod(file.name, 0o666 & ~umask)
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
 
     @classmethod
     def read(cls, path: Path) -> MapFile:
         """Read and check a file; ValueError where it is damaged, foreign or of another version."""
         with path.open('rb') as file:
             try:
+                _refuse_compression(file)
                 with np.load(file, allow_pickle=False) as archive:
                     arrays = {name: archive[name] for name in archive.files}
             except Exception as error:  # zipfile, zlib, struct, numpy: each has its own
@@ -61,7 +96,7 @@ class MapFile:
                 ) from error
         if str(arrays.pop('format', '')) != FORMAT:
             raise ValueError(f'{path} is an npz file but no saved map, which says "{FORMAT}"')
-        version = int(arrays.get('version', 0))
+        version = arrays.get('version', np.array(0))
         if version != FORMAT_VERSION:
             raise ValueError(
                 f'{path} has map format version {version}, expected {FORMAT_VERSION}: '
@@ -69,20 +104,46 @@ class MapFile:
             )
         if str(arrays.pop('checksum', '')) != _checksum(arrays):
             raise ValueError(f'{path} is damaged: its checksum does not match its content')
-        return cls._from_arrays(arrays)
+        try:
+            return cls._from_arrays(arrays)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f'{path} was not saved by a map: {error}') from error
 
     def _arrays(self) -> dict[str, NDArray]:
-        fields = {**asdict(self), 'version': FORMAT_VERSION}
-        fields['last_stamp'] = NO_STAMP if self.last_stamp is None else self.last_stamp
-        return {name: np.asarray(value) for name, value in fields.items()}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values['version'] = FORMAT_VERSION
+        values['last_stamp'] = NO_STAMP if self.last_stamp is None else self.last_stamp
+        return {name: np.asarray(value) for name, value in values.items()}
 
     @classmethod
     def _from_arrays(cls, arrays: dict[str, NDArray]) -> MapFile:
-        arrays.pop('version')
-        scalars = {name: array.item() for name, array in arrays.items() if array.ndim == 0}
-        if scalars['last_stamp'] == NO_STAMP:
-            scalars['last_stamp'] = None
-        return cls(**{**arrays, **scalars})
+        names = {field.name for field in fields(cls)}
+        if set(arrays) != names | {'version'}:
+            raise ValueError(f'it holds {sorted(arrays)}, expected {sorted(names)}')
+        return cls(
+            voxel_size=float(arrays['voxel_size']),
+            chunk_size=float(arrays['chunk_size']),
+            keyframes=int(arrays['keyframes']),
+            last_stamp=None if arrays['last_stamp'] == NO_STAMP else int(arrays['last_stamp']),
+            **{name: arrays[name] for name in ('keys', 'sizes', 'last_seen', 'codes', 'values')},
+        )
+
+
+def _refuse_compression(file: IO[bytes]) -> None:
+    """A map is stored as it is; compressed, a small file could fill the memory."""
+    with zipfile.ZipFile(file) as archive:
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+            raise ValueError('it is compressed')
+    file.seek(0)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the new name survive a loss of power, too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _checksum(arrays: dict[str, NDArray]) -> str:

@@ -24,7 +24,6 @@ from lift_gs_ros.mapping.map_file import MapFile
 
 CARVE_MARGIN = 2.0  # voxels between a voxel and the surface that shows it to be empty
 WEIGHT_HALF_LIFE = 30  # keyframes; what was there before must not outweigh what is new for long
-MAX_GAIN = 1e20  # float32 holds weights up to 1e38
 SMALLEST_SCRATCH = 1 << 13  # voxels of one frame; doubled as needed
 
 
@@ -154,11 +153,18 @@ class VoxelMap:
         self.version += 1
 
     def save(self, path: str | Path) -> None:
-        """Write the map to an npz file, atomically: the path holds the old file or the new one."""
-        self._normalise_weights()
+        """Write the map to a file, atomically: the path holds the old file or the new one."""
+        self.snapshot().write(Path(path))
+
+    def load(self, path: str | Path) -> set[ChunkKey]:
+        """Replace the map by a saved one; raises as ``MapFile.read`` and ``restore`` do."""
+        return self.restore(MapFile.read(Path(path)))
+
+    def snapshot(self) -> MapFile:
+        """Return a copy of the map, to be written whenever there is time."""
         keys = self.chunk_keys()
         stores = [self._chunks[key] for key in keys]
-        MapFile(
+        return MapFile(
             voxel_size=self.voxel_size,
             chunk_size=self.chunk_size,
             keyframes=self.keyframes,
@@ -170,25 +176,22 @@ class VoxelMap:
             values=np.concatenate(
                 [np.empty((0, kernels.VALUE_COLUMNS), np.float32), *(s.values for s in stores)]
             ),
-        ).write(Path(path))
+        )
 
-    def load(self, path: str | Path) -> set[ChunkKey]:
+    def restore(self, saved: MapFile) -> set[ChunkKey]:
         """Replace the map by a saved one; return the chunks that changed, the replaced included.
 
-        Raises ValueError where the file is damaged, is no saved map or has other voxels or chunks,
-        and OSError where it cannot be read; the map is then what it was.
+        Raises ValueError where that has other voxels or chunks; the map is then what it was.
         """
-        saved = MapFile.read(Path(path))
-        if not np.allclose(
-            [saved.voxel_size, saved.chunk_size], [self.voxel_size, self.chunk_size], rtol=1e-9
-        ):
+        ours = self.voxel_size, self.chunk_size
+        if not np.allclose([saved.voxel_size, saved.chunk_size], ours, rtol=1e-9):
             raise ValueError(
-                f'{path} has voxels of {saved.voxel_size} m in chunks of {saved.chunk_size} m, '
-                f'expected {self.voxel_size} m and {self.chunk_size} m: '
+                f'the saved map has voxels of {saved.voxel_size} m in chunks of '
+                f'{saved.chunk_size} m, expected {ours[0]} m and {ours[1]} m: '
                 'set voxel_size and chunk_size to those of the file'
             )
         if saved.codes.size and not 0 <= saved.codes.min() <= saved.codes.max() < self._cells**3:
-            raise ValueError(f'{path} holds voxels outside their chunk: it was not saved by a map')
+            raise ValueError('the saved map holds voxels outside their chunk: no map wrote it')
         changed = set(self._chunks)
         self._clear()
         ends = np.cumsum(saved.sizes)
@@ -206,7 +209,6 @@ class VoxelMap:
         self._chunks: dict[ChunkKey, ChunkStore] = {}
         self.keyframes = 0  # frames and clouds fused
         self.evicted_chunks = 0  # chunks that left because of max_voxels
-        self._gain = 1.0  # what a pixel of the next frame weighs; grows, so that older ones fade
         self.last_stamp = None
 
     def _add_chunk(self, key: ChunkKey) -> ChunkStore:
@@ -240,10 +242,11 @@ class VoxelMap:
         """Merge the voxels in the scratch table into their chunks; return these."""
         chunks, starts, order, codes = kernels.group_by_chunk(self._keys, count, self._cells)
         keys: list[ChunkKey] = [(x, y, z) for x, y, z in chunks.tolist()]
+        gain = self.keyframes / WEIGHT_HALF_LIFE
         for key, start, end in zip(keys, starts, starts[1:]):
             store = self._chunks.get(key) or self._add_chunk(key)
             evidence = max(self.carve_after, 1)
-            store.merge(codes, self._sums, order[start:end], self.max_weight, evidence, self._gain)
+            store.merge(codes, self._sums, order[start:end], self.max_weight, evidence, gain)
             store.last_seen = self.keyframes + 1
         return set(keys)
 
@@ -285,16 +288,7 @@ class VoxelMap:
         self.keyframes += 1
         self.version += 1
         self.last_stamp = self.last_stamp if stamp is None else stamp
-        self._gain *= 2 ** (1 / WEIGHT_HALF_LIFE)
-        if self._gain > MAX_GAIN:
-            self._normalise_weights()
         return changed | self._evict(center)
-
-    def _normalise_weights(self) -> None:
-        """Let a pixel of the next frame weigh 1; only ratios of weights mean anything."""
-        for store in self._chunks.values():
-            store.scale_weights(1 / self._gain)
-        self._gain = 1.0
 
     def _evict(self, center: NDArray) -> set[ChunkKey]:
         """Drop the chunks seen least recently, of these the farthest, until the map fits."""

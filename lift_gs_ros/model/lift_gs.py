@@ -11,20 +11,21 @@ Encode a cloud once, decode it for many sentences::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lift_gs_ros.model.config import LiftGSConfig
 from lift_gs_ros.model.gaussian_head import GaussianHead
+from lift_gs_ros.model.local_decoder import Reading, decode_locally
 from lift_gs_ros.model.mask_decoder import LayerOutput, MaskDecoder, mask_logits, unit_mlp
 from lift_gs_ros.model.scene import SceneEncoding
 from lift_gs_ros.model.seeds import position_channels
 from lift_gs_ros.model.sparse import load_backend
+from lift_gs_ros.model.tiles import Inside, Tiles
 from lift_gs_ros.model.tokens import LanguageTokens
 from lift_gs_ros.model.unet import SparseUNet, Voxels, mean_rows, voxelize
 from lift_gs_ros.model.voxel_grid import pack
@@ -80,6 +81,26 @@ class Decoded:
     def span_probability(self, tokens: ArrayLike | Tensor) -> Tensor:
         """Probability (m,) that each proposal answers to any of the given tokens (indices)."""
         return span_log_prob(self.correspondence, tokens).exp()
+
+
+@dataclass(frozen=True)
+class LocallyDecoded:
+    """The answer to one of several sentences on some of many encodings."""
+
+    tiles: Tiles
+    reading: Reading  # the sentence, and which encodings were looked at
+    mask_embeddings: Tensor  # (m, d)
+    correspondence: Tensor  # (m, T + 1) log-probabilities; the last column is "no object"
+    mask_bias: Tensor  # ()
+
+    def span_probability(self, tokens: ArrayLike | Tensor) -> Tensor:
+        """Probability (m,) that each proposal answers to any of the given tokens (indices)."""
+        return span_log_prob(self.correspondence, tokens).exp()
+
+    def mask(self, proposal: int, threshold: float) -> Iterator[Inside]:
+        """Find the points of a proposal's mask, encoding by encoding."""
+        embedding = self.mask_embeddings[proposal]
+        return self.tiles.mask(embedding, self.mask_bias, self.reading.allowed, threshold)
 
 
 class LiftGS(nn.Module):
@@ -165,11 +186,13 @@ class LiftGS(nn.Module):
         keys: Tensor,
         values: Tensor,
     ) -> SceneEncoding:
+        origin = positions.mean(dim=0)
         mask_features = torch.cat(
-            [self.mask_head(features).float(), position_channels(positions)], dim=1
+            [self.mask_head(features).float(), position_channels(positions - origin)], dim=1
         )
         n = keys.shape[1]
         return SceneEncoding(
+            origin=origin,
             positions=positions,
             features=features,
             mask_features=mask_features,
@@ -202,11 +225,30 @@ class LiftGS(nn.Module):
             )
         return embeddings
 
-    @torch.no_grad()
-    def similarity(self, encoding: SceneEncoding, tokens: LanguageTokens) -> float:
-        """Best cosine between a word and a place of an encoding; ranks chunks for a query."""
-        text = functional.normalize(self.text_to_feature(self._embeddings(tokens)), dim=1)
-        if not len(text):
-            return 0.0
-        places = functional.normalize(encoding.token_features, dim=1)
-        return float((places @ text.T).max())
+    @torch.inference_mode()
+    def read(self, tiles: Tiles, tokens: LanguageTokens, max_tiles: int) -> Reading:
+        """Read a sentence and choose the ``max_tiles`` encodings that are most like it."""
+        embeddings = self._embeddings(tokens)
+        features = self.text_to_feature(embeddings)
+        cosines = tiles.cosines(features)
+        allowed = tiles.most_similar(cosines, max_tiles)
+        return Reading(tokens, embeddings, features, cosines, allowed)
+
+    @torch.inference_mode()
+    def decode_many(self, tiles: Tiles, readings: Sequence[Reading]) -> list[LocallyDecoded]:
+        """Answer several sentences, each on its own encodings, in one pass.
+
+        What ``decode`` says of each sentence and its encodings, up to rounding, at a cost that
+        hardly grows with the map (``local_decoder.py``). Not for training.
+        """
+        num_tokens = [int(reading.allowed.long() @ tiles.sizes) for reading in readings]
+        counts = [len(self.decoder.proposals_for(number)) for number in num_tokens]
+        answers: dict[int, LocallyDecoded] = {}
+        bias = self.mask_bias.detach()
+        for count in set(counts):  # one, but on maps of a few small encodings
+            group = [i for i, own in enumerate(counts) if own == count]
+            asked = [readings[i] for i in group]
+            decoded = decode_locally(self.decoder, tiles, asked, bias)
+            for i, reading, (masks, correspondence) in zip(group, asked, decoded):
+                answers[i] = LocallyDecoded(tiles, reading, masks, correspondence, bias)
+        return [answers[i] for i in range(len(readings))]

@@ -45,24 +45,27 @@ class Attention(nn.Module):
         self.out = nn.Linear(config.hidden_dim, config.hidden_dim)
 
     def _split(self, rows: Tensor) -> Tensor:
-        return rows.unflatten(-1, (self.heads, -1)).transpose(0, 1)[None]
+        return rows.unflatten(-1, (self.heads, -1)).transpose(-2, -3)
 
     def forward(
         self,
-        rows: Tensor,  # (m, H) the ones that attend
+        rows: Tensor,  # (m, H) the ones that attend; or (B, m, H), and so for all others
         keys: Tensor,  # (n, H) projected
         values: Tensor,  # (n, H) projected
         mask: Tensor | None = None,  # bool, True may be attended to, or float bias; to (h, m, n)
     ) -> Tensor:
         """Return what the rows read: (m, H)."""
+        if rows.dim() == 2:  # torch's fast kernels want a batch
+            mask = None if mask is None else mask[None]
+            return self(rows[None], keys[None], values[None], mask)[0]
         read = functional.scaled_dot_product_attention(
             self._split(self.query(rows)),
             self._split(keys),
             self._split(values),
-            attn_mask=None if mask is None else mask[None],
+            attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
         )
-        return self.out(read[0].transpose(0, 1).flatten(1))
+        return self.out(read.transpose(-2, -3).flatten(-2))
 
     def read(self, rows: Tensor, source: Tensor, mask: Tensor | None = None) -> Tensor:
         """Attend to a source (n, H) that is not projected yet."""
@@ -110,10 +113,30 @@ class DecoderLayer(nn.Module):
         geometry: ProposalGeometry | None,  # of the current masks; None before the first
     ) -> Tensor:
         """Return the refined proposals (m, H)."""
+        read = self.read_scene(proposals, keys, values, waves, attended)
+        return self.refine(proposals + self.dropout(read), language, geometry)
+
+    def read_scene(
+        self,
+        proposals: Tensor,  # (m, H)
+        keys: Tensor,  # (V, H)
+        values: Tensor,  # (V, H)
+        waves: Tensor,  # (V, fourier)
+        attended: Tensor | None,  # (m, V)
+    ) -> Tensor:
+        """Return what the proposals read in the scene: (m, H)."""
         keys = keys + self.position_key(waves)
         values = values + self.position_value(waves)
-        read = self.scene_attention(self.norms[0](proposals), keys, values, attended)
-        proposals = proposals + self.dropout(read)
+        return self.scene_attention(self.norms[0](proposals), keys, values, attended)
+
+    def refine(
+        self,
+        proposals: Tensor,  # (m, H) or (B, m, H), and so for all others
+        language: Tensor,  # (T + 1, H)
+        geometry: ProposalGeometry | None,
+        words: Tensor | None = None,  # bool, to (h, m, T + 1): False where a sentence is padded
+    ) -> Tensor:
+        """Return the proposals (m, H) after all that comes behind reading the scene."""
         bias = None
         if geometry is not None:
             proposals = proposals + self.dropout(self.geometry(geometry))
@@ -121,7 +144,7 @@ class DecoderLayer(nn.Module):
         rows = self.norms[1](proposals)
         read = self.self_attention.read(rows, rows, bias)
         proposals = proposals + self.dropout(read)
-        read = self.language_attention.read(self.norms[2](proposals), language)
+        read = self.language_attention.read(self.norms[2](proposals), language, words)
         proposals = proposals + self.dropout(read)
         return proposals + self.dropout(self.feedforward(self.norms[3](proposals)))
 
@@ -130,7 +153,7 @@ class DecoderLayer(nn.Module):
 class LayerOutput:
     """What one decoder layer answers; all layers are supervised (deep supervision)."""
 
-    mask_embeddings: Tensor  # (m, d), the last ones for the positions
+    mask_embeddings: Tensor  # (m, d), the last ones for positions relative to the scene's origin
     correspondence: Tensor  # (m, T + 1) log-probabilities, the last column is "no object"
 
 
@@ -152,16 +175,20 @@ class Correspondence(nn.Module):
 
     def forward(
         self,
-        proposals: Tensor,  # (m, H)
+        proposals: Tensor,  # (m, H) or (B, m, H), and so for all others
         language: Tensor,  # (T, H) hidden states of the tokens
         pooled: Tensor,  # (m, F) features under each mask
         text_features: Tensor,  # (T, F) the tokens in the space of the features
+        padded: Tensor | None = None,  # (..., T) bool, True where there is no token
     ) -> Tensor:
         """Return log-probabilities (m, T + 1)."""
-        product = self.proposal(proposals) @ self.token(language).T / proposals.shape[1] ** 0.5
-        cosine = functional.normalize(pooled, dim=1) @ functional.normalize(text_features, dim=1).T
-        logits = torch.cat([product + self.cosine_scale * cosine, self.no_object(proposals)], dim=1)
-        return logits.float().log_softmax(dim=1)
+        product = self.proposal(proposals) @ self.token(language).mT / proposals.shape[-1] ** 0.5
+        pooled, text = (functional.normalize(x, dim=-1) for x in (pooled, text_features))
+        words = product + self.cosine_scale * (pooled @ text.mT)
+        if padded is not None:
+            words = words.masked_fill(padded[..., None, :], -torch.inf)
+        logits = torch.cat([words, self.no_object(proposals)], dim=-1)
+        return logits.float().log_softmax(dim=-1)
 
 
 class MaskDecoder(nn.Module):
@@ -195,7 +222,7 @@ class MaskDecoder(nn.Module):
         keys, values = zip(*projected)
         return torch.stack(keys), torch.stack(values)
 
-    def _proposals_for(self, num_tokens: int) -> Tensor:
+    def proposals_for(self, num_tokens: int) -> Tensor:
         """Repeat the learnt proposals where the scene is larger than what one set covers."""
         most = self.config.max_proposals // self.config.proposals
         repeats = min(max(round(num_tokens / TOKENS_PER_SET), 1), most)
@@ -212,10 +239,10 @@ class MaskDecoder(nn.Module):
         language = torch.cat([self.language_in(embeddings), self.no_word])
         positions = scene.token_positions - scene.token_positions.mean(dim=0)
         waves = fourier_features(positions, self.config.position_bands)
-        learnt = self._proposals_for(len(positions))
+        learnt = self.proposals_for(len(positions))
         content, places = self.seeds(scene.token_features, text_features, positions, len(learnt))
         proposals, outputs = learnt + content, []
-        seeds, geometry = scene.token_positions[places], None
+        seeds, geometry = scene.token_positions[places] - scene.origin, None
         attended = torch.cdist(positions[places], positions) < REACH
         for i, layer in enumerate(self.layers):
             proposals = layer(

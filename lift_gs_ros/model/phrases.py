@@ -155,6 +155,8 @@ def _in_context(tokens: list[_Token], i: int) -> _Token:
     kind = token.kind
     if token.word == 'that' and after == 'word' and (i == 0 or before not in ('word', 'comma')):
         kind = 'determiner'
+    elif token.word == 'which' and after == 'word' and before in ('comma', 'command'):
+        kind = 'determiner'  # "which chair is ...?"
     elif token.word in ('open', 'close') and before != 'comma' and after == 'relation':
         kind = 'relation'  # "the door left open by ..."
     elif token.word == 'opposite' and before == 'determiner':

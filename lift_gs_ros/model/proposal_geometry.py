@@ -42,7 +42,7 @@ def weighted_mean(weights: Tensor, rows: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class ProposalGeometry:
-    """Where the current masks of m proposals are; without gradients."""
+    """Where the current masks of m proposals (or B times m) are; without gradients."""
 
     centers: Tensor  # (m, 3) metres, relative to the decode origin
     extents: Tensor  # (m, 3) metres, two standard deviations to each side
@@ -50,8 +50,14 @@ class ProposalGeometry:
     @classmethod
     def from_masks(cls, weights: Tensor, positions: Tensor) -> ProposalGeometry:
         """Measure masks with weights (V, m) on tokens at positions (V, 3)."""
-        centers = weighted_mean(weights, positions)
-        variance = weighted_mean(weights, positions.square()) - centers.square()
+        return cls.from_moments(
+            weighted_mean(weights, positions), weighted_mean(weights, positions.square())
+        )
+
+    @classmethod
+    def from_moments(cls, centers: Tensor, squares: Tensor) -> ProposalGeometry:
+        """Take the means (..., m, 3) of the positions and of their squares."""
+        variance = squares - centers.square()
         return cls(centers, 4 * variance.clamp(min=1e-4).sqrt())
 
 
@@ -70,7 +76,7 @@ class GeometryEmbedding(nn.Module):
     def forward(self, geometry: ProposalGeometry) -> Tensor:
         """Embed m masks: (m, hidden)."""
         waves = fourier_features(geometry.centers, self.bands)
-        return self.mlp(torch.cat([waves, geometry.extents, geometry.extents.log()], dim=1))
+        return self.mlp(torch.cat([waves, geometry.extents, geometry.extents.log()], dim=-1))
 
 
 class PairwiseBias(nn.Module):
@@ -87,8 +93,7 @@ class PairwiseBias(nn.Module):
 
     def forward(self, geometry: ProposalGeometry) -> Tensor:
         """Return biases (heads, m, m): row attends, column is attended to."""
-        m = len(geometry.centers)
-        delta = geometry.centers[None] - geometry.centers[:, None]
+        delta = geometry.centers[..., None, :, :] - geometry.centers[..., :, None, :]
         distance = delta.norm(dim=-1, keepdim=True)
         floor_distance = delta[..., :2].norm(dim=-1, keepdim=True)
         sizes = geometry.extents.log()
@@ -97,7 +102,7 @@ class PairwiseBias(nn.Module):
             distance,
             floor_distance,
             torch.log(distance + 0.05),
-            sizes[:, None].expand(m, m, 3),
-            sizes[None].expand(m, m, 3),
+            sizes[..., :, None, :].expand_as(delta),
+            sizes[..., None, :, :].expand_as(delta),
         ]
-        return self.mlp(torch.cat(parts, dim=-1)).permute(2, 0, 1)
+        return self.mlp(torch.cat(parts, dim=-1)).movedim(-1, -3)

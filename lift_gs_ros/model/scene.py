@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from lift_gs_ros.model.seeds import POSITION_CHANNELS, shifted_channels
 from lift_gs_ros.splat.gaussians import Gaussians
 
 
@@ -16,9 +18,12 @@ class SceneEncoding:
     """One encoded cloud: P points, V visual tokens, L decoder layers of width H.
 
     Tensors carry gradients where the encoder ran with them. Keys and values hold content only;
-    the decoder adds positions, relative to what a query attends to, when it runs.
+    the decoder adds positions, relative to what a query attends to, when it runs. The position
+    channels of the mask features count from ``origin``: they hold squares, which would lose
+    centimetres in float32 some hundred metres from the map's own origin.
     """
 
+    origin: Tensor  # (3,) map frame, metres: the mean of the points
     positions: Tensor  # (P, 3) map frame, metres, in the order of the input
     features: Tensor  # (P, F) per-point features
     mask_features: Tensor  # (P, d) mask logits are their products with mask embeddings
@@ -34,6 +39,15 @@ class SceneEncoding:
         """Move everything to a device."""
         return SceneEncoding(*(getattr(self, field.name).to(device) for field in fields(self)))
 
+    @cached_property
+    def bounds(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Lowest and highest corner (3,) of the points, greatest length () of a mask feature.
+
+        The length is that of the learnt channels, without those of the position.
+        """
+        lengths = self.mask_features[:, :-POSITION_CHANNELS].norm(dim=1)
+        return self.positions.amin(dim=0), self.positions.amax(dim=0), lengths.amax()
+
     @classmethod
     def concatenate(cls, encodings: Sequence[SceneEncoding]) -> SceneEncoding:
         """Join encodings of one map frame; points and tokens keep their order."""
@@ -45,7 +59,7 @@ class SceneEncoding:
             field.name: [getattr(encoding, field.name) for encoding in encodings]
             for field in fields(cls)
         }
-        gaussians = parts.pop('gaussians')
+        gaussians, origins = parts.pop('gaussians'), torch.stack(parts.pop('origin'))
         joined = Gaussians(
             *(
                 torch.cat([getattr(part, field.name) for part in gaussians])
@@ -56,4 +70,10 @@ class SceneEncoding:
             name: torch.cat(values, dim=1 if name in ('keys', 'values') else 0)
             for name, values in parts.items()
         }
-        return cls(gaussians=joined, **tensors)
+        origin = origins.mean(dim=0)
+        for name in ('mask_features', 'token_mask_features'):
+            sizes = torch.tensor([len(part) for part in parts[name]], device=origin.device)
+            channels = tensors[name][:, -POSITION_CHANNELS:]
+            offsets = (origins - origin).repeat_interleave(sizes, dim=0)
+            tensors[name][:, -POSITION_CHANNELS:] = shifted_channels(channels, offsets)
+        return cls(gaussians=joined, origin=origin, **tensors)

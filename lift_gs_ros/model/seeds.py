@@ -31,20 +31,37 @@ def position_channels(positions: Tensor) -> Tensor:
     return torch.cat([positions, square, torch.ones_like(square)], dim=-1)
 
 
+def shifted_channels(channels: Tensor, offsets: Tensor) -> Tensor:
+    """Position channels (..., 5), or means of some, of positions moved by offsets (..., 3)."""
+    positions, square, one = channels.split([3, 1, 1], dim=-1)
+    square = square + (offsets * (2 * positions + offsets)).sum(dim=-1, keepdim=True)
+    return torch.cat([positions + offsets, square, one], dim=-1)
+
+
 def choose_seeds(similarity: Tensor, positions: Tensor, count: int) -> Tensor:
     """Choose ``count`` places (V,) by similarity, best first, ``SPACING`` apart: indices (count,).
 
-    Where places run out, the rest are chosen again without regard to the spacing.
+    Where places run out, the rest are chosen again without regard to the spacing. A batch of
+    similarities (B, V) and positions (B, V, 3) gives indices (B, count).
     """
     free = similarity.detach().clone()
     chosen = []
     for _ in range(count):
-        best = free.argmax()
+        best = free.argmax(dim=-1, keepdim=True)
         chosen.append(best)
-        near = (positions - positions[best]).square().sum(dim=1) < SPACING**2
+        place = positions.take_along_dim(best[..., None], dim=-2)
+        near = (positions - place).square().sum(dim=-1) < SPACING**2
         free = torch.where(near, free - 10, free)  # cosines differ by at most 2
-        free[best] -= 10
-    return torch.stack(chosen)
+        free.scatter_add_(-1, best, torch.full_like(free[..., :1], -10))
+    return torch.cat(chosen, dim=-1)
+
+
+def resemblance(cosines: Tensor) -> Tensor:
+    """Say how much each place is like a sentence, from cosines (V, T) with its words: (V,)."""
+    if not cosines.shape[1]:
+        return cosines.new_zeros(len(cosines))
+    # Any word, for a sentence with several things; all words, for "the" resembles much.
+    return (cosines.amax(dim=1) + cosines.mean(dim=1)) / 2
 
 
 class Seeds(nn.Module):
@@ -65,19 +82,16 @@ class Seeds(nn.Module):
         count: int,
     ) -> tuple[Tensor, Tensor]:
         """Return the content (count, H) of the seeds and their places: indices (count,)."""
-        similarity = features.new_zeros(len(features))
-        if len(text_features):
-            text = functional.normalize(text_features, dim=1)
-            cosines = functional.normalize(features, dim=1) @ text.T
-            # Any word, for a sentence with several things; all words, for "the" resembles much.
-            similarity = (cosines.amax(dim=1) + cosines.mean(dim=1)) / 2
+        text = functional.normalize(text_features, dim=1)
+        similarity = resemblance(functional.normalize(features, dim=1) @ text.T)
         places = choose_seeds(similarity, positions, count)
         return self.content(features[places]), places
 
     def nearness(self, proposals: Tensor, seeds: Tensor) -> Tensor:
         """Embeddings (m, 5) for ``position_channels``: logits ``-|x - center|^2 / (2 radius^2)``.
 
-        proposals: (m, H); seeds: (m, 3), the places where they began, metres.
+        proposals: (m, H); seeds: (m, 3), the places where they began, metres, from the same origin
+        as the positions of the channels.
         """
         offset, growth = self.placement(proposals).float().split([3, 1], dim=1)
         bounds = [math.log(bound / RADIUS) for bound in RADII]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -81,7 +82,14 @@ class Answering:
         self._to_encode = self._encoded = self._stale = False
         self._due = 0.0
         self._stamp, self._frame_id = 0, values['map_frame']
+        self._map_id: int | None = None
+        self._past_maps: deque[int] = deque(maxlen=100)
         self.summary = MapSummary()
+
+    @property
+    def encoding(self) -> bool:
+        """Whether chunks wait to be encoded: answers do not know them yet."""
+        return self._to_encode or bool(self._chunks)
 
     def put_chunk(self, update: ChunkUpdate) -> None:
         """Take in the newest state of a chunk."""
@@ -111,8 +119,7 @@ class Answering:
         """Do the most urgent thing; returns after a tenth of a second where there is none."""
         if self._grounder is None:
             self._grounder = self._load()
-        busy = self._to_encode or bool(self._chunks)
-        question = self._questions.get(timeout=0.0 if busy else 0.1)
+        question = self._questions.get(timeout=0.0 if self.encoding else 0.1)
         # Before the answers: taking chunks in is quick, and nobody is told of "no map" when one is
         # waiting here, as after loading the model. Encoding them is slow and comes after.
         self._take_chunks()
@@ -144,8 +151,18 @@ class Answering:
         with self._lock:
             updates, self._chunks = list(self._chunks.values()), {}
         for update in updates:
-            if update.map.version < self.summary.version:
+            if update.map_id in self._past_maps:
+                self._report.problem(
+                    'chunks_of_past_maps',
+                    f'map {self._map_id:x} has taken the place of map {update.map_id:x}: '
+                    'do two nodes publish map_chunks?',
+                )
+                continue
+            if update.map_id != self._map_id:
+                if self._map_id is not None:
+                    self._past_maps.append(self._map_id)
                 self.forget_map()
+                self._map_id = update.map_id
             try:
                 self._apply(update)
                 self._summarise(update)
@@ -182,6 +199,7 @@ class Answering:
         if self._grounder is not None:
             self._grounder.clear()
         self._sizes, self._fingerprints, self.summary = {}, {}, MapSummary()
+        self._map_id = None
         self._encoded, self._stale = False, True
 
     def _answer(self, question: Question) -> None:

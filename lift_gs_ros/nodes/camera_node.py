@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from lift_gs_ros.nodes.parameters import CAMERA
 from lift_gs_ros.nodes.qos import RELIABLE
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.worker import Worker
-from lift_gs_ros.sequences import Sequence, open_sequence
+from lift_gs_ros.sequences import BagTopics, Sequence, open_sequence
 
 try:
     from tf2_msgs.msg import TFMessage
@@ -33,15 +34,16 @@ except ImportError:  # optional: without it there is no /tf
     TFMessage = None
 
 
-def open_source(path: str, seed: int) -> Sequence:
-    """Open the folder of a recorded sequence, or a simulated room where there is no path."""
-    if path:
-        return open_sequence(Path(path).expanduser())
+def open_source(values: dict[str, Any]) -> Sequence:
+    """Open a bag or the folder of a recorded sequence, or a simulated room where there is none."""
+    if values['sequence']:
+        names = {field.name: values[f'bag_{field.name}'] for field in fields(BagTopics)}
+        return open_sequence(Path(values['sequence']).expanduser(), BagTopics(**names))
     # The simulation casts rays with Open3D, which takes a while to import.
     from lift_gs_ros.simulation.rooms import make_room
     from lift_gs_ros.simulation.sequence import RoomSequence
 
-    return RoomSequence(make_room(seed))
+    return RoomSequence(make_room(values['seed']))
 
 
 class CameraNode(ManagedNode):
@@ -57,8 +59,7 @@ class CameraNode(ManagedNode):
 
     def configure(self) -> None:
         """Open the sequence and advertise."""
-        values = self.values
-        self._source = self._given_source or open_source(values['sequence'], values['seed'])
+        self._source = self._given_source or open_source(self.values)
         create = self.node.create_publisher
         # Reliable, as most drivers: who subscribes with best effort is served too.
         self._color = create(Image, 'rgb/image', RELIABLE)

@@ -8,6 +8,7 @@ cameras and poses, imported here so that nodes find both ways in one place. Poin
 from __future__ import annotations
 
 import array
+import secrets
 from dataclasses import dataclass
 
 import numpy as np
@@ -139,6 +140,12 @@ class ChunkUpdate:
     map: MapSummary  # voxels and chunks are not known here and 0
     stamp: int  # nanoseconds, of the newest keyframe
     frame_id: str
+    map_id: int = 0  # random; another one is another map, of which nothing may be mixed with this
+
+
+def random_map_id() -> int:
+    """Return an id for a new map: no two are alike, whatever was started again and when."""
+    return secrets.randbits(64)
 
 
 def chunk_to_message(update: ChunkUpdate) -> MapChunk:
@@ -147,7 +154,8 @@ def chunk_to_message(update: ChunkUpdate) -> MapChunk:
     message = MapChunk(header=header, cloud=cloud_to_message(update.cloud, header))
     message.key = np.array(update.key, dtype=np.int32)
     message.chunk_size, message.voxel_size = update.chunk_size, update.voxel_size
-    message.map_version, message.keyframes = update.map.version, update.map.keyframes
+    message.map_id, message.map_version = update.map_id, update.map.version
+    message.keyframes = update.map.keyframes
     return message
 
 
@@ -172,4 +180,5 @@ def chunk_from_message(message: MapChunk) -> ChunkUpdate:
         map=MapSummary(version=message.map_version, keyframes=message.keyframes),
         stamp=stamp_to_ns(message.header.stamp),
         frame_id=frame_name(message.header.frame_id),
+        map_id=message.map_id,
     )

@@ -1,4 +1,4 @@
-"""grounding_node: chunks of a map and a sentence in, masks and boxes out."""
+"""grounding_node: chunks of a map, or any point cloud, and a sentence in; masks and boxes out."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from lift_gs_ros import msg
 from lift_gs_ros.grounding.instances import Grounding
 from lift_gs_ros.nodes import answers
 from lift_gs_ros.nodes.answering import Answering, Grounds, Question
+from lift_gs_ros.nodes.cloud_input import CloudInput
 from lift_gs_ros.nodes.conversions import chunk_from_message
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
 from lift_gs_ros.nodes.parameters import GROUNDING
@@ -67,6 +68,7 @@ class GroundingNode(ManagedNode):
         untrained = ' (random weights: its answers mean nothing)'
         note = untrained if self._grounder.weights == 'untrained' else ''
         logger.info(f"ready, weights '{self._grounder.weights}'{note}")
+        self._cloud_input: CloudInput | None = None
         self._answering = Answering(self.values, lambda: self._grounder, self._publish, self.report)
         self._worker = Worker('grounding', self._answering.step, self._on_error)
         self._markers = answers.MarkerWriter()
@@ -82,6 +84,7 @@ class GroundingNode(ManagedNode):
         """Stop answering, forget the map and free the GPU; whoever waits for an answer is told."""
         if not self._worker.stop(DEACTIVATE_SECONDS):
             raise RuntimeError(f'the worker is still busy after {DEACTIVATE_SECONDS:.0f} s')
+        self._stop_cloud_input(DEACTIVATE_SECONDS)
         self._answering.close('the node is inactive')
         self._answering.forget_map()
         self._grounder.to('cpu')
@@ -95,8 +98,12 @@ class GroundingNode(ManagedNode):
         if self.state == 'unconfigured':
             return True
         ended = self._worker.stop(timeout)
+        ended &= self._stop_cloud_input(timeout)
         self._answering.close('the node is shutting down')
         return ended
+
+    def _stop_cloud_input(self, timeout: float) -> bool:
+        return self._cloud_input is None or self._cloud_input.stop(timeout)
 
     def _advertise(self) -> None:
         def latched(kind: type, topic: str):
@@ -116,9 +123,15 @@ class GroundingNode(ManagedNode):
     def _subscribe(self) -> None:
         node = self.node
         timed = self.report.timed
-        node.create_subscription(
-            msg.MapChunk, 'map_chunks', timed('callback', self._on_chunk), LATCHED_CHUNKS
-        )
+        self._cloud_input = None
+        if topic := self.values['cloud_map']:
+            put = self._answering.put_chunk
+            self._cloud_input = CloudInput(node, topic, put, self.report)
+            self._cloud_input.start()
+        else:
+            node.create_subscription(
+                msg.MapChunk, 'map_chunks', timed('callback', self._on_chunk), LATCHED_CHUNKS
+            )
         group = MutuallyExclusiveCallbackGroup()
         on_query = timed('callback', self._on_query)
         node.create_subscription(String, 'query', on_query, RELIABLE, callback_group=group)
@@ -164,6 +177,7 @@ class GroundingNode(ManagedNode):
             'voxels': summary.voxels,
             'chunks in map': summary.chunks,
             'map version': summary.version,
+            'encoding': self._answering.encoding,
             **gpu_memory_rows(),
         }
 

@@ -18,6 +18,7 @@ from lift_gs_ros.grounding.instances import MapSummary
 from lift_gs_ros.mapping.chunks import ChunkKey
 from lift_gs_ros.mapping.frame import RgbdFrame
 from lift_gs_ros.mapping.keyframes import KeyframeSelector
+from lift_gs_ros.mapping.map_file import MapFile
 from lift_gs_ros.mapping.synchronizer import CLOCK_RESTART_NS
 from lift_gs_ros.mapping.voxel_map import VoxelMap
 from lift_gs_ros.nodes.conversions import (
@@ -30,6 +31,7 @@ from lift_gs_ros.nodes.conversions import (
     depth_from_image,
     frame_name,
     is_distorted,
+    random_map_id,
     stamp_to_ns,
 )
 from lift_gs_ros.nodes.depth_registration import DepthRegistration
@@ -95,6 +97,7 @@ class Mapper:
         self._jumps = JumpDetector()
         # Changed or gone, and not sent yet; those that have waited longest come first.
         self.pending: dict[ChunkKey, None] = {}
+        self.map_id = random_map_id()
         self._warned: set[str] = set()
         self.pose_child = ''  # the frame that odometry says it is about
         self.last_stamp = 0  # nanoseconds, of the newest keyframe
@@ -233,9 +236,20 @@ class Mapper:
         """Start a new map; the chunks that are gone are added to ``pending``."""
         self.send_all_again()
         self.map.reset()
+        self._clock = 0
+        self._begin_map()
+
+    def restore(self, saved: MapFile) -> None:
+        """Go on with a saved map; raises as ``VoxelMap.restore`` does, and all is as it was."""
+        self.pending.update(dict.fromkeys(self.map.restore(saved)))
+        self.last_stamp = saved.last_stamp or 0
+        self._begin_map()
+
+    def _begin_map(self) -> None:
+        self.map_id = random_map_id()
         self._keyframes.reset()
         self._jumps.reset()
-        self._clock = self._frames_behind = 0
+        self._frames_behind = 0
         self._summarise()
 
     def send_all_again(self) -> None:
@@ -256,4 +270,5 @@ class Mapper:
             map=self.summary,
             stamp=self.last_stamp,
             frame_id=self._values['map_frame'],
+            map_id=self.map_id,
         )

@@ -12,7 +12,6 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
-from std_srvs.srv import Trigger
 
 from lift_gs_ros.mapping.synchronizer import PairSynchronizer
 from lift_gs_ros.msg import MapChunk
@@ -27,7 +26,9 @@ from lift_gs_ros.nodes.conversions import (
 )
 from lift_gs_ros.nodes.depth_registration import DepthRegistration
 from lift_gs_ros.nodes.inputs import Inputs
+from lift_gs_ros.nodes.jobs import Jobs
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
+from lift_gs_ros.nodes.map_services import MapServices
 from lift_gs_ros.nodes.mapper import ImagePair, Mapper
 from lift_gs_ros.nodes.parameters import MAPPING
 from lift_gs_ros.nodes.point_clouds import cloud_to_message
@@ -74,7 +75,7 @@ class MappingNode(ManagedNode):
             self._worker.stopped,
             self._registration,
         )
-        self._resend, self._reset = threading.Event(), threading.Event()
+        self._resend, self._jobs = threading.Event(), Jobs()
         self._map_version, self._map_readers, self._map_due = 0, 0, 0.0
         self._mapper.warm_up()
         self._advertise()
@@ -151,8 +152,14 @@ class MappingNode(ManagedNode):
         self._chunk_publisher = node.create_publisher(
             MapChunk, 'map_chunks', LATCHED_CHUNKS, event_callbacks=matched
         )
-        group = MutuallyExclusiveCallbackGroup()
-        node.create_service(Trigger, '~/reset', self._on_reset, callback_group=group)
+        MapServices(
+            node,
+            self.values['map_folder'],
+            self._mapper,
+            self._jobs,
+            self._new_map,
+            lambda: self.state,
+        )
 
     def _on_info(self, info: CameraInfo) -> None:
         self._info = info
@@ -189,34 +196,23 @@ class MappingNode(ManagedNode):
         if event.current_count_change > 0:
             self._resend.set()
 
-    def _on_reset(self, _request, response: Trigger.Response) -> Trigger.Response:
-        if self.state != 'active':
-            response.message = f'the node is {self.state}'
-            return response
-        self._reset.set()
-        deadline = time.monotonic() + 5.0
-        while self._reset.is_set() and time.monotonic() < deadline:
-            self._worker.stopped.wait(0.01)
-        response.success = not self._reset.is_set()
-        response.message = 'new map' if response.success else 'the worker is busy; it will follow'
-        return response
-
     def _on_error(self, error: Exception) -> None:
         self.report.problem('errors', f'{type(error).__name__}: {error}', ERROR)
 
     def _step(self) -> None:
+        self._jobs.run()
         pair = self._queue.get(timeout=0.1)
-        if self._reset.is_set():
-            self._queue.take_all()
-            self._mapper.reset()
-            self._reset.clear()
-        elif pair is not None:
+        if pair is not None:
             self._mapper.fuse(pair)
         if self._resend.is_set():
             self._resend.clear()
             self._mapper.send_all_again()
         self._publish_chunks()
         self._publish_map()
+
+    def _new_map(self) -> None:
+        self._queue.take_all()  # images of before belong to the old one
+        self._mapper.reset()
 
     def _publish_chunks(self) -> None:
         for key in list(self._mapper.pending)[:CHUNKS_A_STEP]:

@@ -156,6 +156,9 @@ MAPPING = (
         'min_support', 0.2, "Share of its neighbours' pixels that a voxel needs; 0: none", (0, 1)
     ),
     Parameter(
+        'map_folder', '~/.ros/lift_gs_ros', 'Folder of the files that save_map and load_map name'
+    ),
+    Parameter(
         'map_rate', 1.0, 'Publish the whole map at most so often, Hz', (0.01, 100), read_only=False
     ),
 )
@@ -163,6 +166,12 @@ MAPPING = (
 GROUNDING = (
     AUTOSTART,
     Parameter('map_frame', 'map', 'Frame of an answer before there is a map'),
+    Parameter(
+        'cloud_map',
+        '',
+        'Topic (sensor_msgs/PointCloud2) of a whole map, of any SLAM, that takes the place of '
+        'map_chunks; empty: map_chunks',
+    ),
     Parameter('checkpoint', '', 'Path of a checkpoint (safetensors); empty: the one that ships'),
     Parameter('device', 'auto', 'auto, cpu, cuda or cuda:N'),
     Parameter(
@@ -196,7 +205,12 @@ GROUNDING = (
 
 CAMERA = (
     AUTOSTART,
-    Parameter('sequence', '', 'Folder of a recorded sequence; empty: a simulated room'),
+    Parameter('sequence', '', 'Bag or folder of a recorded sequence; empty: a simulated room'),
+    Parameter('bag_rgb', '', 'Topic of colour in the bag; empty: found by type, as the others'),
+    Parameter('bag_depth', '', 'Topic of depth in the bag'),
+    Parameter('bag_camera_info', '', 'Topic of the calibration of colour in the bag'),
+    Parameter('bag_pose', '', 'Topic of odometry or poses in the bag, or /tf'),
+    Parameter('bag_map_frame', '', 'Fixed frame in the TF of the bag; empty: its root'),
     Parameter('seed', 0, 'Which simulated room', (0, 2**31 - 1)),
     Parameter('rate', 0.0, 'Frames per second; 0: that of the sequence', (0, 1000)),
     Parameter('loop', False, 'Begin again at the end instead of leaving'),

@@ -23,24 +23,41 @@ _FORMATS = {
     PointField.FLOAT64: 'f8',
 }
 _DATATYPES = {np.dtype(code): datatype for datatype, code in _FORMATS.items()}
+_PACKED, _BYTE = ('u4', 'f4', 'i4'), ('u1',)
+_COLOR_FORMATS = {'rgb': _PACKED, 'rgba': _PACKED, 'r': _BYTE, 'g': _BYTE, 'b': _BYTE}
 GREY = 0.5
 
 
 def cloud_from_message(message: PointCloud2) -> PointCloud:
-    """Read the fields x, y, z and, where there is one, rgb or rgba; drop points that hold NaN.
+    """Read the fields x, y, z and colour where there is one; drop points that hold NaN or inf.
 
-    Fields may come in any order, with padding, in any numeric type and either byte order; colour is
-    four bytes, 0xAARRGGBB, called float32 or uint32. Without a colour field points are grey.
+    Fields may come in any order, with padding, in any numeric type and either byte order. Colour
+    is a field rgb or rgba of four bytes, 0xAARRGGBB, called float32 or uint32, or three fields r,
+    g, b of one byte each. Without any, points are grey.
+
+    Raises ValueError where fields and data contradict each other.
     """
     if message.width * message.height == 0:
         return PointCloud.empty()
     names = {field.name for field in message.fields}
-    color = next((name for name in ('rgb', 'rgba') if name in names), None)
-    points = columns_from_message(message, ('x', 'y', 'z') + ((color,) if color else ()))
-    positions = np.stack([points[name] for name in 'xyz'], axis=-1).astype(np.float32)
-    colors = np.full_like(positions, GREY) if color is None else unpack_rgb(points[color])
+    choices: tuple[tuple[str, ...], ...] = (('rgb',), ('rgba',), ('r', 'g', 'b'))
+    color = next((choice for choice in choices if names.issuperset(choice)), ())
+    points = columns_from_message(message, ('x', 'y', 'z', *color))
+    positions = np.stack([points[name] for name in 'xyz'], axis=-1)
+    with np.errstate(over='ignore'):  # what float32 cannot hold is dropped with the rest
+        positions = positions.astype(np.float32)
     finite = np.isfinite(positions).all(axis=1)
-    return PointCloud(positions[finite], colors[finite])
+    return PointCloud(positions[finite], _colors(points, color)[finite])
+
+
+def _colors(points: NDArray, names: tuple[str, ...]) -> NDArray[np.float32]:
+    """Red, green, blue (N, 3) in [0, 1] of the columns that hold them."""
+    if len(names) == 1:
+        return unpack_rgb(points[names[0]])
+    if len(names) == 3:
+        channels = np.stack([points[name] for name in names], axis=-1)
+        return channels.astype(np.float32) / np.float32(255)
+    return np.full((len(points), 3), GREY, np.float32)
 
 
 def columns_from_message(message: PointCloud2, names: tuple[str, ...]) -> NDArray:
@@ -81,19 +98,19 @@ def _points(message: PointCloud2, fields: list[PointField]) -> NDArray:
 
 
 def _format(field: PointField, point_step: int) -> str:
-    code = _FORMATS.get(field.datatype)
-    is_color = field.name in ('rgb', 'rgba')
-    if code is None or field.count > 1 or (is_color and not code.endswith('4')):
+    code = _FORMATS.get(field.datatype, '')
+    wanted = _COLOR_FORMATS.get(field.name)
+    if not code or field.count != 1 or (wanted and code not in wanted):
         raise ValueError(
             f"field '{field.name}' has datatype {field.datatype} and count {field.count}, expected "
-            f'{"FLOAT32 or UINT32 (7, 6)" if is_color else "a datatype of PointField"} and count 1'
+            f'{" or ".join(wanted) if wanted else "a datatype of PointField (1 to 8)"} and count 1'
         )
     if field.offset + int(code[1]) > point_step:
         raise ValueError(
             f"field '{field.name}' ends at byte {field.offset + int(code[1])} "
             f'of a point of {point_step} bytes'
         )
-    return 'u4' if is_color else code
+    return 'u4' if len(field.name) > 1 and wanted else code
 
 
 def unpack_rgb(packed: NDArray[np.uint32]) -> NDArray[np.float32]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from lift_gs_ros.sequences import bag, seven_scenes, tum
+from lift_gs_ros.sequences import (
+    arkitscenes,
+    bag,
+    open3d_log,
+    polycam,
+    replica,
+    scannet,
+    seven_scenes,
+    tum,
+)
 from lift_gs_ros.sequences.bag_topics import BagTopics
 from lift_gs_ros.sequences.recorded import RecordedSequence
 from lift_gs_ros.sequences.sequence import Sequence
@@ -19,6 +28,12 @@ LAYOUTS: list[Layout] = [
     ('7-Scenes', seven_scenes.LAYOUT, seven_scenes.is_seven_scenes, seven_scenes.open_seven_scenes),
     ('TUM RGB-D', tum.LAYOUT, tum.is_tum, tum.open_tum),
     ('TUM keyframes', tum.KEYFRAME_LAYOUT, tum.is_tum_keyframes, tum.open_tum_keyframes),
+    ('ScanNet', scannet.LAYOUT, scannet.is_scannet, scannet.open_scannet),
+    ('ScanNet .sens', scannet.SENS_LAYOUT, scannet.is_sens, scannet.open_sens),
+    ('Replica', replica.LAYOUT, replica.is_replica, replica.open_replica),
+    ('Open3D', open3d_log.LAYOUT, open3d_log.is_open3d, open3d_log.open_open3d),
+    ('Polycam', polycam.LAYOUT, polycam.is_polycam, polycam.open_polycam),
+    ('ARKitScenes', arkitscenes.LAYOUT, arkitscenes.is_arkitscenes, arkitscenes.open_arkitscenes),
 ]
 
 

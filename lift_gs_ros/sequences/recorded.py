@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lift_gs_ros.images import decode_color, decode_depth
+from lift_gs_ros.geometry import Camera, FloatArray
+from lift_gs_ros.images import decode_color, decode_depth, resize_color
 from lift_gs_ros.mapping.frame import RgbdFrame
 
 logger = logging.getLogger(__name__)
@@ -66,3 +67,46 @@ def read_color(path: Path) -> NDArray[np.uint8]:
 def read_depth(path: Path) -> NDArray[np.uint16]:
     """Read a 16-bit PNG (H, W) as it is, uint16."""
     return decode_depth(path.read_bytes(), path)
+
+
+def read_grey(path: Path) -> NDArray[np.uint8]:
+    """Read an 8-bit image (H, W) of masks or confidences."""
+    return decode_color(path.read_bytes(), path)[..., 0]
+
+
+def read_matrix(path: Path, shape: tuple[int, ...]) -> FloatArray:
+    """Read numbers from a text file as a matrix; ValueError where there are more or fewer."""
+    try:
+        return rows_of(path.read_text().split(), shape)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from error
+
+
+def rows_of(values: Sequence[str | float], shape: tuple[int, ...]) -> FloatArray:
+    """Numbers, row by row, as a matrix; ValueError where there are more or fewer."""
+    numbers = np.array(values, dtype=np.float64)
+    if numbers.size != np.prod(shape):
+        raise ValueError(f'it holds {numbers.size} numbers, expected {np.prod(shape)}')
+    return numbers.reshape(shape)
+
+
+def fitted_frame(
+    stamp: int,
+    color: NDArray[np.uint8],
+    depth: NDArray[np.float32],
+    camera: Camera,
+    world_from_camera: FloatArray,
+) -> RgbdFrame:
+    """Build a frame of depth's size where colour, registered to it, or calibration have another."""
+    height, width = depth.shape
+    color = resize_color(color, width, height)
+    if (camera.width, camera.height) != (width, height):
+        camera = camera.resized(width, height)
+    return RgbdFrame(stamp, color, depth, camera, world_from_camera)
+
+
+def median_rate(stamps: Sequence[float]) -> float:
+    """Frames per second of stamps in seconds (NaN: none); 30 where there are too few to say."""
+    steps = np.diff(np.array(stamps, np.float64))
+    steps = steps[np.isfinite(steps) & (steps > 0)]
+    return float(1 / np.median(steps)) if len(steps) else 30.0

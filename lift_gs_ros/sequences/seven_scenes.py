@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Camera, FloatArray, rigid_transform
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
-from lift_gs_ros.sequences.recorded import RecordedSequence, read_color, read_depth
+from lift_gs_ros.sequences.recorded import RecordedSequence, read_color, read_depth, read_matrix
 
 LAYOUT = 'frame-000000.color.png (or .jpg), .depth.png and .pose.txt, here or in seq-* folders'
 RECORDED_RATE = 30.0  # Hz
@@ -86,7 +86,7 @@ def _read_intrinsics(folder: Path) -> Camera | None:
     path = _beside(folder, 'camera-intrinsics.txt')
     if path is None:
         return None
-    return Camera(_read_numbers(path, (3, 3)), DEPTH_CAMERA.width, DEPTH_CAMERA.height)
+    return Camera(read_matrix(path, (3, 3)), DEPTH_CAMERA.width, DEPTH_CAMERA.height)
 
 
 def _read_upright(folder: Path) -> FloatArray:
@@ -95,7 +95,7 @@ def _read_upright(folder: Path) -> FloatArray:
     path = _beside(folder, 'gravity-direction.txt')
     if path is None:
         return upright
-    down = _read_numbers(path, (3,))
+    down = read_matrix(path, (3,))
     if not np.isfinite(down).all() or np.linalg.norm(down) < 1e-6:
         raise ValueError(f'{path} says that down is {down}, expected a direction')
     up = -down / np.linalg.norm(down)
@@ -114,17 +114,10 @@ def _beside(folder: Path, name: str) -> Path | None:
     return next((path for path in candidates if path.exists()), None)
 
 
-def _read_numbers(path: Path, shape: tuple[int, ...]) -> FloatArray:
-    numbers = np.array(path.read_text().split(), dtype=np.float64)
-    if numbers.size != np.prod(shape):
-        raise ValueError(f'{path} holds {numbers.size} numbers, expected {np.prod(shape)}')
-    return numbers.reshape(shape)
-
-
 def _read_frame(
     stem: Path, stamp: int, camera: Camera | None, new_from_world: FloatArray, registered: bool
 ) -> RgbdFrame:
-    pose = new_from_world @ rigid_transform(_read_numbers(Path(f'{stem}.pose.txt'), (4, 4)))
+    pose = new_from_world @ rigid_transform(read_matrix(Path(f'{stem}.pose.txt'), (4, 4)))
     depth = depth_to_metres(read_depth(Path(f'{stem}.depth.png')))
     jpg = Path(f'{stem}.color.jpg')
     color = read_color(jpg if jpg.exists() else Path(f'{stem}.color.png'))

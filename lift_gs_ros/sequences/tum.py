@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Camera, FloatArray
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
-from lift_gs_ros.sequences.recorded import RecordedSequence, read_color, read_depth
+from lift_gs_ros.sequences.recorded import RecordedSequence, median_rate, read_color, read_depth
 from lift_gs_ros.sequences.trajectory import Trajectory, pose_matrix
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,8 @@ def open_tum(path: Path) -> RecordedSequence:
         color = colors[nearest] if nearest >= 0 else None
         reader = partial(_read_associated, path, (stamp, file), color, poses, settings)
         readers.append((file, reader))
-    return RecordedSequence(path.resolve().name, _rate([s for s, _ in depths]), readers)
+    rate = median_rate([stamp for stamp, _ in depths])
+    return RecordedSequence(path.resolve().name, rate, readers)
 
 
 def open_tum_keyframes(path: Path) -> RecordedSequence:
@@ -81,7 +82,7 @@ def open_tum_keyframes(path: Path) -> RecordedSequence:
         color = path / 'raw_imgs' / f'{number:04d}_rgb_raw.jpg'
         depth = path / 'depth_imgs' / f'{number:04d}_depth_raw.png'
         readers.append((f'{number:04d}', partial(_read_row, color, depth, row, settings)))
-    return RecordedSequence(path.resolve().name, _rate(poses[:, 0].tolist()), readers)
+    return RecordedSequence(path.resolve().name, median_rate(poses[:, 0].tolist()), readers)
 
 
 def _read_associated(
@@ -164,9 +165,3 @@ def _read_settings(path: Path) -> tuple[Camera, float]:
     )
     fx, fy, cx, cy = DEFAULT_INTRINSICS
     return Camera.from_focal(fx, fy, cx, cy, 640, 480), UNITS_PER_METRE
-
-
-def _rate(stamps: list[float]) -> float:
-    steps = np.diff(stamps)
-    steps = steps[np.isfinite(steps) & (steps > 0)]
-    return float(1 / np.median(steps)) if len(steps) else 30.0

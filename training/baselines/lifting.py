@@ -26,8 +26,6 @@ from lift_gs_ros.geometry import (
     Camera,
     FloatArray,
     PointCloud,
-    invert_transform,
-    transform_points,
 )
 from lift_gs_ros.grounding.components import largest_component
 from lift_gs_ros.grounding.grounder import GrounderSettings
@@ -37,6 +35,7 @@ from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.phrases import Phrase, noun_phrases
 from lift_gs_ros.simulation.room import Room
 from lift_gs_ros.simulation.rooms import SPLITS
+from training.data.association import regions_of_points
 from training.data.labels import TeacherErrors
 from training.data.room_cache import fixed_weights
 from training.data.rooms import teacher_labels
@@ -151,18 +150,11 @@ def _mask_weights(
 
 def _by_projection(points: NDArray[np.float32], view: TeacherView, tolerance: float) -> csr_array:
     """One for the mask of the pixel that a point projects to, if the point is visible there."""
-    camera = view.camera
-    in_camera = transform_points(invert_transform(view.world_from_camera), points)
-    pixels, depth = camera.project(in_camera)
-    column, row = np.rint(np.nan_to_num(pixels, nan=-1)).T
-    inside = (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
-    index = np.flatnonzero(inside)
-    row, column = row[index].astype(int), column[index].astype(int)
-    measured, mask = view.depth[row, column], view.semantics[row, column]
-    visible = (measured > 0) & (np.abs(depth[index] - measured) <= tolerance) & (mask >= 0)
-    ones = np.ones(int(visible.sum()), np.float32)
-    shape = (len(points), len(view.captions))
-    return csr_array((ones, (index[visible], mask[visible])), shape=shape)
+    camera, pose = view.camera, view.world_from_camera
+    regions = regions_of_points(points, camera, pose, view.depth, view.semantics, tolerance)
+    index = np.flatnonzero(regions >= 0)
+    ones = np.ones(len(index), np.float32)
+    return csr_array((ones, (index, regions[index])), shape=(len(points), len(view.captions)))
 
 
 def _by_splatting(points: NDArray[np.float32], view: TeacherView, voxel_size: float) -> csr_array:

@@ -23,13 +23,14 @@ class LabelledSampleSettings:
     queries: int = 4  # about one encoding: encoding costs more than decoding
     whole_scene: float = 0.4  # share of samples with the whole scene, the only ones with sentences
     sentences: float = 0.7  # of the queries about whole scenes; the others are categories
+    max_phrases: int = 8  # of a sentence; 1 leaves relations to the relation head
     max_points: int = 9_000  # of other samples: those nearest to some instance
     max_instances: int = 8  # of one category query
     query: QueryMix = field(default_factory=QueryMix)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
-        for name in ('queries', 'max_points', 'max_instances'):
+        for name in ('queries', 'max_phrases', 'max_points', 'max_instances'):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f'{name} is {value}, expected at least 1')
         for name in ('whole_scene', 'sentences'):
@@ -90,6 +91,7 @@ def make_labelled_sample(
         sentence
         for sentence in scene.sentences
         if not (cloud.mirrored and sentence.is_sided)
+        and len(sentence.phrases) <= settings.max_phrases
         and all(i in row_of for own in sentence.instances for i in own)
     ]
     queries = []

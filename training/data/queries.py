@@ -8,6 +8,7 @@ prompts of MDETR and GLIP ("red chair. wooden table."), or one alone, as people 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -58,8 +59,8 @@ class Caption:
 
     @property
     def kind(self) -> str:
-        """What kind of thing the noun means: an office chair is a chair."""
-        return NOUN_OF_TEXT[self.noun].kind if self.noun in NOUN_OF_TEXT else self.noun
+        """What kind of thing the noun means: an office chair is a chair, a "big chair" is too."""
+        return _kind(self.noun)
 
     @property
     def general(self) -> Caption:
@@ -70,8 +71,23 @@ class Caption:
         """Say whether everything that this one says is true of the other, as far as it tells."""
         if self.color not in (None, other.color) or self.kind != other.kind:
             return False
+        if self.noun not in NOUN_OF_TEXT:
+            return self.noun == other.noun  # nothing is known about what else it may mean
         own, theirs = _variants(self.noun), _variants(other.noun)
         return not own or (bool(theirs) and set(theirs) <= set(own))
+
+    def may_be(self, other: Caption) -> bool:
+        """Say whether both may be true of one thing, as far as colours and kinds tell."""
+        colors = {self.color, other.color}
+        return self.kind == other.kind and (len(colors) == 1 or None in colors)
+
+
+@functools.cache
+def _kind(noun: str) -> str:
+    """Look up the longest end of a noun that the thesaurus knows."""
+    words = noun.split()
+    ends = (' '.join(words[first:]) for first in range(len(words)))
+    return next((NOUN_OF_TEXT[end].kind for end in ends if end in NOUN_OF_TEXT), noun)
 
 
 def _variants(noun: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The cache of training samples: one npz file per room, written once and read by every run.
+"""The cache of simulated rooms: one npz file per room, written once and read by every run.
 
 A file holds the room's fused map and its posed views with the paper's decomposition of pseudo
 labels (A.1): ``semantics`` (H, W), the index of each pixel's mask, and ``index2semantics``, what
@@ -51,7 +51,6 @@ class CachedRoom:
     name: str
     positions: NDArray[np.float32]  # (N, 3) metres
     colors: NDArray[np.float32]  # (N, 3) in [0, 1]
-    camera: Camera
     views: list[CachedView]
 
 
@@ -87,7 +86,7 @@ def save_room(path: str | Path, room: CachedRoom) -> None:
         version=CACHE_VERSION,
         positions=room.positions,
         colors=np.round(room.colors * 255).astype(np.uint8),
-        intrinsics=room.camera.intrinsics,
+        intrinsics=room.views[0].camera.intrinsics,
         poses=np.stack([view.world_from_camera for view in room.views]),
         images=np.stack([view.image for view in room.views]),
         semantics=np.stack([view.semantics for view in room.views]),
@@ -114,7 +113,7 @@ def load_room(path: str | Path) -> CachedRoom:
         )
     ]
     colors = data['colors'].astype(np.float32) / 255
-    return CachedRoom(path.stem, data['positions'], colors, camera, views)
+    return CachedRoom(path.stem, data['positions'], colors, views)
 
 
 def load_rooms(folder: str | Path, limit: int | None = None) -> list[CachedRoom]:

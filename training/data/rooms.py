@@ -73,7 +73,7 @@ def build_room(
             )
         )
     name = f'{split}_{seed:06d}'
-    return CachedRoom(name, cloud.positions, cloud.colors, cached[0].camera, cached)
+    return CachedRoom(name, cloud.positions, cloud.colors, cached)
 
 
 def _informative(sequence: RoomSequence, count: int) -> list[int]:

@@ -75,7 +75,7 @@ def make_sample(
     points = crop.copy()
     points[crop] = cloud.kept
     offset = rng.integers(settings.stride, size=2)
-    grids = [_grid(room, room.views[i], points, settings, offset) for i in chosen]
+    grids = [_grid(room.views[i], points, settings, offset) for i in chosen]
     captions = [room.views[i].captions for i in chosen]
     shown = [captions[0][i] for i in np.flatnonzero(grids[0].counts >= MIN_PIXELS)]
     query = make_query(captions, shown, settings.query, settings.max_instances, rng)
@@ -135,7 +135,7 @@ def nearest_on_floor(
 def _frustum(
     room: CachedRoom, view: CachedView, settings: SampleSettings, max_depth: float
 ) -> NDArray[np.bool_]:
-    inside, depth = _in_image(room, view, room.positions, settings.margin)
+    inside, depth = _in_image(view, room.positions, settings.margin)
     inside &= depth < max_depth
     if inside.sum() > settings.max_points:
         inside &= depth < np.partition(depth[inside], settings.max_points)[settings.max_points]
@@ -143,12 +143,12 @@ def _frustum(
 
 
 def _in_image(
-    room: CachedRoom, view: CachedView, positions: NDArray[np.float32], margin: float
+    view: CachedView, positions: NDArray[np.float32], margin: float
 ) -> tuple[NDArray[np.bool_], FloatArray]:
     """Which points (N, 3) fall into a view's image, widened by a margin, and their depths."""
     points = transform_points(invert_transform(view.world_from_camera), positions)
-    pixels, depth = room.camera.project(points)
-    size = np.array([room.camera.width, room.camera.height])
+    pixels, depth = view.camera.project(points)
+    size = np.array([view.camera.width, view.camera.height])
     with np.errstate(invalid='ignore'):
         inside = (pixels > -margin * size) & (pixels < (1 + margin) * size)
     return np.asarray(inside.all(axis=1)), depth
@@ -159,7 +159,7 @@ def _other_views(
 ) -> list[int]:
     """Draw other views, each with a chance in proportion to the crop's points in its image."""
     some = room.positions[crop][::20]
-    shown = np.array([_in_image(room, view, some, 0.0)[0].mean() for view in room.views])
+    shown = np.array([_in_image(view, some, 0.0)[0].mean() for view in room.views])
     shown[first] = 0
     shown[shown < 0.2] = 0
     count = min(count, int((shown > 0).sum()))
@@ -182,21 +182,20 @@ class _Grid:
 
 
 def _grid(
-    room: CachedRoom,
     view: CachedView,
     points: NDArray[np.bool_],
     settings: SampleSettings,
     offset: NDArray[np.int64],
 ) -> _Grid:
     stride = settings.stride
-    rows = np.arange(offset[1], room.camera.height, stride)
-    columns = np.arange(offset[0], room.camera.width, stride)
-    pixels = (rows[:, None] * room.camera.width + columns).ravel()
+    rows = np.arange(offset[1], view.camera.height, stride)
+    columns = np.arange(offset[0], view.camera.width, stride)
+    pixels = (rows[:, None] * view.camera.width + columns).ravel()
     weights = CompositingWeights(view.weights).select(pixels, points)
     valid = weights.alpha.numpy() >= settings.min_alpha
     semantics = view.semantics[np.ix_(rows, columns)].ravel().astype(np.int64)
     counts = np.bincount(semantics[valid & (semantics >= 0)], minlength=len(view.captions))
-    intrinsics = room.camera.intrinsics.copy()
+    intrinsics = view.camera.intrinsics.copy()
     intrinsics[:2, 2] -= offset
     intrinsics[:2] /= stride
     camera = Camera(intrinsics, len(columns), len(rows))

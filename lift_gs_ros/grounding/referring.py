@@ -1,0 +1,61 @@
+"""Among the proposals for a sentence's target, the one that stands as the sentence says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lift_gs_ros.geometry import Box
+from lift_gs_ros.grounding.proposals import Proposal
+from lift_gs_ros.model.phrases import Phrase
+from lift_gs_ros.model.relations import Reference, RelationHead, relation_features
+from lift_gs_ros.model.tokens import LanguageTokens
+
+MIN_LIKELIHOOD = 0.5  # of the best proposal's score: what is less likely is not a candidate
+
+
+def resolve_reference(
+    head: RelationHead,
+    tokens: LanguageTokens,
+    phrases: Sequence[Phrase],
+    proposals: Sequence[list[Proposal]],  # of each phrase, best first
+    positions: NDArray[np.floating],  # (N, 3) that the proposals' indices count, metres
+) -> list[list[Proposal]]:
+    """Weigh the candidates of the target by what the sentence says of it beside its noun.
+
+    The likeliest keeps its score, the others lose in proportion. Of the other phrases the best
+    proposal counts. A prompt that asks for several things, and a target with a single candidate,
+    are left as they are.
+    """
+    targets = [i for i, phrase in enumerate(phrases) if phrase.is_target]
+    if len(targets) != 1 or len(proposals[targets[0]]) < 2:
+        return list(proposals)
+    own = proposals[targets[0]]
+    scores = np.array([proposal.score for proposal in own])
+    count = int((scores >= MIN_LIKELIHOOD * scores[0]).sum())
+    if count < 2 or scores[0] <= 0:
+        return list(proposals)
+
+    def box(proposal: Proposal) -> Box:
+        return Box.from_points(positions[proposal.point_indices])
+
+    anchors = [(p, found[0]) for p, found in zip(phrases, proposals) if found and not p.is_target]
+    features = relation_features(
+        [box(proposal) for proposal in own[:count]],
+        scores[:count] / scores[0],
+        [box(proposal) for _, proposal in anchors],
+        positions.mean(axis=0),
+    )
+    target = phrases[targets[0]]
+    reference = Reference.read(
+        tokens, (target.begin, target.end), [(p.begin, p.end) for p, _ in anchors]
+    )
+    probability = head.probabilities(features, reference)
+    factors = np.append(probability / probability.max(), np.ones(len(own) - count))
+    weighed = [replace(p, score=float(p.score * factor)) for p, factor in zip(own, factors)]
+    resolved = list(proposals)
+    resolved[targets[0]] = sorted(weighed, key=lambda proposal: -proposal.score)
+    return resolved

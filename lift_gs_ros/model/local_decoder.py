@@ -1,0 +1,225 @@
+"""Many sentences decoded together on many encodings, each proposal looking where its mask can be.
+
+The same network as ``MaskDecoder.forward``, which training runs, and the same answers up to
+rounding. That one compares every proposal with every point of the scene; here a proposal costs in a
+large map what it costs in a room, and all sentences share the products with weights and masks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+
+from lift_gs_ros.model.mask_decoder import DecoderLayer, MaskDecoder
+from lift_gs_ros.model.proposal_geometry import ProposalGeometry, fourier_features
+from lift_gs_ros.model.seeds import REACH, SPACING, choose_seeds, resemblance
+from lift_gs_ros.model.tiles import Inside, Tiles
+from lift_gs_ros.model.tokens import LanguageTokens
+
+CANDIDATES = 4096  # best places of a sentence, among which its seeds are looked for first
+WIDE = 4096  # tokens; proposals that read more (empty masks: all) are computed by themselves
+ROWS_AT_ONCE = 32  # other proposals, near each other: the fewer, the fewer tokens they read
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A sentence as the network reads it, and the tiles that it is asked on."""
+
+    tokens: LanguageTokens
+    embeddings: Tensor  # (T, D) of the language encoder
+    features: Tensor  # (T, F) the tokens in the space of the features
+    cosines: Tensor  # (V, T) of the scene's tokens with them
+    allowed: Tensor  # (K,) bool, at least one
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """B sentences as the decoder reads them, padded to T tokens."""
+
+    language: Tensor  # (B, T + 1, H) hidden states, the last one is that of "no word"
+    features: Tensor  # (B, T, F) the tokens in the space of the features
+    padded: Tensor  # (B, T) bool, True where there is no token
+    lengths: tuple[int, ...]  # tokens of each
+
+    @classmethod
+    def of(cls, decoder: MaskDecoder, readings: Sequence[Reading]) -> Sentences:
+        """Pad what was read."""
+        lengths = tuple(len(reading.embeddings) for reading in readings)
+        embeddings = [reading.embeddings for reading in readings]
+        words = decoder.language_in(pad_sequence(embeddings, batch_first=True))
+        places = torch.arange(words.shape[1], device=words.device)
+        return cls(
+            torch.cat([words, decoder.no_word.expand(len(words), 1, -1)], dim=1),
+            pad_sequence([reading.features for reading in readings], batch_first=True),
+            places >= torch.tensor(lengths, device=words.device)[:, None],
+            lengths,
+        )
+
+    @property
+    def readable(self) -> Tensor:
+        """What attention may read: (B, 1, 1, T + 1) bool."""
+        return functional.pad(~self.padded, (0, 1), value=True)[:, None, None]
+
+
+@torch.inference_mode()
+def decode_locally(
+    decoder: MaskDecoder,
+    tiles: Tiles,
+    readings: Sequence[Reading],
+    mask_bias: Tensor,  # ()
+) -> list[tuple[Tensor, Tensor]]:
+    """Return mask embeddings (m, d) and correspondence (m, T_b + 1) of each of B sentences.
+
+    The tiles of all sentences must have as many proposals (``MaskDecoder.proposals_for``).
+    """
+    sentences = Sentences.of(decoder, readings)
+    pass_ = _Pass(decoder, tiles, readings)
+    proposals, attended = pass_.first_proposals(), pass_.around_seeds()
+    geometry = None
+    layers: Any = decoder.layers
+    for i, layer in enumerate(layers):
+        proposals = proposals + pass_.read(i, layer, proposals, attended)
+        proposals = layer.refine(proposals, sentences.language, geometry, sentences.readable)
+        rows = decoder.norm(proposals)
+        masks = pass_.masks(rows)
+        is_last = i == len(layers) - 1
+        inside = tiles.inside(masks, mask_bias, pass_.allowed, points=is_last)
+        if not is_last:
+            attended = list(inside)
+            geometry = pass_.measure(attended)
+    correspondence = decoder.correspondence(
+        rows, sentences.language[:, :-1], pass_.pool(inside), sentences.features, sentences.padded
+    )
+    return [
+        (own_masks, torch.cat([own[:, :length], own[:, -1:]], dim=1))
+        for own_masks, own, length in zip(
+            masks.unflatten(0, rows.shape[:2]), correspondence, sentences.lengths
+        )
+    ]
+
+
+class _Pass:
+    """What one decoding knows of its scene; proposals are (B, m, H), their masks (B m, d)."""
+
+    def __init__(self, decoder: MaskDecoder, tiles: Tiles, readings: Sequence[Reading]) -> None:
+        self._decoder, self._tiles = decoder, tiles
+        allowed = torch.stack([reading.allowed for reading in readings])
+        tokens = allowed.float() @ tiles.sizes.float()
+        sums = torch.stack([part.sum(dim=0) for part in tiles.positions.split(tiles.counts)])
+        self._means = allowed.float() @ sums / tokens[:, None]  # (B, 3), the origins
+        self._learnt = decoder.proposals_for(int(tokens[0]))
+        self._count = len(self._learnt)
+        self.allowed = allowed.repeat_interleave(self._count, dim=0)
+        similarity = torch.stack([resemblance(reading.cosines) for reading in readings])
+        similarity.masked_fill_(~allowed[:, tiles.tile_of_token], -torch.inf)
+        self._places = _choose_among_best(similarity, tiles.positions, self._count)
+        self._seeds = tiles.positions[self._places].flatten(0, 1)
+
+    def first_proposals(self) -> Tensor:
+        """Return the learnt proposals with the content of their seeds."""
+        return self._learnt + self._decoder.seeds.content(self._tiles.features[self._places])
+
+    def around_seeds(self) -> list[Inside]:
+        """Return what the first layer reads."""
+        return list(self._tiles.near(self._seeds, self.allowed, REACH))
+
+    def masks(self, rows: Tensor) -> Tensor:
+        """Return the mask embeddings of normalised proposals."""
+        rows = rows.flatten(0, 1)
+        nearness = self._decoder.seeds.nearness(rows, self._seeds - self._tiles.origin)
+        return torch.cat([self._decoder.mask_embedding(rows), nearness], dim=1)
+
+    def read(
+        self, layer_index: int, layer: DecoderLayer, proposals: Tensor, attended: list[Inside]
+    ) -> Tensor:
+        """Let every sentence's proposals read the scene's tokens inside their masks."""
+        rows = torch.cat([inside.masks for inside in attended])
+        tokens = torch.cat([self._tiles.starts[inside.tile] + inside.places for inside in attended])
+        order = torch.argsort(rows // self._count, stable=True)
+        counts = torch.bincount(rows // self._count, minlength=len(proposals)).tolist()
+        parts = zip(
+            proposals, (rows % self._count)[order].split(counts), tokens[order].split(counts)
+        )
+        return torch.stack(
+            [self._read_one(layer_index, layer, i, *part) for i, part in enumerate(parts)]
+        )
+
+    def _read_one(
+        self,
+        layer_index: int,
+        layer: DecoderLayer,
+        sentence: int,
+        proposals: Tensor,  # (m, H) of one sentence
+        rows: Tensor,  # (n,) which of them reads
+        tokens: Tensor,  # (n,) which token
+    ) -> Tensor:
+        read = torch.empty_like(proposals)
+        wide = torch.bincount(rows, minlength=len(proposals)) > WIDE
+        by_place = self._places[sentence].argsort()  # tokens are in the order of their places
+        narrow = by_place[~wide[by_place]].split(ROWS_AT_ONCE)
+        for group in [*narrow, *wide.nonzero()[:, 0].split(ROWS_AT_ONCE)]:
+            if not len(group):
+                continue
+            row_in_group = torch.full_like(by_place, -1)
+            row_in_group[group] = torch.arange(len(group), device=group.device)
+            own = row_in_group[rows] >= 0
+            used, columns = tokens[own].unique(return_inverse=True)
+            inside = wide.new_zeros(len(group), len(used))
+            inside[row_in_group[rows[own]], columns] = True
+            read[group] = layer.read_scene(
+                proposals[group],
+                self._tiles.gather('keys', layer_index, used),
+                self._tiles.gather('values', layer_index, used),
+                fourier_features(
+                    self._tiles.positions[used] - self._means[sentence],
+                    self._decoder.config.position_bands,
+                ),
+                inside,
+            )
+        return read
+
+    def measure(self, attended: Iterable[Inside]) -> ProposalGeometry:
+        """Measure where the masks are; a token counts as many times as it has points."""
+        total = self._seeds.new_zeros(len(self._seeds), 7)
+        for inside in attended:
+            encoding = self._tiles.encodings[inside.tile]
+            mean = self._means[inside.masks // self._count]
+            positions = encoding.token_positions[inside.places] - mean
+            moments = torch.cat(
+                [torch.ones_like(positions[:, :1]), positions, positions.square()], dim=1
+            )
+            weights = inside.probabilities * encoding.token_counts[inside.places]
+            total.index_add_(0, inside.masks, weights[:, None] * moments)
+        means = (total[:, 1:] / total[:, :1].clamp(min=1e-6)).unflatten(0, (-1, self._count))
+        return ProposalGeometry.from_moments(means[..., :3], means[..., 3:])
+
+    def pool(self, found: Iterable[Inside]) -> Tensor:
+        """Return the mean features of the points under each mask: (B, m, F)."""
+        pooled = self._seeds.new_zeros(len(self._seeds), self._tiles.features.shape[1])
+        total = pooled[:, :1].clone()
+        for inside in found:
+            weights = inside.probabilities[:, None]
+            features = self._tiles.encodings[inside.tile].features[inside.places]
+            pooled.index_add_(0, inside.masks, weights * features)
+            total.index_add_(0, inside.masks, weights)
+        return (pooled / total.clamp(min=1e-6)).unflatten(0, (-1, self._count))
+
+
+def _choose_among_best(similarity: Tensor, positions: Tensor, count: int) -> Tensor:
+    """Choose seeds (B, count) for similarities (B, V), as ``choose_seeds`` does, in less time."""
+    candidates = min(CANDIDATES, len(positions))
+    # In the order of the scene: where several are alike, the first one is taken.
+    best = similarity.topk(candidates, dim=1).indices.sort(dim=1).values
+    chosen = choose_seeds(similarity.gather(1, best), positions[best], count)
+    places = best.gather(1, chosen)
+    distances = (positions[places][:, None] - positions[places][:, :, None]).norm(dim=-1)
+    distances.diagonal(dim1=1, dim2=2).fill_(SPACING)
+    if candidates < len(positions) and distances.min() < SPACING - 1e-3:  # the best ran out
+        return choose_seeds(similarity, positions.expand(len(similarity), -1, -1), count)
+    return places

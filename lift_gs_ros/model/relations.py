@@ -1,0 +1,230 @@
+"""Which candidate a sentence means: "the chair closest to the door", "the tallest lamp".
+
+The decoder says what each noun phrase could be; telling candidates of one phrase apart takes
+comparisons between boxes, which it learns very slowly (docs/design.md). Here a sentence's words
+and the boxes of its phrases go in, and a probability for each candidate of the target comes out.
+Comparing, ranking and measuring is done by ``relation_features``; what the words mean is learnt,
+from sentences about the boxes of simulated rooms (``training.relations``). The idea of relations
+between grounded boxes is that of ViL3DRel (Chen et al. 2022) and ZSVG3D (Yuan et al. 2024).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lift_gs_ros.geometry import Box
+from lift_gs_ros.model.tokens import LanguageTokens
+
+Span = tuple[int, int]
+Array = NDArray[np.float32]
+
+FORMAT = 'lift_gs_ros/relations/1'
+DEFAULT_WEIGHTS = Path(__file__).parent.parent / 'weights' / 'relations.safetensors'
+MAX_ANCHORS = 2
+RANKS = 4  # first, second, third, fourth; and last
+
+
+@dataclass(frozen=True)
+class Reference:
+    """How a sentence singles out its target."""
+
+    words: Array  # (T, D) all tokens
+    target: Array  # (D,) mean of the target phrase's tokens
+    links: Array  # (MAX_ANCHORS, D) mean of the words that lead to each anchor; zeros: no such one
+
+    @classmethod
+    def read(cls, tokens: LanguageTokens, target: Span, anchors: Sequence[Span]) -> Reference:
+        """Take a sentence apart at its noun phrases (characters of ``tokens.text``)."""
+        links = np.zeros((MAX_ANCHORS, tokens.embeddings.shape[1]), np.float32)
+        for row, (begin, _) in enumerate(anchors[:MAX_ANCHORS]):
+            before = max((end for _, end in (target, *anchors) if end <= begin), default=0)
+            links[row] = _mean_between(tokens, before, begin)
+        return cls(tokens.embeddings, _mean_between(tokens, *target), links)
+
+
+def _mean_between(tokens: LanguageTokens, begin: int, end: int) -> Array:
+    inside = (tokens.spans[:, 0] < end) & (tokens.spans[:, 1] > begin)
+    count = max(int(inside.sum()), 1)
+    return (tokens.embeddings[inside].sum(axis=0) / count).astype(np.float32)
+
+
+def relation_features(
+    candidates: Sequence[Box],
+    likelihood: NDArray[np.floating],  # (n,) of each, relative to the likeliest, in (0, 1]
+    anchors: Sequence[Box],  # of the other phrases, in the sentence's order; two at most count
+    middle: NDArray[np.floating],  # (3,) of the scene: things face it rather than a wall
+) -> Array:
+    """Measure and rank candidates (n, C): sizes, ways to the anchors, sides of the anchors.
+
+    Nothing depends on the heading of the map's axes but the extents of the boxes.
+    """
+    centers = np.stack([box.center for box in candidates])
+    sizes = np.stack([np.maximum(box.size, 0.01) for box in candidates])
+    anchors = anchors[:MAX_ANCHORS]
+    floor_sizes = np.sort(sizes[:, :2], axis=1)
+    parts = [
+        np.log(floor_sizes),
+        np.log(sizes[:, 2:]),
+        np.log(likelihood)[:, None],
+        np.full((len(centers), 1), min(len(centers), 8) / 8),
+        _ranks(-sizes[:, 2]),
+        _ranks(-sizes.prod(axis=1)),
+        _ranks(-centers[:, 2]),
+    ]
+    parts += [_to_anchor(centers, sizes, anchor, middle) for anchor in anchors]
+    parts += [np.zeros((len(centers), _ANCHOR_CHANNELS))] * (MAX_ANCHORS - len(anchors))
+    pairs = [(anchors[0], anchors[1]), (anchors[1], anchors[0])] if len(anchors) == 2 else []
+    parts += [_seen_from(centers, viewer, anchor) for viewer, anchor in pairs]
+    parts += [np.zeros((len(centers), _VIEW_CHANNELS))] * (2 - len(pairs))
+    return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+def _ranks(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Turn the order of values (n,), lowest first, into channels (n, RANKS + 2); ties share."""
+    place = (values[:, None] > values[None]).sum(axis=1)
+    is_last = (values[:, None] >= values[None]).all(axis=1)
+    columns = [place == rank for rank in range(RANKS)]
+    columns += [is_last, np.exp(-place)]
+    return np.stack(columns, axis=1).astype(float)
+
+
+_ANCHOR_CHANNELS = 11 + RANKS + 2
+_VIEW_CHANNELS = 6 + RANKS + 2
+
+
+def _to_anchor(
+    centers: NDArray[np.floating],
+    sizes: NDArray[np.floating],
+    anchor: Box,
+    middle: NDArray[np.floating],
+) -> NDArray[np.floating]:
+    """How far from an anchor, above or below it, and on which side of it."""
+    offset = centers - anchor.center
+    way = np.linalg.norm(offset[:, :2], axis=1)
+    apart = np.maximum(np.abs(offset) - (sizes + anchor.size) / 2, 0)
+    gap = np.linalg.norm(apart[:, :2], axis=1)
+    inward = (middle - anchor.center)[:2]
+    columns = [
+        np.ones(len(centers)),
+        way,
+        np.linalg.norm(offset, axis=1),
+        gap,
+        np.log(way + 0.05),
+        np.log(gap + 0.05),
+        offset[:, 2],
+        centers[:, 2] - sizes[:, 2] / 2 - anchor.upper[2],  # stands on it: 0
+        centers[:, 2] + sizes[:, 2] / 2 - anchor.lower[2],
+        anchor.upper[2] - centers[:, 2] - sizes[:, 2] / 2,  # lower than its top: positive
+        offset[:, :2] @ inward / (np.linalg.norm(inward) + 0.1),  # in front of it
+    ]
+    return np.concatenate([np.stack(columns, axis=1), _ranks(gap + 0.1 * way)], axis=1)
+
+
+def _seen_from(centers: NDArray[np.floating], viewer: Box, anchor: Box) -> NDArray[np.floating]:
+    """Left or right of an anchor as seen from a viewer; between the two."""
+    sight = (anchor.center - viewer.center)[:2]
+    length = np.linalg.norm(sight) + 1e-3
+    offset, away = (centers - anchor.center)[:, :2], (centers - viewer.center)[:, :2]
+    lateral = (sight[0] * offset[:, 1] - sight[1] * offset[:, 0]) / length
+    along = away @ sight / length**2
+    turn = np.arctan2(sight[0] * away[:, 1] - sight[1] * away[:, 0], away @ sight)
+    columns = [
+        lateral,
+        turn,
+        along,
+        (along > 0) & (along < 1),
+        np.abs(lateral) / length,
+        np.log(np.abs(lateral) + 0.05),
+    ]
+    return np.concatenate([np.stack(columns, axis=1), _ranks(-lateral)], axis=1)
+
+
+FEATURES = 5 + 3 * (RANKS + 2) + MAX_ANCHORS * _ANCHOR_CHANNELS + 2 * _VIEW_CHANNELS
+
+
+class RelationHead(nn.Module):
+    """Scores candidates: their features, modulated by what the words say (FiLM), all compared."""
+
+    def __init__(self, language_dim: int, hidden: int = 128, heads: int = 4) -> None:
+        super().__init__()
+        self.language_dim = language_dim
+        self.attention = nn.Linear(language_dim, heads)
+        self.value = nn.Linear(language_dim, 64)
+        self.link = nn.Linear(language_dim, 32)
+        self.target = nn.Linear(language_dim, 32)
+        code = heads * 64 + MAX_ANCHORS * 32 + 32
+        self.scale, self.shift = nn.Linear(code, hidden), nn.Linear(code, hidden)
+        self.dropout = nn.Dropout(0.1)
+        self.features = nn.Linear(FEATURES, hidden)
+        self.hidden = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+        self.score = nn.Sequential(nn.Linear(2 * hidden, 64), nn.ReLU(), nn.Linear(64, 1))
+        self.mean: Tensor
+        self.deviation: Tensor
+        self.register_buffer('mean', torch.zeros(FEATURES))
+        self.register_buffer('deviation', torch.ones(FEATURES))
+
+    def forward(
+        self,
+        features: Tensor,  # (B, n, FEATURES)
+        is_candidate: Tensor,  # (B, n) bool; others are padding
+        words: Tensor,  # (B, T, D)
+        is_word: Tensor,  # (B, T) bool; others are padding
+        target: Tensor,  # (B, D)
+        links: Tensor,  # (B, MAX_ANCHORS, D)
+    ) -> Tensor:
+        """Return log-probabilities (B, n) that a candidate is meant, of those of its sentence."""
+        weights = self.attention(words).masked_fill(~is_word[..., None], -1e4).softmax(dim=1)
+        read = torch.einsum('bth,btc->bhc', weights, self.value(words)).flatten(1)
+        code = torch.cat([read, self.link(links).flatten(1), self.target(target)], dim=1)
+        code = self.dropout(code)
+        rows = self.features((features - self.mean) / self.deviation)
+        rows = rows * (1 + self.scale(code))[:, None] + self.shift(code)[:, None]
+        rows = self.hidden(rows)
+        others = rows.masked_fill(~is_candidate[..., None], -1e4).amax(dim=1, keepdim=True)
+        scores = self.score(torch.cat([rows, others.expand_as(rows)], dim=2))[..., 0]
+        return scores.masked_fill(~is_candidate, -1e4).log_softmax(dim=1)
+
+    @torch.inference_mode()
+    def probabilities(self, features: Array, reference: Reference) -> Array:
+        """Return probabilities (n,) of the candidates of one sentence."""
+        rows = torch.from_numpy(features)[None]
+        words = torch.from_numpy(reference.words)[None]
+        log_probability = self(
+            rows,
+            torch.ones(rows.shape[:2], dtype=torch.bool),
+            words,
+            torch.ones(words.shape[:2], dtype=torch.bool),
+            torch.from_numpy(reference.target)[None],
+            torch.from_numpy(reference.links)[None],
+        )
+        return log_probability[0].exp().numpy()
+
+    def save(self, path: str | Path, language: str, notes: dict) -> None:
+        """Write the weights (float16) with the language encoder that they were trained with."""
+        state = {name: value.half().contiguous() for name, value in self.state_dict().items()}
+        metadata = {'format': FORMAT, 'language': language, 'notes': json.dumps(notes)}
+        save_file(state, path, metadata)
+
+    @classmethod
+    def load(cls, language: str, path: str | Path = DEFAULT_WEIGHTS) -> RelationHead | None:
+        """Load what ships for a language encoder, onto the CPU; None: nothing for that one."""
+        with safe_open(path, framework='pt') as file:
+            metadata = file.metadata()
+            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
+        if metadata['format'] != FORMAT:
+            raise ValueError(f'{path} has format {metadata["format"]!r}, expected {FORMAT!r}')
+        if metadata['language'] != language:
+            return None
+        head = cls(state['attention.weight'].shape[1])
+        head.load_state_dict(state)
+        return head.eval()

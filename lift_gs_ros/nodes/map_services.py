@@ -1,0 +1,99 @@
+"""The services ~/save_map, ~/load_map and ~/reset of mapping_node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from lift_gs_ros.mapping.map_file import MapFile
+from lift_gs_ros.nodes.jobs import Jobs
+from lift_gs_ros.nodes.mapper import Mapper
+from lift_gs_ros.srv import LoadMap, SaveMap
+
+WORKER_SECONDS = 10.0  # the worker may be waiting for a pose
+
+
+class _Response(Protocol):
+    success: bool
+    message: str
+
+
+def map_path(folder: Path, name: str) -> Path:
+    """Path of a map's file, in this folder and nowhere else; ValueError for a name that leads out.
+
+    A name comes from anybody on the network.
+    """
+    if not name or Path(name).name != name or name[0] == '.' or not name.isprintable():
+        raise ValueError(
+            f'the name of a map is {name[:80]!r}, expected that of a file in {folder}, without '
+            'folders and not beginning with a dot'
+        )
+    path = folder / name
+    if path.is_symlink():
+        raise ValueError(f'{path} is a symbolic link, expected a file')
+    return path
+
+
+class MapServices:
+    """Files are written and read here, between two steps of the worker maps are only swapped."""
+
+    def __init__(
+        self,
+        node: Node,
+        folder: str,
+        mapper: Mapper,
+        jobs: Jobs,
+        reset: Callable[[], None],
+        state: Callable[[], str],  # of the node; only an active one has a worker
+    ) -> None:
+        # No shell has looked at a parameter.
+        self._folder = Path(folder).expanduser()
+        self._mapper, self._jobs, self._new_map = mapper, jobs, reset
+        group = MutuallyExclusiveCallbackGroup()
+
+        def advertise(kind: type, name: str, serve: Callable[..., str]) -> None:
+            def callback(request, response):
+                if state() != 'active':
+                    response.message = f'the node is {state()}'
+                    return response
+                return _answer(response, lambda: serve(request))
+
+            node.create_service(kind, f'~/{name}', callback, callback_group=group)
+
+        advertise(Trigger, 'reset', self._reset)
+        advertise(SaveMap, 'save_map', self._save)
+        advertise(LoadMap, 'load_map', self._load)
+
+    def _reset(self, _request: Trigger.Request) -> str:
+        self._jobs.ask(self._new_map, WORKER_SECONDS)
+        return 'new map'
+
+    def _save(self, request: SaveMap.Request) -> str:
+        path = map_path(self._folder, request.name)
+        saved = self._jobs.ask(self._mapper.map.snapshot, WORKER_SECONDS)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        saved.write(path)
+        return f'{path}: {saved}'
+
+    def _load(self, request: LoadMap.Request) -> str:
+        path = map_path(self._folder, request.name)
+        if not path.is_file():
+            raise FileNotFoundError(f'there is no file {path}')
+        saved = MapFile.read(path)
+        self._jobs.ask(lambda: self._mapper.restore(saved), WORKER_SECONDS)
+        return f'{path}: {saved}'
+
+
+def _answer(response: _Response, serve: Callable[[], str]) -> _Response:
+    """Say what was done, or why not; nothing that is asked may end the node."""
+    try:
+        response.message = serve()
+        response.success = True
+    except Exception as error:
+        response.message = str(error) or type(error).__name__
+    return response

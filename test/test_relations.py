@@ -1,0 +1,189 @@
+"""Which of several candidates a sentence means: features, the shipped head, its training."""
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file, save_file
+
+from lift_gs_ros.geometry import Box
+from lift_gs_ros.grounding.proposals import Proposal
+from lift_gs_ros.grounding.referring import resolve_reference
+from lift_gs_ros.model.language import load_language_encoder
+from lift_gs_ros.model.phrases import noun_phrases
+from lift_gs_ros.model.relations import (
+    DEFAULT_WEIGHTS,
+    FEATURES,
+    Reference,
+    RelationHead,
+    relation_features,
+)
+
+MIDDLE = np.array([0.0, 0.0, 1.0])
+
+
+@pytest.fixture(scope='module')
+def language():
+    return load_language_encoder('minilm')
+
+
+@pytest.fixture(scope='module')
+def head():
+    return RelationHead.load('minilm')
+
+
+def box(x, y, z=0.5, size=(0.5, 0.5, 1.0)):
+    return Box(np.array([x, y, z]), np.array(size))
+
+
+def turned(thing):
+    x, y, z = thing.center
+    return Box(np.array([-y, x, z]), thing.size[[1, 0, 2]])
+
+
+class TestFeatures:
+    def test_do_not_depend_on_the_heading_of_the_map(self):
+        candidates = [box(1, 0, size=(0.4, 0.8, 1)), box(2, 1), box(-1, 2)]
+        anchors = [box(0, 3), box(3, 3, size=(1, 0.2, 2))]
+        features = relation_features(candidates, np.ones(3), anchors, MIDDLE)
+        again = relation_features(
+            [turned(c) for c in candidates], np.ones(3), [turned(a) for a in anchors], MIDDLE
+        )
+        assert features.shape == (3, FEATURES)
+        np.testing.assert_allclose(again, features, atol=1e-5)
+
+    def test_tell_left_from_right(self):
+        viewer, anchor = box(0, 0), box(3, 0)
+        left, right = box(3, 1), box(3, -1)
+        features = relation_features([left, right], np.ones(2), [viewer, anchor], MIDDLE)
+        mirrored = relation_features([right, left], np.ones(2), [viewer, anchor], MIDDLE)
+        assert not np.allclose(features[0], features[1])
+        np.testing.assert_allclose(features, mirrored[::-1], atol=1e-6)
+
+    def test_without_anchors_nothing_is_known_of_them(self):
+        one = relation_features([box(1, 0), box(2, 0)], np.ones(2), [], MIDDLE)
+        other = relation_features([box(1, 5), box(9, 0)], np.ones(2), [], MIDDLE)
+        np.testing.assert_allclose(one, other)
+
+    def test_a_third_anchor_does_not_count(self):
+        anchors = [box(0, 3), box(3, 3), box(-3, -3)]
+        two, three = (
+            relation_features([box(1, 0), box(2, 0)], np.ones(2), anchors[:count], MIDDLE)
+            for count in (2, 3)
+        )
+        np.testing.assert_array_equal(two, three)
+
+
+class TestReference:
+    def test_links_are_the_words_before_an_anchor(self, language):
+        text = 'the mug between the lamp and the sofa'
+        tokens = language.encode(text)
+        target, *anchors = [(p.begin, p.end) for p in noun_phrases(text)]
+        reference = Reference.read(tokens, target, anchors)
+
+        def word(name):
+            begin = text.index(name)
+            inside = (tokens.spans[:, 0] >= begin) & (tokens.spans[:, 1] <= begin + len(name))
+            return tokens.embeddings[inside].mean(axis=0)
+
+        np.testing.assert_allclose(reference.links[0], word('between'), atol=1e-6)
+        np.testing.assert_allclose(reference.links[1], word('and'), atol=1e-6)
+        np.testing.assert_array_equal(reference.words, tokens.embeddings)
+
+    def test_of_a_sentence_without_anchors_has_no_links(self, language):
+        tokens = language.encode('the tallest lamp')
+        assert not Reference.read(tokens, (0, 16), []).links.any()
+
+
+class TestShippedHead:
+    def test_means_the_right_one_in_rooms_that_it_never_saw(self, language, head):
+        from training.data.references import room_examples
+        from training.relations import accuracy
+
+        examples = [e for seed in range(900, 906) for e in room_examples(seed, 'val', language)]
+        right = accuracy(head, examples, None)
+        assert right['all'] > 0.9
+        assert right['chance'] < 0.6
+
+    def test_of_another_language_encoder_there_is_none(self):
+        assert RelationHead.load('open_clip') is None
+
+    def test_a_foreign_file_is_refused(self, tmp_path):
+        path = tmp_path / 'foreign.safetensors'
+        save_file(load_file(DEFAULT_WEIGHTS), path, {'format': 'other', 'language': 'minilm'})
+        with pytest.raises(ValueError, match="format 'other', expected 'lift_gs_ros/relations/1'"):
+            RelationHead.load('minilm', path)
+
+    def test_survives_saving(self, head, tmp_path, language):
+        path = tmp_path / 'head.safetensors'
+        head.save(path, 'minilm', {'rooms': 1})
+        again = RelationHead.load('minilm', path)
+        reference = Reference.read(language.encode('the chair next to the bed'), (4, 9), [(18, 25)])
+        features = relation_features([box(1, 0), box(4, 0)], np.ones(2), [box(0, 0)], MIDDLE)
+        np.testing.assert_allclose(
+            again.probabilities(features, reference), head.probabilities(features, reference)
+        )
+
+
+def test_training_learns_more_than_chance(language):
+    from training.data.references import room_examples
+    from training.relations import accuracy, train_head
+
+    examples = [e for seed in range(12) for e in room_examples(seed, 'train', language)]
+    validation = [e for seed in range(4) for e in room_examples(seed, 'val', language)]
+    head = train_head(examples, [], steps=150, seed=0)
+    right = accuracy(head, validation, None)
+    assert right['all'] > right['chance'] + 0.15
+
+
+class TestResolving:
+    """Three chairs in a row, a door before the first of them."""
+
+    POSITIONS = np.concatenate(
+        [box(x, 0).corners() for x in (1, 2.5, 4)] + [box(-0.5, 0, 1, (0.1, 1, 2)).corners()]
+    ).astype(np.float32)
+
+    def proposal(self, number, score):
+        indices = np.arange(8 * number, 8 * number + 8)
+        return Proposal(score, indices, np.ones(8, np.float32))
+
+    def resolve(self, head, language, text, chairs, doors):
+        phrases = noun_phrases(text)
+        found = [doors if 'door' in text[p.begin : p.end] else chairs for p in phrases]
+        tokens = language.encode_prompt(text)
+        return resolve_reference(head, tokens, phrases, found, self.POSITIONS)
+
+    @pytest.mark.parametrize(
+        ('text', 'number'),
+        [
+            ('the chair closest to the door', 0),
+            ('the chair farthest from the door', 2),
+            ('find the second chair from the door', 1),
+        ],
+    )
+    def test_the_one_that_is_meant_comes_first(self, head, language, text, number):
+        chairs = [self.proposal(1, 0.8), self.proposal(2, 0.75), self.proposal(0, 0.7)]
+        resolved = self.resolve(head, language, text, chairs, [self.proposal(3, 0.9)])
+        best = next(found for found, p in zip(resolved, noun_phrases(text)) if p.is_target)[0]
+        assert best.point_indices[0] == 8 * number
+        assert best.score == pytest.approx({0: 0.7, 1: 0.8, 2: 0.75}[number])
+
+    def test_what_is_half_as_likely_is_no_candidate(self, head, language):
+        chairs = [self.proposal(1, 0.8), self.proposal(2, 0.75), self.proposal(0, 0.3)]
+        resolved = self.resolve(
+            head, language, 'the chair closest to the door', chairs, [self.proposal(3, 0.9)]
+        )
+        assert resolved[0][0].point_indices[0] == 8
+        assert [p.score for p in resolved[0] if p.point_indices[0] == 0] == [0.3]
+
+    def test_a_prompt_for_several_things_stays_as_it_is(self, head, language):
+        chairs, doors = [self.proposal(1, 0.8), self.proposal(2, 0.7)], [self.proposal(3, 0.9)]
+        assert self.resolve(head, language, 'chair. door', chairs, doors) == [chairs, doors]
+
+    def test_a_single_candidate_stays_as_it_is(self, head, language):
+        chairs, doors = [self.proposal(2, 0.8)], [self.proposal(3, 0.9)]
+        text = 'the chair closest to the door'
+        assert self.resolve(head, language, text, chairs, doors) == [chairs, doors]
+
+    def test_plain_phrases_keep_all_that_fit(self, head, language):
+        chairs = [self.proposal(number, 0.8) for number in range(3)]
+        (resolved,) = self.resolve(head, language, 'the chair', chairs, [])
+        assert min(proposal.score for proposal in resolved) > 0.4

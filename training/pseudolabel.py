@@ -1,0 +1,141 @@
+r"""Pseudo labels of any posed RGB-D sequence, by 2D teachers: what ``training.pretrain`` reads.
+
+    python -m training.pseudolabel path/to/folder --out runs/labels \
+        --masks sam2:weights/sam2.1-hiera-large --captions vlm:weights/SmolVLM2-2.2B-Instruct
+    python -m training.pseudolabel simulated:train/0-299 --out runs/labels --masks simulated
+
+Finished frames are never done twice: run the same command again after a stop or a kill. A bad
+frame is logged and skipped. ``--dry-run`` says what it would cost. ``--out`` may be an object store
+(``s3://bucket/labels``). docs/pseudo_labels.md describes teachers and files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import math
+import sys
+from collections import Counter
+from functools import partial
+from pathlib import Path
+
+from lift_gs_ros.mapping.frame import RgbdFrame
+from training.data.posed_image import PosedImage
+from training.data.storage import Storage
+from training.data.view_files import encode_view
+from training.labelling.job import Report, Run, finished_shards, run_job
+from training.labelling.plan import DENSE_CHANNELS
+from training.labelling.scenes import list_scenes, open_scene
+from training.labelling.settings import JobSettings
+from training.labelling.workers import connect, in_processes, local_devices, on_ray
+from training.teachers.load import CAPTIONS, EMBEDDINGS, MASKS, TeacherSpec
+
+SAMPLED = 5  # scenes of which a dry run reads the first frame
+SEMANTICS_PER_PIXEL = 0.03  # bytes, a guess: index images compress well
+EMBEDDINGS_PER_FRAME = 40  # a guess
+
+
+def main() -> int:
+    """Run the command line program."""
+    options = _parser().parse_args()
+    logging.basicConfig(format='%(levelname)s: %(message)s')
+    spec = TeacherSpec(options.masks, options.captions, options.embeddings, options.vocabulary)
+    settings = JobSettings(
+        spec, options.every, options.width, options.shard_views, options.with_depth
+    )
+    scenes = list_scenes(options.sequences)
+    # Absolute, for workers may be in another folder.
+    out = options.out if '://' in options.out else str(Path(options.out).resolve())
+    if options.dry_run:
+        print(estimate(out, scenes, settings))
+        return 0
+    report = run_job(out, scenes, settings, _run(options.ray, options.workers))
+    print(summary(report))
+    return 1 if report.bad_scenes else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'sequences', nargs='+', help='PATH, NAME=PATH, or simulated:SPLIT/FIRST[-LAST]'
+    )
+    parser.add_argument('--out', required=True, help='folder or fsspec URL')
+    parser.add_argument('--masks', required=True, help=MASKS)
+    parser.add_argument('--captions', default='', help=CAPTIONS)
+    parser.add_argument('--embeddings', default='', help=EMBEDDINGS)
+    parser.add_argument('--vocabulary', default='', help='nouns for a detector, one a line')
+    parser.add_argument('--every', type=int, default=10, help='label every so many-th frame')
+    parser.add_argument('--width', type=int, default=320, help='of the images that are kept')
+    parser.add_argument('--shard-views', type=int, default=32, help='at most, in one shard')
+    parser.add_argument('--with-depth', action='store_true', help='keep depth, for masks in 3D')
+    parser.add_argument('--workers', type=int, default=0, help='0: one for each GPU, or one')
+    parser.add_argument('--ray', default='', help='address of a Ray cluster, or "local"')
+    parser.add_argument('--dry-run', action='store_true', help='say what it will cost')
+    return parser
+
+
+def _run(ray: str, workers: int) -> Run:
+    if not ray:
+        return partial(in_processes, devices=local_devices(workers))
+    count, gpus = connect(ray, workers)
+    return partial(on_ray, workers=count, gpus=gpus)
+
+
+def estimate(url: str, scenes: dict[str, str], settings: JobSettings) -> str:
+    """Say how many frames there are to label, and how much space they will take."""
+    storage = Storage(url)
+    frames = views = done = 0
+    sizes: list[float] = []
+    for scene, source in scenes.items():
+        sequence = open_scene(source)
+        frames += len(sequence)
+        views += math.ceil(len(sequence) / settings.every)
+        finished = finished_shards(storage, scene)
+        done += sum(len(info.views) + len(info.skipped) for info in finished)
+        if len(sizes) < SAMPLED:
+            sizes += [_frame_size(scene, frame, settings) for _, frame in zip([0], sequence)]
+    size = sum(sizes) / max(len(sizes), 1)
+    return (
+        f'{len(scenes)} scenes, {frames} frames, of which {views} are to be labelled; {done} of '
+        f'them are done\n{views * size / 1e9:.3g} GB in all, at about {size / 1e3:.0f} kB a frame, '
+        'and the map of each scene; up to four times as much while the job runs'
+    )
+
+
+def _frame_size(scene: str, frame: RgbdFrame, settings: JobSettings) -> float:
+    view = PosedImage.of(frame, scene, '', []).resized(settings.width)
+    files = encode_view(view, settings.with_depth)
+    labels = SEMANTICS_PER_PIXEL * view.depth.size
+    if settings.teachers.embeddings:
+        labels += EMBEDDINGS_PER_FRAME * 2 * DENSE_CHANNELS
+    return sum(map(len, files.values())) + labels + 1024 * (len(files) + 2)
+
+
+def summary(report: Report) -> str:
+    """Say what there is now, and how much smaller it is than dense feature maps."""
+    skipped = sum(len(info.skipped) for info in report.shards)
+    lines = [
+        f'{report.labelled} frames labelled now; in all {report.views} frames in '
+        f'{len(report.shards)} shards, {skipped} skipped'
+    ]
+    lines += [f'{scene} is left out: {error}' for scene, error in report.bad_scenes.items()]
+    if report.views:
+        kinds: Counter[str] = Counter()
+        for info in report.shards:
+            kinds.update(info.bytes_of)
+        total = sum(info.size for info in report.shards)
+        dense = sum(info.dense_bytes for info in report.shards)
+        parts = ', '.join(f'{kind} {size / report.views / 1e3:.1f}' for kind, size in kinds.items())
+        labels = sum(kinds[k] for k in ('semantics.png', 'captions.json', 'index2semantics.npy'))
+        lines += [
+            f'{total / report.views / 1e3:.1f} kB a frame ({parts})',
+            f'labels: {labels / report.views / 1e3:.1f} kB a frame; dense maps of '
+            f'{DENSE_CHANNELS} half-precision channels: {dense / report.views / 1e6:.0f} MB',
+        ]
+    return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

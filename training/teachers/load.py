@@ -1,0 +1,102 @@
+"""Teachers by name: ``sam2:path/of/weights`` and the like, from a command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.teachers.labels import (
+    CaptionTeacher,
+    EmbeddingTeacher,
+    MaskTeacher,
+    RegionTeacher,
+    Teacher,
+)
+from training.teachers.simulated import SimulatedTeacher
+
+MASKS = (
+    'sam:WEIGHTS, sam2:WEIGHTS, detector:WEIGHTS,SAM_WEIGHTS (Grounding DINO or OWLv2) or '
+    'simulated[:SPLIT/SEED]'
+)
+CAPTIONS = 'vlm:WEIGHTS'
+EMBEDDINGS = 'clip:WEIGHTS, clip_crop:WEIGHTS or clip_masked_crop:WEIGHTS'
+
+
+@dataclass(frozen=True)
+class TeacherSpec:
+    """Which teachers, and where their weights are; plain strings, so that it can travel."""
+
+    masks: str
+    captions: str = ''  # '': those of the masks' teacher, if it names what it finds
+    embeddings: str = ''  # '': none
+    vocabulary: str = ''  # file with a noun a line, for a detector; '': things of a household
+
+    def __post_init__(self) -> None:
+        for name, known, what in (
+            ('masks', ('sam', 'sam2', 'detector', 'simulated'), MASKS),
+            ('captions', ('', 'vlm'), CAPTIONS),
+            ('embeddings', ('', 'clip', 'clip_crop', 'clip_masked_crop'), EMBEDDINGS),
+        ):
+            value = getattr(self, name)
+            kind, _, weights = value.partition(':')
+            if kind not in known or not (weights or kind in ('', 'simulated')):
+                raise ValueError(f'{name} teacher is {value!r}, expected {what}')
+        if self.masks.startswith('simulated') and (self.captions or self.embeddings):
+            raise ValueError('the simulated teacher names what it finds: give it no other teachers')
+
+
+def load_teacher(spec: TeacherSpec, device: str = 'cpu') -> Teacher:
+    """Load the teachers onto a device.
+
+    Raises FileNotFoundError with what to get, and where to put it.
+    """
+    kind, _, weights = spec.masks.partition(':')
+    if kind == 'simulated':
+        return SimulatedTeacher(weights)
+    return RegionTeacher(
+        _masks(kind, weights, spec.vocabulary, device),
+        _captions(spec.captions, device),
+        _embeddings(spec.embeddings, device),
+    )
+
+
+def _masks(kind: str, weights: str, vocabulary: str, device: str) -> MaskTeacher:
+    from training.teachers.sam import SegmentAnything
+
+    if kind in ('sam', 'sam2'):
+        return SegmentAnything.load(weights, device)
+    from training.teachers.detector import GroundedMasks
+
+    detector, separator, sam = weights.rpartition(',')
+    if not separator:
+        raise ValueError(f'detector is {weights!r}, expected WEIGHTS,SAM_WEIGHTS: it needs both')
+    nouns = read_vocabulary(vocabulary)
+    return GroundedMasks.load(detector, SegmentAnything.load(sam, device), nouns, device)
+
+
+def _captions(spec: str, device: str) -> CaptionTeacher | None:
+    if not spec:
+        return None
+    from training.teachers.vlm import VlmCaptions
+
+    return VlmCaptions.load(spec.partition(':')[2], device)
+
+
+def _embeddings(spec: str, device: str) -> EmbeddingTeacher | None:
+    if not spec:
+        return None
+    from training.teachers.clip import ClipRegions
+
+    kind, _, weights = spec.partition(':')
+    if kind == 'clip':
+        return ClipRegions.load(weights, 'both', device)
+    return ClipRegions.load(weights, 'crop' if kind == 'clip_crop' else 'masked_crop', device)
+
+
+def read_vocabulary(path: str) -> list[str]:
+    """Read nouns, one a line; '' gives the kinds of things of the simulated rooms."""
+    if not path:
+        from lift_gs_ros.simulation.vocabulary import KINDS
+
+        return list(KINDS)
+    return [line.strip() for line in Path(path).read_text().splitlines() if line.strip()]
