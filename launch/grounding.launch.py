@@ -8,7 +8,6 @@
 `ros2 launch lift_gs_ros grounding.launch.py --show-args` lists all arguments.
 """
 
-import shutil
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -102,7 +101,8 @@ def start_nodes(context):
     remappings = [(inside, value(name)) for name, inside, _ in INPUTS + OUTPUTS]
     remappings.append(('query', value('query')))
 
-    environment = {}
+    # ros2 launch dies of SIGTERM and would leave its nodes behind.
+    environment = {'LIFT_GS_ROS_END_WITH_PARENT': '1'}
     if value('demo').lower() == 'true':
         if not value('sensor_qos'):
             # Large images with best effort get lost between processes on a busy machine.
@@ -116,9 +116,6 @@ def start_nodes(context):
         # A logger is called as its node, namespace included, with dots for slashes.
         logger = '.'.join([*filter(None, value('namespace').split('/')), f'{kind}_node'])
         return ['--ros-args', '--log-level', f'{logger}:={value("log_level")}']
-
-    # ros2 launch dies of SIGTERM and leaves its nodes behind; the kernel tells them with this.
-    prefix = 'setpriv --pdeathsig TERM' if shutil.which('setpriv') else None
 
     def node(kind, **options):
         given = {
@@ -143,7 +140,6 @@ def start_nodes(context):
             remappings=remappings,
             arguments=log_level(kind),
             additional_env=environment,
-            prefix=prefix,
             output='screen',
             **options,
         )
