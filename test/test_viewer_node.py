@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 import torch  # noqa: E402
-from ros_graph import FakeCamera, Graph, wait_until  # noqa: E402
+from ros_graph import FakeCamera, wait_until  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
@@ -27,18 +27,6 @@ from lift_gs_ros.nodes.grounding_node import GroundingNode  # noqa: E402
 from lift_gs_ros.nodes.mapping_node import MappingNode  # noqa: E402
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE  # noqa: E402
 from lift_gs_ros.nodes.viewer_node import ViewerNode  # noqa: E402
-
-
-@pytest.fixture
-def graph():
-    graph = Graph()
-    yield graph
-    graph.close()
-
-
-@pytest.fixture
-def client(graph):
-    return graph.client()
 
 
 def add_viewer(graph, **parameters) -> ViewerNode:
