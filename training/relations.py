@@ -97,7 +97,7 @@ def train_head(
     optimizer = torch.optim.AdamW(head.parameters(), learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     # Most rooms have two of a kind, and of two the second is the last.
-    weights = np.array([len(example.candidates) - 1 for example in examples], float)
+    weights = np.array([max(len(e.candidates) - 1, 1) / (1 + e.is_plain) for e in examples])
     weights /= weights.sum()
     progress = tqdm(range(steps), desc='training')
     for step in progress:

@@ -20,7 +20,8 @@ from lift_gs_ros.simulation.room import Room, RoomObject
 from lift_gs_ros.simulation.rooms import make_room
 from lift_gs_ros.simulation.words import color_words
 
-KINDS = ('attribute', 'relation', 'ordinal', 'several')
+KINDS = ('attribute', 'relation', 'ordinal', 'several', 'noun', 'colour_noun')
+PLAIN = ('several', 'noun', 'colour_noun')  # say nothing of how things stand
 
 
 @dataclass(frozen=True)
@@ -46,42 +47,53 @@ class ReferenceExample:
     anchors: list[RoomObject]
     room: Room
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether only the noun phrase itself says what is meant: boxes must not sway that."""
+        return self.kind in PLAIN
+
     def draw(
         self, rng: np.random.Generator, disturbance: Disturbance | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return features (n, C) and target probabilities (n,); None: of the true boxes."""
-        things, wanted = list(self.candidates), self.is_target.astype(np.float32)
-        anchors, likelihood = list(self.anchors), np.ones(len(things))
         middle = np.array([*np.mean([o.position[:2] for o in self.room.objects], axis=0), 1.0])
         if disturbance is None:
-            boxes = [thing.box for thing in things]
-            return relation_features(
-                boxes, likelihood, [a.box for a in anchors], middle
-            ), wanted / wanted.sum()
-        kept = (rng.uniform(size=len(things)) >= disturbance.missing) | self.is_target
-        things = [thing for thing, keep in zip(things, kept) if keep]
-        wanted, likelihood = wanted[kept], rng.uniform(0.5, 1, kept.sum())
+            boxes, anchors = [o.box for o in self.candidates], [o.box for o in self.anchors]
+            wanted, likelihood = self.is_target.astype(np.float32), np.ones(len(boxes))
+        else:
+            quarters = int(rng.integers(4))
+            boxes, wanted, likelihood = self._disturbed_candidates(quarters, disturbance, rng)
+            anchors = [_disturb(o.box, quarters, disturbance, rng) for o in self.anchors]
+            for k in range(len(anchors)):
+                if rng.uniform() < disturbance.wrong_anchor:
+                    other = self.room.objects[rng.integers(len(self.room.objects))]
+                    anchors[k] = _disturb(other.box, quarters, disturbance, rng)
+            middle = _turn(middle, quarters) + rng.normal(0, 0.3, 3)
+        if self.is_plain:
+            wanted = np.ones_like(wanted)
+        features = relation_features(boxes, likelihood, anchors, middle)
+        return features, wanted / wanted.sum()
+
+    def _disturbed_candidates(
+        self, quarters: int, disturbance: Disturbance, rng: np.random.Generator
+    ) -> tuple[list[Box], NDArray[np.float32], NDArray[np.floating]]:
+        """Return boxes, whether each is the target, and how likely each is by its noun."""
+        kept = (rng.uniform(size=len(self.candidates)) >= disturbance.missing) | self.is_target
+        things = [thing for thing, keep in zip(self.candidates, kept) if keep]
+        likelihood = rng.uniform(0.5, 1, len(things))
         if rng.uniform() < disturbance.wrong:
-            known = {o.instance_id for o in (*self.candidates, *anchors)}
+            known = {o.instance_id for o in (*self.candidates, *self.anchors)}
             others = [o for o in self.room.objects if o.instance_id not in known]
             count = min(len(others), int(rng.integers(1, disturbance.most_wrong + 1)))
             things += [others[i] for i in rng.permutation(len(others))[:count]]
-            wanted = np.append(wanted, np.zeros(count, np.float32))
             likelihood = np.append(likelihood, rng.uniform(0.3, 0.95, count))
-        for k in range(len(anchors)):
-            if rng.uniform() < disturbance.wrong_anchor:
-                anchors[k] = self.room.objects[rng.integers(len(self.room.objects))]
-        angle = int(rng.integers(4))
-        boxes = [_disturb(o.box, angle, disturbance, rng) for o in things]
+        boxes = [_disturb(o.box, quarters, disturbance, rng) for o in things]
         halved = np.flatnonzero(rng.uniform(size=len(boxes)) < disturbance.halved)
         boxes += [_half(boxes[i], rng) for i in halved]
-        wanted = np.append(wanted, np.zeros(len(halved), np.float32))
         likelihood = np.append(likelihood, likelihood[halved] * rng.uniform(0.4, 0.9, len(halved)))
-        likelihood = likelihood / likelihood.max()
-        anchor_boxes = [_disturb(o.box, angle, disturbance, rng) for o in anchors]
-        middle = _turn(middle, angle) + rng.normal(0, 0.3, 3)
-        features = relation_features(boxes, likelihood, anchor_boxes, middle)
-        return features, (wanted / wanted.sum()).astype(np.float32)
+        wanted = np.zeros(len(boxes), np.float32)
+        wanted[: kept.sum()] = self.is_target[kept]
+        return boxes, wanted, likelihood / likelihood.max()
 
 
 def _turn(point: NDArray[np.floating], quarters: int) -> NDArray[np.floating]:
@@ -146,14 +158,17 @@ def _example(
     target_span = spans.pop(at)
     first = room.object(expression.target_ids[0])
     words = expression.text[slice(*target_span)].split()
-    colored = any(word in words for word in color_words(first.color_name))
+    colored = expression.kind not in PLAIN and any(
+        word in words for word in color_words(first.color_name)
+    )
     candidates = [
         o
         for o in room.objects
         if o.kind == first.kind and (not colored or o.color_name == first.color_name)
     ]
     is_target = np.isin([o.instance_id for o in candidates], expression.target_ids)
-    if len(candidates) < 2 or is_target.sum() != len(expression.target_ids):
+    too_few = len(candidates) < 2 and expression.kind not in PLAIN
+    if too_few or is_target.sum() != len(expression.target_ids):
         return None
     reference = Reference.read(language.encode(expression.text), target_span, spans)
     anchors = [room.object(mention.instance_ids[0]) for mention in others]
