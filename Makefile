@@ -45,12 +45,12 @@ format: $(STAMP)  ## let ruff fix what it can and format the code
 	@'$(VENV)'/bin/ruff format .
 
 # Read in the shell, not by make: a QUERY may hold any character.
-demo: build  ## a real ROS graph finds things (OUT= SEQUENCE= CLOUD= QUERY= SEED= CHECKPOINT= DEVICE=)
+demo: build  ## a real ROS graph finds things (OUT= SEQUENCE= CLOUD= QUERY= SEED= CHECKPOINT= DEVICE= VIEWER=1)
 	@$(RUN) python -m lift_gs_ros.cli demo \
 	    $${OUT:+--out "$$OUT"} $${SEQUENCE:+--sequence "$$SEQUENCE"} $${QUERY:+--query "$$QUERY"} \
 	    $${CLOUD:+--cloud "$$CLOUD"} \
 	    $${SEED:+--seed "$$SEED"} $${CHECKPOINT:+--checkpoint "$$CHECKPOINT"} \
-	    $${DEVICE:+--device "$$DEVICE"} $(ARGS)
+	    $${DEVICE:+--device "$$DEVICE"} $${VIEWER:+--viewer} $${PORT:+--port "$$PORT"} $(ARGS)
 
 bench: build  ## measure, side by side with Open3D (ARGS= goes to benchmarks.run)
 	@$(RUN) python -m benchmarks.run $(ARGS)

@@ -40,7 +40,7 @@ setup(
     ],
     extras_require={
         'training': ['lightning>=2.5', 'tensorboard>=2.18', 'fsspec>=2025.3', 'ray[data]>=2.49'],
-        'dev': ['hypothesis', 'mypy', 'pytest', 'pytest-timeout', 'ruff'],
+        'dev': ['hypothesis', 'mypy', 'playwright', 'pytest', 'pytest-timeout', 'ruff'],
     },
     entry_points={'console_scripts': ['lift-gs = lift_gs_ros.cli:main']},
 )

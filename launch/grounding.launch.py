@@ -1,14 +1,13 @@
-"""Start mapping and grounding, and on request a camera to try them with and RViz.
+"""Start mapping and grounding, and on request a camera to try them with, a web viewer and RViz.
 
     ros2 launch lift_gs_ros grounding.launch.py rgb:=/camera/color/image_raw \
         depth:=/camera/aligned_depth_to_color/image_raw camera_info:=/camera/color/camera_info \
         pose_source:=tf
-    ros2 launch lift_gs_ros grounding.launch.py demo:=true rviz:=true
+    ros2 launch lift_gs_ros grounding.launch.py demo:=true viewer:=true
 
 `ros2 launch lift_gs_ros grounding.launch.py --show-args` lists all arguments.
 """
 
-import shutil
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -42,13 +41,18 @@ OUTPUTS = [
     ('markers', 'markers', 'Boxes and labels for RViz (visualization_msgs/MarkerArray)'),
     ('masks', 'masks', 'Points of the answers (sensor_msgs/PointCloud2)'),
     ('detections', 'detections', 'Answers (vision_msgs/Detection3DArray)'),
+    ('keyframe_pose', 'keyframe_pose', 'Camera at the newest keyframe (geometry_msgs/PoseStamped)'),
 ]
 QUERY = [('query', '/query', 'What to look for (std_msgs/String)')]
 
 # Parameters that have an argument of their own: in which nodes, type, description. Without a value
 # that of the params_file holds.
 PARAMETERS = {
-    'autostart': ('mapping grounding camera', bool, 'false leaves that to a lifecycle manager'),
+    'autostart': (
+        'mapping grounding camera viewer',
+        bool,
+        'false leaves that to a lifecycle manager',
+    ),
     'map_frame': ('mapping grounding camera', str, 'Fixed frame of map and poses'),
     'camera_frame': ('camera', str, 'Frame of the images of the demo camera'),
     'pose_source': ('mapping', str, 'odometry, pose or tf'),
@@ -59,7 +63,7 @@ PARAMETERS = {
     'sync_slop': ('mapping', float, 'Largest difference of colour and depth stamps, s'),
     'voxel_size': ('mapping', float, 'Edge of a voxel, m'),
     'cloud_map': (
-        'grounding',
+        'grounding viewer',
         str,
         'Topic of a map of another SLAM (PointCloud2), for mapping_node',
     ),
@@ -73,6 +77,8 @@ PARAMETERS = {
     'seed': ('camera', int, 'Which simulated room the demo camera walks through'),
     'rate': ('camera', float, 'Frames per second of the demo camera'),
     'loop': ('camera', bool, 'Whether the demo camera begins again at the end'),
+    'host': ('viewer', str, 'Address of the web viewer; 127.0.0.1, or 0.0.0.0 for the network'),
+    'port': ('viewer', int, 'Port of the web viewer; 8080 by default'),
 }
 OTHERS = [
     ('namespace', '', 'Namespace of all nodes and relative topics'),
@@ -80,6 +86,7 @@ OTHERS = [
     ('use_sim_time', 'false', 'Take the time from /clock (bags played with --clock)'),
     ('log_level', 'info', 'debug, info, warn, error or fatal'),
     ('demo', 'false', 'Start a camera that plays a sequence or a simulated room'),
+    ('viewer', 'false', 'Start the web viewer'),
     ('rviz', 'false', 'Start RViz'),
     ('rviz_config', str(SHARE / 'config' / 'grounding.rviz'), 'Configuration of RViz'),
 ]
@@ -94,7 +101,8 @@ def start_nodes(context):
     remappings = [(inside, value(name)) for name, inside, _ in INPUTS + OUTPUTS]
     remappings.append(('query', value('query')))
 
-    environment = {}
+    # ros2 launch dies of SIGTERM and would leave its nodes behind.
+    environment = {'LIFT_GS_ROS_END_WITH_PARENT': '1'}
     if value('demo').lower() == 'true':
         if not value('sensor_qos'):
             # Large images with best effort get lost between processes on a busy machine.
@@ -108,9 +116,6 @@ def start_nodes(context):
         # A logger is called as its node, namespace included, with dots for slashes.
         logger = '.'.join([*filter(None, value('namespace').split('/')), f'{kind}_node'])
         return ['--ros-args', '--log-level', f'{logger}:={value("log_level")}']
-
-    # ros2 launch dies of SIGTERM and leaves its nodes behind; the kernel tells them with this.
-    prefix = 'setpriv --pdeathsig TERM' if shutil.which('setpriv') else None
 
     def node(kind, **options):
         given = {
@@ -135,7 +140,6 @@ def start_nodes(context):
             remappings=remappings,
             arguments=log_level(kind),
             additional_env=environment,
-            prefix=prefix,
             output='screen',
             **options,
         )
@@ -149,8 +153,9 @@ def start_nodes(context):
         condition=IfCondition(value('rviz')),
     )
     camera = node('camera', condition=IfCondition(value('demo')))
+    viewer = node('viewer', condition=IfCondition(value('viewer')))
     mapping = [] if value('cloud_map') else [node('mapping')]
-    return [*mapping, node('grounding'), camera, rviz]
+    return [*mapping, node('grounding'), camera, viewer, rviz]
 
 
 def generate_launch_description():

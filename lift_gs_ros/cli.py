@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
+import queue
 import sys
 import time
 from pathlib import Path
 
 from lift_gs_ros import output
 from lift_gs_ros.grounding.grounder import Grounder, GrounderSettings
-from lift_gs_ros.grounding.instances import MapSummary
+from lift_gs_ros.grounding.instances import Grounding, MapSummary
 from lift_gs_ros.mapping.cloud_map import voxel_map_of
 from lift_gs_ros.mapping.keyframes import KeyframeSelector
 from lift_gs_ros.mapping.ply import read_ply
@@ -71,17 +73,46 @@ def ground(arguments: argparse.Namespace) -> int:
     answers = [grounder.ground(query) for query in arguments.query]
     cloud = voxel_map.to_point_cloud()
     output.write_on_map(arguments.out, answers, grounder.weights, cloud, voxel_map.voxel_size)
+    if arguments.viewer:
+        serve(grounder, voxel_map, answers, arguments.port)
     return 0
+
+
+def serve(grounder: Grounder, voxel_map: VoxelMap, answers: list[Grounding], port: int) -> None:
+    """Show a map and answers in the web viewer, and answer what is typed there, until Ctrl-C."""
+    from lift_gs_ros.viewer.viewer import Viewer
+
+    questions: queue.Queue[str] = queue.Queue()
+    viewer = Viewer(questions.put, port=port)
+    for key in voxel_map.chunk_keys():
+        chunk_size, voxel_size = voxel_map.chunk_size, voxel_map.voxel_size
+        viewer.update_chunk(key, voxel_map.chunk(key), chunk_size, voxel_size)
+    viewer.set_facts(
+        keyframes=f'{voxel_map.keyframes} keyframes', weights=f'weights {grounder.weights}'
+    )
+    for answer in answers:
+        viewer.show(answer)
+    print(f'\nask on at {viewer.url}; Ctrl-C ends', flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            viewer.show(grounder.ground(questions.get()))
+    viewer.close()
 
 
 def demo(arguments: argparse.Namespace) -> int:
     """Run the whole ROS graph on one machine."""
     queries = [query.strip() for query in arguments.query.split(';') if query.strip()]
+    viewer_port = arguments.port if arguments.viewer else None
     if arguments.cloud:
         from lift_gs_ros.cloud_demo import run_cloud_demo
 
         return run_cloud_demo(
-            arguments.cloud, queries, arguments.out, arguments.checkpoint, arguments.device
+            arguments.cloud,
+            queries,
+            arguments.out,
+            arguments.checkpoint,
+            arguments.device,
+            viewer_port,
         )
     from lift_gs_ros.demo import run_demo
 
@@ -94,6 +125,7 @@ def demo(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         rate=arguments.rate,
         topics=bag_topics(arguments),
+        viewer_port=viewer_port,
     )
 
 
@@ -124,6 +156,8 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument('--out', type=Path, default=Path('demo_out'), help='folder for results')
     common.add_argument('--checkpoint', default='', help="safetensors file ('' = the shipped one)")
     common.add_argument('--device', default='auto', help='cpu, cuda or auto')
+    common.add_argument('--viewer', action='store_true', help='serve a web page until Ctrl-C')
+    common.add_argument('--port', type=int, default=8080, help='of the web page')
 
     topics = argparse.ArgumentParser(add_help=False)
     group = topics.add_argument_group('topics of a bag, where finding them by type is not enough')

@@ -15,6 +15,8 @@ from lift_gs_ros.demo import (
     node_command,
     running,
     set_environment,
+    viewer_command,
+    wait_for_interrupt,
 )
 from lift_gs_ros.mapping.cloud_map import voxel_map_of
 from lift_gs_ros.mapping.ply import read_ply
@@ -25,7 +27,14 @@ from lift_gs_ros.nodes.qos import LATCHED
 ENCODING_SECONDS = 1200.0  # for all chunks of a large map on a CPU
 
 
-def run_cloud_demo(path: str, queries: list[str], out: Path, checkpoint: str, device: str) -> int:
+def run_cloud_demo(
+    path: str,
+    queries: list[str],
+    out: Path,
+    checkpoint: str,
+    device: str,
+    viewer_port: int | None = None,
+) -> int:
     """Ask grounding_node about the cloud (map frame, metres) of a PLY file; the exit status."""
     if not queries:
         raise ValueError('a cloud needs a query, for example QUERY="the red cabinet"')
@@ -36,7 +45,8 @@ def run_cloud_demo(path: str, queries: list[str], out: Path, checkpoint: str, de
     command = node_command(
         'grounding_node', cloud_map='cloud_map', checkpoint=checkpoint, device=device
     )
-    with running({'grounding_node': command}, out / 'logs') as processes:
+    commands = {'grounding_node': command, **viewer_command(viewer_port, cloud_map='cloud_map')}
+    with running(commands, out / 'logs') as processes:
         client = DemoClient(lambda: check_processes(processes, out / 'logs'))
         try:
             publisher = client.node.create_publisher(PointCloud2, 'cloud_map', LATCHED)
@@ -47,8 +57,10 @@ def run_cloud_demo(path: str, queries: list[str], out: Path, checkpoint: str, de
             raise TimeoutError(f'{error}: see {out / "logs"}') from error
         finally:
             client.close()
-    output.write_on_map(out, answers, client.answers[-1].weights, cloud, voxel_map.voxel_size)
-    print(f'\nwritten: {out / "answers.json"} and a picture of each answer')
+        output.write_on_map(out, answers, client.answers[-1].weights, cloud, voxel_map.voxel_size)
+        print(f'\nwritten: {out / "answers.json"} and a picture of each answer')
+        if viewer_port is not None:
+            wait_for_interrupt(processes, out / 'logs')
     return 0
 
 

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -206,8 +206,12 @@ def run_demo(
     seed: int,
     rate: float,
     topics: BagTopics | None = None,
+    viewer_port: int | None = None,
 ) -> int:
-    """Run the graph on a recording ('' = a simulated room); return the exit status."""
+    """Run the graph on a recording ('' = a simulated room); return the exit status.
+
+    With a ``viewer_port`` the web viewer is started too, and the graph runs on until Ctrl-C.
+    """
     asked = [DemoQuery(text) for text in queries]
     if sequence and not asked:
         raise ValueError('a recorded sequence needs a query, for example QUERY="the red cabinet"')
@@ -232,6 +236,7 @@ def run_demo(
             **{f'bag_{name}': topic for name, topic in asdict(topics or BagTopics()).items()},
         ),
     }
+    commands |= viewer_command(viewer_port)
     out.mkdir(parents=True, exist_ok=True)
     with running(commands, out / 'logs') as processes:
         client = DemoClient(lambda: check_processes(processes, out / 'logs'))
@@ -242,8 +247,27 @@ def run_demo(
             raise TimeoutError(f'{error}: see {out / "logs"}') from error
         finally:
             client.close()
-    _write(out, source, cloud, answers, asked, client.answers[-1].weights)
+        _write(out, source, cloud, answers, asked, client.answers[-1].weights)
+        if viewer_port is not None:
+            wait_for_interrupt(processes, out / 'logs')
     return 0
+
+
+def viewer_command(port: int | None, **parameters: object) -> dict[str, list[str]]:
+    """Command line of the web viewer by its name; nothing without a port."""
+    if port is None:
+        return {}
+    print(f'viewer: http://127.0.0.1:{port}', flush=True)
+    return {'viewer_node': node_command('viewer_node', port=port, **parameters)}
+
+
+def wait_for_interrupt(processes: dict[str, subprocess.Popen], logs: Path) -> None:
+    """Return on Ctrl-C; ChildProcessError where a process fails before."""
+    print('\nthe graph runs on: ask in the browser; Ctrl-C ends', flush=True)
+    with suppress(KeyboardInterrupt):
+        while True:
+            check_processes(processes, logs)
+            time.sleep(0.5)
 
 
 def _converse(

@@ -20,13 +20,6 @@ from lift_gs_ros.nodes.qos import LATCHED, RELIABLE  # noqa: E402
 SECOND = 1_000_000_000
 
 
-@pytest.fixture
-def graph():
-    graph = Graph()
-    yield graph
-    graph.close()
-
-
 class Slam:
     """Publishes a cloud; around it a grounding_node that takes it for its map."""
 

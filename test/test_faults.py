@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 import torch  # noqa: E402
-from ros_graph import FakeCamera, Graph, domain_id, wait_until  # noqa: E402
+from ros_graph import FakeCamera, domain_id, wait_until  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 from test_nodes import Robot, make_mapping, map_good_frames, wait_for_count  # noqa: E402
 
@@ -19,18 +19,6 @@ from lift_gs_ros.grounding.grounder import Grounder  # noqa: E402
 from lift_gs_ros.model.config import LiftGSConfig  # noqa: E402
 from lift_gs_ros.model.language import load_language_encoder  # noqa: E402
 from lift_gs_ros.model.lift_gs import LiftGS  # noqa: E402
-
-
-@pytest.fixture
-def graph():
-    graph = Graph()
-    yield graph
-    graph.close()
-
-
-@pytest.fixture
-def client(graph):
-    return graph.client()
 
 
 @pytest.fixture

@@ -52,6 +52,7 @@ def test_every_parameter_argument_is_a_parameter_of_its_nodes_with_its_type(laun
         'mapping': parameters.MAPPING,
         'grounding': parameters.GROUNDING,
         'camera': parameters.CAMERA,
+        'viewer': parameters.VIEWER,
     }
     for name, (kinds, kind_of_value, _) in launch_file.PARAMETERS.items():
         for kind in kinds.split():
@@ -59,10 +60,10 @@ def test_every_parameter_argument_is_a_parameter_of_its_nodes_with_its_type(laun
             assert type(defaults[name]) is kind_of_value, name
 
 
-def test_demo_and_rviz_are_started_on_request_only(launch_file):
+def test_demo_viewer_and_rviz_are_started_on_request_only(launch_file):
     for wanted in ('true', 'false'):
-        nodes, context = start(launch_file, demo=wanted, rviz=wanted)
-        for name in ('camera_node', 'rviz2'):
+        nodes, context = start(launch_file, demo=wanted, rviz=wanted, viewer=wanted)
+        for name in ('camera_node', 'viewer_node', 'rviz2'):
             assert nodes[name].condition.evaluate(context) is (wanted == 'true')
 
 

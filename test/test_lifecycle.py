@@ -6,7 +6,7 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
-from ros_graph import FakeCamera, Graph, wait_until  # noqa: E402
+from ros_graph import wait_until  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 from test_nodes import (  # noqa: E402
@@ -27,23 +27,6 @@ from lift_gs_ros.nodes.qos import LATCHED_CHUNKS  # noqa: E402
 
 CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
 ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
-
-
-@pytest.fixture
-def graph():
-    graph = Graph()
-    yield graph
-    graph.close()
-
-
-@pytest.fixture
-def client(graph):
-    return graph.client()
-
-
-@pytest.fixture
-def camera(client):
-    return FakeCamera(client)
 
 
 def change(client, name: str, *transitions: int) -> bool:

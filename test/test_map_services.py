@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
-from ros_graph import FakeCamera, Graph, wait_until  # noqa: E402
+from ros_graph import FakeCamera, wait_until  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 from test_nodes import call, listen, make_mapping, map_good_frames  # noqa: E402
 
@@ -14,13 +14,6 @@ from lift_gs_ros import msg, srv  # noqa: E402
 from lift_gs_ros.nodes.jobs import Jobs  # noqa: E402
 from lift_gs_ros.nodes.map_services import map_path  # noqa: E402
 from lift_gs_ros.nodes.qos import LATCHED_CHUNKS  # noqa: E402
-
-
-@pytest.fixture
-def graph():
-    graph = Graph()
-    yield graph
-    graph.close()
 
 
 class Robot:

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from PIL import Image as Pillow  # noqa: E402
-from ros_graph import FakeCamera, Graph, wait_until  # noqa: E402
+from ros_graph import FakeCamera, wait_until  # noqa: E402
 from sensor_msgs.msg import CameraInfo, CompressedImage  # noqa: E402
 from test_node_poses import Tf, catch_reasons  # noqa: E402
 from test_nodes import make_mapping, map_good_frames, wait_for_count  # noqa: E402
@@ -18,18 +18,6 @@ from lift_gs_ros.nodes import conversions  # noqa: E402
 from lift_gs_ros.nodes.mapping_node import MappingNode  # noqa: E402
 
 DEPTH_CAMERA = Camera.from_focal(40.0, 40.0, 23.5, 17.5, 48, 36)
-
-
-@pytest.fixture
-def graph():
-    graph = Graph()
-    yield graph
-    graph.close()
-
-
-@pytest.fixture
-def client(graph):
-    return graph.client()
 
 
 class CompressedCamera(FakeCamera):

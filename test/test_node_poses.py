@@ -7,29 +7,12 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
-from ros_graph import FakeCamera, Graph, wait_until  # noqa: E402
+from ros_graph import wait_until  # noqa: E402
 from test_nodes import make_mapping, map_good_frames, wait_for_count  # noqa: E402
 
 from lift_gs_ros.geometry import look_at  # noqa: E402
 from lift_gs_ros.nodes import conversions  # noqa: E402
 from lift_gs_ros.nodes.qos import LATCHED  # noqa: E402
-
-
-@pytest.fixture
-def graph():
-    graph = Graph()
-    yield graph
-    graph.close()
-
-
-@pytest.fixture
-def client(graph):
-    return graph.client()
-
-
-@pytest.fixture
-def camera(client):
-    return FakeCamera(client)
 
 
 def catch_reasons(mapping) -> list[str]:

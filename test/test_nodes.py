@@ -16,7 +16,7 @@ from rcl_interfaces.srv import DescribeParameters, SetParameters  # noqa: E402
 from rclpy.executors import MultiThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
-from ros_graph import CAMERA, PATIENCE, FakeCamera, Graph, wait_until  # noqa: E402
+from ros_graph import CAMERA, PATIENCE, wait_until  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
@@ -39,23 +39,6 @@ from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE  # noqa: E40
 from lift_gs_ros.nodes.runner import spin  # noqa: E402
 
 CONFIG = Path(__file__).parents[1] / 'config' / 'grounding.yaml'
-
-
-@pytest.fixture
-def graph():
-    graph = Graph()
-    yield graph
-    graph.close()
-
-
-@pytest.fixture
-def client(graph):
-    return graph.client()
-
-
-@pytest.fixture
-def camera(client):
-    return FakeCamera(client)
 
 
 def listen(node, kind, topic, qos=LATCHED) -> list:
@@ -322,6 +305,7 @@ def test_the_parameter_tables_the_yaml_and_the_nodes_agree(graph, client):
     tables = {
         'mapping_node': parameters.MAPPING,
         'grounding_node': parameters.GROUNDING,
+        'viewer_node': parameters.VIEWER,
         'camera_node': parameters.CAMERA,
     }
     assert set(described) == {f'/**/{name}' for name in tables}

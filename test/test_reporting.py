@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from ros_graph import FakeCamera, Graph, wait_until  # noqa: E402
+from ros_graph import FakeCamera, wait_until  # noqa: E402
 from test_nodes import Robot, listen, make_mapping, map_good_frames, wait_for_count  # noqa: E402
 
 from lift_gs_ros.nodes import reporting  # noqa: E402
@@ -71,13 +71,6 @@ def test_latencies_are_percentiles_of_the_last_minute(clock):
     assert report.latencies()['fuse'] == pytest.approx((50.5, 99.01))
     clock.now += 61
     assert report.latencies() == {}
-
-
-@pytest.fixture
-def graph():
-    graph = Graph()
-    yield graph
-    graph.close()
 
 
 class Board:

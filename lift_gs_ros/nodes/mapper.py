@@ -101,6 +101,7 @@ class Mapper:
         self._warned: set[str] = set()
         self.pose_child = ''  # the frame that odometry says it is about
         self.last_stamp = 0  # nanoseconds, of the newest keyframe
+        self.last_pose: FloatArray = np.eye(4)  # world_from_camera of the same
         self._clock = self._frames_behind = 0
         self.summary = MapSummary()
 
@@ -146,6 +147,7 @@ class Mapper:
         posed = time.monotonic()
         self.pending.update(dict.fromkeys(self.map.integrate(frame)))
         self.last_stamp = self._clock = stamp
+        self.last_pose = frame.world_from_camera
         self._summarise()
         self._report.count('keyframes')
         end = time.monotonic()

@@ -22,6 +22,7 @@ from lift_gs_ros.nodes.conversions import (
     make_header,
     matrix_from_pose,
     matrix_from_values,
+    pose_from_matrix,
     stamp_to_ns,
 )
 from lift_gs_ros.nodes.depth_registration import DepthRegistration
@@ -147,6 +148,7 @@ class MappingNode(ManagedNode):
     def _advertise(self) -> None:
         node = self.node
         self._map_publisher = node.create_publisher(PointCloud2, 'map', LATCHED)
+        self._pose_publisher = node.create_publisher(PoseStamped, 'keyframe_pose', LATCHED)
         # A reader that comes (again) gets the whole map, however long ago it was made.
         matched = PublisherEventCallbacks(matched=self._on_chunk_reader)
         self._chunk_publisher = node.create_publisher(
@@ -203,7 +205,10 @@ class MappingNode(ManagedNode):
         self._jobs.run()
         pair = self._queue.get(timeout=0.1)
         if pair is not None:
+            before = self._mapper.last_stamp
             self._mapper.fuse(pair)
+            if self._mapper.last_stamp != before:
+                self._publish_pose()
         if self._resend.is_set():
             self._resend.clear()
             self._mapper.send_all_again()
@@ -213,6 +218,11 @@ class MappingNode(ManagedNode):
     def _new_map(self) -> None:
         self._queue.take_all()  # images of before belong to the old one
         self._mapper.reset()
+
+    def _publish_pose(self) -> None:
+        header = make_header(self._mapper.last_stamp, self.values['map_frame'])
+        pose = pose_from_matrix(self._mapper.last_pose)
+        self._pose_publisher.publish(PoseStamped(header=header, pose=pose))
 
     def _publish_chunks(self) -> None:
         for key in list(self._mapper.pending)[:CHUNKS_A_STEP]:

@@ -225,3 +225,24 @@ CAMERA = (
     Parameter('publish_tf', True, 'Publish the pose on /tf too, where tf2_msgs is installed'),
     Parameter('wait_for_subscribers', True, 'Begin when somebody listens to colour and depth'),
 )
+
+VIEWER = (
+    AUTOSTART,
+    Parameter('cloud_map', '', 'Topic of a whole map, as for grounding_node; empty: map_chunks'),
+    Parameter(
+        'host',
+        '127.0.0.1',
+        'Address to serve the page on; 0.0.0.0 opens it, without a password, to the network',
+    ),
+    Parameter('port', 8080, 'Port of the page; 0: any free one', (0, 65535)),
+    Parameter(
+        'max_points',
+        1_000_000,
+        'Points that a browser gets; of a larger map every second, fourth, ... one',
+        (1000, 100_000_000),
+    ),
+    Parameter(
+        'update_rate', 2.0, 'Send changed chunks and the camera at most so often, Hz', (0.1, 30)
+    ),
+    Parameter('camera_image', True, "Show the camera's image in the scene"),
+)

@@ -1,0 +1,203 @@
+"""The viewer without a browser: what is sent, and where it is served."""
+
+import math
+import socket
+
+import numpy as np
+import pytest
+
+from lift_gs_ros.geometry import Box, PointCloud
+from lift_gs_ros.grounding.instances import GroundedInstance, Grounding, MapSummary
+from lift_gs_ros.viewer import texts
+from lift_gs_ros.viewer.address import is_local, page_url
+from lift_gs_ros.viewer.answer_scene import confidence_color
+from lift_gs_ros.viewer.map_points import MapPoints
+from lift_gs_ros.viewer.viewer import Viewer
+from lift_gs_ros.viewer.views import FIELD_OF_VIEW, view_of_box, view_of_map
+
+
+def cloud_of(count: int, upper=(1.0, 1.0, 2.5), seed: int = 0) -> PointCloud:
+    rng = np.random.default_rng(seed)
+    return PointCloud(rng.uniform([-1, -1, 0], upper, (count, 3)), rng.uniform(0, 1, (count, 3)))
+
+
+def instance(phrase: str, score: float, is_target: bool = True) -> GroundedInstance:
+    points = np.zeros((1, 3), np.float32)
+    box = Box(np.zeros(3), np.ones(3))
+    return GroundedInstance(0, phrase, (0, 1), is_target, score, box, points, points[:, 0])
+
+
+@pytest.fixture(scope='module')
+def viewer():
+    viewer = Viewer(lambda text: None, port=0)
+    yield viewer
+    viewer.close()
+
+
+@pytest.fixture
+def points(viewer) -> MapPoints:
+    return MapPoints(viewer._server.scene, max_points=1000)
+
+
+def sent(points: MapPoints) -> dict:
+    """Positions (N, 3) that the browsers have of each chunk, in the map frame."""
+    return {
+        key: chunk.handle.points.astype(np.float64) + chunk.center
+        for key, chunk in points._chunks.items()
+    }
+
+
+def test_points_arrive_where_they_are_to_a_few_millimetres(points):
+    cloud = cloud_of(500)
+    far = PointCloud(cloud.positions + [645, -645, 0], cloud.colors)
+    points.update((100, -100, 0), far, 6.45, 0.05)
+    [positions] = sent(points).values()
+    order = np.random.default_rng(0).permutation(500)
+    np.testing.assert_allclose(positions, far.positions[order], atol=2e-3)
+
+
+def test_a_large_map_is_thinned_evenly_with_larger_points_and_back(points):
+    for key in range(4):
+        points.update((key, 0, 0), cloud_of(1000), 6.45, 0.05)
+    assert [len(positions) for positions in sent(points).values()] == [250] * 4
+    assert [chunk.handle.point_size for chunk in points._chunks.values()] == [0.1] * 4
+    assert points.facts() == ['4,000 points (1 of 4 shown)', '4 chunks']
+    for key in range(3):
+        points.update((key, 0, 0), PointCloud.empty(), 6.45, 0.05)
+    [positions] = sent(points).values()
+    assert len(positions) == 1000
+
+
+def test_a_room_is_cut_open_and_a_higher_map_is_not(points):
+    assert points.default_cut() == math.inf
+    points.update((0, 0, 0), cloud_of(800), 6.45, 0.05)
+    assert points.default_cut() == pytest.approx(2.0, abs=0.1)
+    points.cut(points.default_cut())
+    [positions] = sent(points).values()
+    assert 0 < positions[:, 2].max() <= 2.1
+    points.cut(math.inf)
+    [positions] = sent(points).values()
+    assert len(positions) == 800
+    points.update((0, 0, 1), cloud_of(100, (1, 1, 8)), 6.45, 0.05)
+    assert points.default_cut() == math.inf
+
+
+def test_hidden_voxels_leave_and_come_back(points):
+    cloud = cloud_of(800)
+    points.update((0, 0, 0), cloud, 6.45, 0.05)
+    points.hide(cloud.positions[:100])
+    [positions] = sent(points).values()
+    assert len(positions) <= 700
+    distance = np.abs(positions[:, None] - cloud.positions[None, :100]).max(axis=-1).min()
+    assert distance > 0.002, 'a hidden point was sent'
+    points.hide(np.zeros((0, 3), np.float32))
+    assert len(sent(points)[0, 0, 0]) == 800
+
+
+def test_the_page_is_for_this_machine_only_unless_asked_otherwise():
+    def reaches(host: str, to: str) -> bool:
+        viewer = Viewer(lambda text: None, host=host, port=0)
+        try:
+            port = int(viewer.url.rpartition(':')[2])
+            with socket.create_connection((to, port), timeout=5):
+                return True
+        except ConnectionRefusedError:
+            return False
+        finally:
+            viewer.close()
+
+    assert reaches('127.0.0.1', '127.0.0.1')
+    # Another address of this machine, as its address on a network is.
+    assert not reaches('127.0.0.1', '127.0.0.2')
+    assert reaches('0.0.0.0', '127.0.0.2')
+
+
+def test_local_addresses_are_told_from_open_ones():
+    assert all(map(is_local, ('127.0.0.1', 'localhost', '::1')))
+    assert not any(map(is_local, ('0.0.0.0', '::', '192.168.1.7', 'robot.local')))
+    assert page_url('0.0.0.0', 80) == 'http://localhost:80'
+    assert page_url('::1', 80) == 'http://[::1]:80'
+
+
+@pytest.mark.parametrize('host', ['127.0.0.1', '192.0.2.1', 'no-such-host.invalid'])
+def test_an_address_that_cannot_be_served_is_an_error_and_not_another_port(viewer, host):
+    port = int(viewer.url.rpartition(':')[2])
+    with pytest.raises(ValueError, match=f'can not be served at {host}:{port}'):
+        Viewer(lambda text: None, host=host, port=port)
+
+
+def test_a_changed_chunk_does_not_send_the_others_of_a_room_that_is_cut_again(viewer):
+    viewer.clear_map()
+    for key in range(2):
+        viewer.update_chunk((key, 0, 0), cloud_of(500), 6.45, 0.05)
+    chunks = viewer._map._chunks
+    other = chunks[1, 0, 0].handle
+    assert len(other.points) < 500, 'the room is not cut'
+    for seed in range(1, 4):  # its floor is a little higher or lower each time
+        changed = chunks[0, 0, 0].handle
+        viewer.update_chunk((0, 0, 0), cloud_of(500, seed=seed), 6.45, 0.05)
+        assert chunks[0, 0, 0].handle is not changed
+    assert chunks[1, 0, 0].handle is other
+
+
+def test_no_page_can_open_a_tunnel_to_the_internet(viewer):
+    assert viewer._server.request_share_url() is None
+    assert viewer._server._share_tunnel is None
+
+
+def test_whoever_writes_on_query_cannot_write_html():
+    evil = '<script>alert(1)</script>'
+    found = Grounding(evil, 0, 'map', [instance(evil, 0.9)])
+    refused = Grounding(evil, 0, 'map', message=evil)
+    for html in (texts.answer_html(found), texts.answer_html(refused), texts.note_html(evil)):
+        assert '<script' not in html
+        assert '&lt;script' in html
+    assert '<script' not in texts.status_html([evil])
+
+
+def test_an_answer_is_said_in_a_few_words():
+    assert texts.verdict(Grounding('x', 0, 'map', none_score=0.87)) == 'not here, 87% sure'
+    found = [instance('chair', 0.92), instance('chair', 0.7), instance('door', 0.8, False)]
+    assert texts.verdict(Grounding('x', 0, 'map', found)) == '92% +1'
+    assert texts.verdict(Grounding('x', 0, 'map', message='no map yet')) == 'no map yet'
+    in_part = Grounding('x', 0, 'map', found, message='the rest was too long')
+    assert texts.verdict(in_part) == '92% +1'
+    assert 'the rest was too long' in texts.answer_html(in_part)
+
+
+def test_the_surer_the_greener():
+    scores = [0.3, 0.5, 0.6, 0.8, 1.0]
+    red, green, _ = np.array([confidence_color(score) for score in scores]).T
+    assert red[0] == red[1]
+    assert (np.diff((green - red)[1:]) > 0).all()
+
+
+def test_the_newest_answer_of_a_query_replaces_the_one_before(viewer):
+    history = viewer._panel._history
+    for version, query in enumerate(['a', 'a', 'b', 'a']):
+        viewer.show(Grounding(query, 0, 'map', map=MapSummary(version=version)))
+    assert [(a.grounding.query, a.grounding.map.version) for a in history] == [
+        ('a', 3),
+        ('b', 2),
+        ('a', 1),
+    ]
+    for number in range(20):
+        viewer.show(Grounding(f'query {number}', 0, 'map'))
+    assert len(history) == 8
+    viewer.clear_map()
+    assert history == []
+
+
+def test_the_whole_map_is_in_the_first_view_and_a_box_is_looked_at_from_inside():
+    room = Box.from_corners((-2, -3, 0), (4, 3, 2.5))
+    view = view_of_map(room)
+    assert view.position[2] > room.upper[2]
+    forward = view.look_at - view.position
+    forward /= np.linalg.norm(forward)
+    directions = room.corners() - view.position
+    cosines = directions @ forward / np.linalg.norm(directions, axis=1)
+    assert cosines.min() > np.cos(FIELD_OF_VIEW / 2)
+    on_the_wall = Box(np.array([3.9, 0.0, 1.0]), np.array([0.1, 0.8, 2.0]))
+    view = view_of_box(on_the_wall, room)
+    assert view.position[0] < 3.0
+    np.testing.assert_array_equal(view.look_at, on_the_wall.center)
