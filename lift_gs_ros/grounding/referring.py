@@ -47,7 +47,7 @@ def resolve_reference(
         [box(proposal) for proposal in own[:count]],
         scores[:count] / scores[0],
         [box(proposal) for _, proposal in anchors],
-        positions.mean(axis=0),
+        positions.mean(axis=0, dtype=np.float64),
     )
     target = phrases[targets[0]]
     reference = Reference.read(

@@ -152,7 +152,9 @@ class Tiles:
         where = allowed & (self.squared_distance(centers) < radius**2)
         for tile in where.any(dim=0).nonzero()[:, 0].tolist():
             masks = where[:, tile].nonzero()[:, 0]
-            distance = torch.cdist(centers[masks], self.encodings[tile].token_positions)
+            # From the tile's own origin: cdist squares and subtracts.
+            origin, places = self.origins[tile], self.encodings[tile].token_positions
+            distance = torch.cdist(centers[masks] - origin, places - origin)
             rows, places = (distance < radius).nonzero(as_tuple=True)
             yield Inside(tile, masks[rows], places, torch.ones_like(distance[rows, places]))
 
