@@ -38,6 +38,19 @@ def scene(model):
         yield encodings, Tiles(encodings)
 
 
+def test_the_tokens_around_a_place_are_found_a_kilometre_from_the_origin_too(model):
+    positions, colors = cloud(0)
+    with torch.inference_mode():
+        [encoding] = model.encode([(positions + np.float32([1032, -1032, 0]), colors)])
+        centers = encoding.token_positions[:30]
+        allowed = torch.ones(30, 1, dtype=torch.bool)
+        [inside] = Tiles([encoding]).near(centers, allowed, 0.5)
+    exact = centers.double()[:, None] - encoding.token_positions.double()
+    rows, places = (exact.norm(dim=2) < 0.5).nonzero(as_tuple=True)
+    assert torch.equal(inside.masks, rows)
+    assert torch.equal(inside.places, places)
+
+
 def answer(model, tiles: Tiles, sentences, max_tiles: int = 99) -> list[LocallyDecoded]:
     return model.decode_many(tiles, [model.read(tiles, own, max_tiles) for own in sentences])
 
