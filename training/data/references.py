@@ -59,7 +59,8 @@ class ReferenceExample:
         middle = np.array([*np.mean([o.position[:2] for o in self.room.objects], axis=0), 1.0])
         if disturbance is None:
             boxes, anchors = [o.box for o in self.candidates], [o.box for o in self.anchors]
-            wanted, likelihood = self.is_target.astype(np.float32), np.ones(len(boxes))
+            wanted: NDArray[np.float32] = self.is_target.astype(np.float32)
+            likelihood: NDArray[np.floating] = np.ones(len(boxes))
         else:
             quarters = int(rng.integers(4))
             boxes, wanted, likelihood = self._disturbed_candidates(quarters, disturbance, rng)
