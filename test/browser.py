@@ -85,10 +85,8 @@ def take_picture(url: str, query: str, path: str) -> None:
         tab = ViewerPage(browser, url, (1280, 720))
         tab.ask(query)
         tab.wait_for_node('/answer/0/label')
-        notice = tab.page.locator('[class*=Notification-closeButton]')
-        if notice.count():  # of the software rendering
-            notice.first.click()
-        tab.page.wait_for_timeout(10_000)  # the scene fades in
+        tab.page.add_style_tag(content='[class*=Notification-root] {display: none}')
+        tab.page.wait_for_timeout(15_000)  # the scene fades in
         tab.page.screenshot(path=path)
 
 
