@@ -146,7 +146,9 @@ class Panel:
         for row, answered in zip(self._rows, self._history):
             grounding = answered.grounding
             row.label = f'{answered.at} v{grounding.map.version}'
-            row.options = (f'{texts.shorten(grounding.query, 22)} · {texts.verdict(grounding)}',)
+            verdict = texts.verdict(grounding)
+            query = texts.shorten(grounding.query, max(34 - len(verdict), 12))
+            row.options = (f'{query} · {verdict}',)
             row.hint = f'{grounding.query[:200]}: map version {grounding.map.version}'
             row.visible = True
         for row in self._rows[len(self._history) :]:
