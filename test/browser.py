@@ -80,15 +80,16 @@ class ViewerPage:
 
 
 def take_picture(url: str, query: str, path: str) -> None:
-    """Ask on a running viewer and save what it shows."""
+    """Ask on a running viewer, fly to the answer and save what is seen."""
     with chromium() as browser:
         tab = ViewerPage(browser, url, (1280, 720))
+        tab.click('clear')
+        tab.wait_for_node('/answer', there=False)
         tab.ask(query)
         tab.wait_for_node('/answer/0/label')
-        notice = tab.page.locator('[class*=Notification-closeButton]')
-        if notice.count():  # of the software rendering
-            notice.first.click()
-        tab.page.wait_for_timeout(10_000)  # the scene fades in
+        tab.page.add_style_tag(content='[class*=Notification-root] {display: none}')
+        tab.click('look at')
+        tab.page.wait_for_timeout(15_000)  # the camera flies, and the scene fades in
         tab.page.screenshot(path=path)
 
 
