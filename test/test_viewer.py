@@ -82,6 +82,15 @@ def test_a_room_is_cut_open_and_a_higher_map_is_not(points):
     assert points.default_cut() == math.inf
 
 
+def test_a_few_stray_points_do_not_move_the_view_or_the_cut(points):
+    points.update((0, 0, 0), cloud_of(800), 6.45, 0.05)
+    bounds, cut = points.bounds(), points.default_cut()
+    stray = PointCloud(np.float32([[30, 0, -9]]), np.zeros((1, 3)))
+    points.update((5, 0, -1), stray, 6.45, 0.05)
+    np.testing.assert_allclose(points.bounds().size, bounds.size)
+    assert points.default_cut() == cut
+
+
 def test_hidden_voxels_leave_and_come_back(points):
     cloud = cloud_of(800)
     points.update((0, 0, 0), cloud, 6.45, 0.05)
@@ -188,7 +197,7 @@ def test_the_newest_answer_of_a_query_replaces_the_one_before(viewer):
     assert history == []
 
 
-def test_the_whole_map_is_in_the_first_view_and_a_box_is_looked_at_from_inside():
+def test_the_whole_map_is_in_the_first_view():
     room = Box.from_corners((-2, -3, 0), (4, 3, 2.5))
     view = view_of_map(room)
     assert view.position[2] > room.upper[2]
@@ -197,7 +206,17 @@ def test_the_whole_map_is_in_the_first_view_and_a_box_is_looked_at_from_inside()
     directions = room.corners() - view.position
     cosines = directions @ forward / np.linalg.norm(directions, axis=1)
     assert cosines.min() > np.cos(FIELD_OF_VIEW / 2)
-    on_the_wall = Box(np.array([3.9, 0.0, 1.0]), np.array([0.1, 0.8, 2.0]))
-    view = view_of_box(on_the_wall, room)
-    assert view.position[0] < 3.0
-    np.testing.assert_array_equal(view.look_at, on_the_wall.center)
+
+
+def test_an_answer_is_looked_at_from_where_no_wall_is_in_the_way():
+    """A picture on a wall of a room whose neighbours have walls, too, and one in the open."""
+    y, z = np.meshgrid(np.arange(-2, 2, 0.05), np.arange(0, 2, 0.05))
+    walls = [np.stack([np.full_like(y, x), y, z], axis=-1).reshape(-1, 3) for x in (-3.0, 0.0)]
+    for side in (-0.1, 0.1):
+        picture = Box(np.array([side, 0.0, 1.0]), np.array([0.05, 0.8, 0.6]))
+        view = view_of_box(picture, np.concatenate(walls))
+        assert np.sign(view.position[0]) == np.sign(side)
+        assert view.position[2] > 1.3
+        np.testing.assert_array_equal(view.look_at, picture.center)
+    alone = view_of_box(picture, np.zeros((0, 3)))
+    assert np.linalg.norm(alone.position - picture.center) == pytest.approx(1.8, abs=0.1)

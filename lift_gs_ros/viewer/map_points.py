@@ -122,11 +122,19 @@ class MapPoints:
 
     def bounds(self) -> Box | None:
         """Box around the map without its outliers; None where there is no map."""
-        chunks = list(self._chunks.values())
-        if not chunks:
+        if not self._chunks:
             return None
+        # Not those of a few stray points.
+        enough = 0.05 * self.num_points / len(self._chunks)
+        chunks = [chunk for chunk in self._chunks.values() if len(chunk.cloud) >= enough]
         lower = np.min([chunk.lower for chunk in chunks], axis=0)
         return Box.from_corners(lower, np.max([chunk.upper for chunk in chunks], axis=0))
+
+    def shown(self) -> NDArray[np.float32]:
+        """All points (N, 3) below the cut."""
+        clouds = [chunk.cloud.positions for chunk in self._chunks.values()]
+        positions = np.concatenate([np.zeros((0, 3), np.float32), *clouds])
+        return positions[positions[:, 2] <= self._cut]
 
     def default_cut(self) -> float:
         """Height (metres) to cut at so that one looks into a room; above all in a higher map."""

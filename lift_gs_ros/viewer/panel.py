@@ -14,6 +14,7 @@ from lift_gs_ros.viewer import texts
 
 MAX_QUERY_LENGTH = 2000  # characters, as grounding_node's parameter
 MAX_HISTORY = 8
+ROW_LENGTH = 32  # characters that fit
 CUT_STEP = 0.1  # metres; the default height of the cut follows the map in steps
 LOOK_AT, CLEAR = 'look at', 'clear'
 
@@ -146,8 +147,8 @@ class Panel:
         for row, answered in zip(self._rows, self._history):
             grounding = answered.grounding
             row.label = f'{answered.at} v{grounding.map.version}'
-            verdict = texts.verdict(grounding)
-            query = texts.shorten(grounding.query, max(34 - len(verdict), 12))
+            verdict = texts.shorten(texts.verdict(grounding), ROW_LENGTH // 2)
+            query = texts.shorten(grounding.query, ROW_LENGTH - len(verdict))
             row.options = (f'{query} · {verdict}',)
             row.hint = f'{grounding.query[:200]}: map version {grounding.map.version}'
             row.visible = True

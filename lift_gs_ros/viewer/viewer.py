@@ -62,7 +62,8 @@ class Viewer:
         self._shown: Grounding | None = None
         self._asked: str | None = None  # the newest query that was answered
         self._looks_back = False  # shows an older answer than the newest
-        self._facts: dict[str, str] = {}
+        order = 'keyframes', 'version', 'device', 'weights', 'latency'
+        self._facts = dict.fromkeys(order, '')
         actions = Actions(
             ask=self._ask,
             clear=self._clear,
@@ -171,10 +172,10 @@ class Viewer:
 
     def _look_at_answer(self, client: viser.ClientHandle | None) -> None:
         with self._lock:
-            bounds = self._map.bounds()
             targets = self._shown.targets if self._shown else []
-        if client and bounds and targets:
-            views.fly(client, views.view_of_box(targets[0].box, bounds))
+            points = self._map.shown()
+        if client and targets:
+            views.fly(client, views.view_of_box(targets[0].box, points))
 
     def _look_at_map(self, client: viser.ClientHandle | None) -> None:
         with self._lock:

@@ -12,6 +12,8 @@ from lift_gs_ros.geometry import Box, FloatArray
 
 FIELD_OF_VIEW = np.radians(45.0)  # vertical
 STEP = 0.3  # metres; a smaller one is not worth moving for
+ELEVATIONS = np.radians([35.0, 60.0])
+AZIMUTHS = np.arange(-135, 225, 30)  # degrees; that of the whole map's view first
 FLIGHT_SECONDS, FLIGHT_STEPS = 0.6, 24
 
 
@@ -30,14 +32,26 @@ def view_of_map(bounds: Box) -> View:
     return View(bounds.center + distance * away / np.linalg.norm(away), bounds.center)
 
 
-def view_of_box(box: Box, bounds: Box) -> View:
-    """Look at a box from the middle of the map and from above: no wall is in the way."""
-    away = bounds.center - box.center
-    away[2] = 0.0
-    length = np.linalg.norm(away)
-    away = away / length if length > 0.3 else np.array([-0.7, -0.7, 0.0])
-    distance = max(1.6 * float(np.linalg.norm(box.size)), 1.2)
-    return View(box.center + distance * (away + [0, 0, 0.8]), box.center)
+def view_of_box(box: Box, points: FloatArray) -> View:
+    """Look at a box from the side, or more from above, with the fewest points (N, 3) in the way."""
+    diagonal = float(np.linalg.norm(box.size))
+    distance = max(1.8 * diagonal, 1.5)
+    relative = points - box.center
+    relative = relative[(np.abs(relative) < distance).all(axis=1)]
+
+    def in_the_way(away: FloatArray) -> int:
+        along = relative @ away
+        aside = np.linalg.norm(relative - along[:, None] * away, axis=1)
+        return int(((along > 0.55 * diagonal) & (along < distance) & (aside < diagonal / 2)).sum())
+
+    # Of equally free ones the first.
+    candidates = [
+        np.array([cos * np.cos(azimuth), cos * np.sin(azimuth), np.sin(elevation)])
+        for elevation in ELEVATIONS
+        for azimuth in np.radians(AZIMUTHS)
+        for cos in (np.cos(elevation),)
+    ]
+    return View(box.center + distance * min(candidates, key=in_the_way), box.center)
 
 
 def fly(client: viser.ClientHandle, view: View) -> None:
