@@ -37,10 +37,14 @@ INPUTS = [
 OUTPUTS = [
     ('map', 'map', 'The whole map (sensor_msgs/PointCloud2)'),
     ('map_chunks', 'map_chunks', 'Its changed chunks (lift_gs_ros/MapChunk)'),
+    ('map_update', 'map_update', 'The same, for others (sensor_msgs/PointCloud2)'),
     ('grounding', 'grounding', 'Answers (lift_gs_ros/Grounding)'),
     ('markers', 'markers', 'Boxes and labels for RViz (visualization_msgs/MarkerArray)'),
     ('masks', 'masks', 'Points of the answers (sensor_msgs/PointCloud2)'),
     ('detections', 'detections', 'Answers (vision_msgs/Detection3DArray)'),
+    ('standing_queries', 'standing_queries', 'What stands (lift_gs_ros/StandingQueries)'),
+    ('annotated_image', 'annotated_image', 'Answers in the live image (sensor_msgs/Image)'),
+    ('rendered_image', 'rendered_image', 'The Gaussians from the same view (sensor_msgs/Image)'),
     ('keyframe_pose', 'keyframe_pose', 'Camera at the newest keyframe (geometry_msgs/PoseStamped)'),
 ]
 QUERY = [('query', '/query', 'What to look for (std_msgs/String)')]
@@ -49,15 +53,19 @@ QUERY = [('query', '/query', 'What to look for (std_msgs/String)')]
 # that of the params_file holds.
 PARAMETERS = {
     'autostart': (
-        'mapping grounding camera viewer',
+        'mapping grounding overlay camera viewer',
         bool,
         'false leaves that to a lifecycle manager',
     ),
-    'map_frame': ('mapping grounding camera', str, 'Fixed frame of map and poses'),
+    'map_frame': ('mapping grounding overlay camera', str, 'Fixed frame of map and poses'),
     'camera_frame': ('camera', str, 'Frame of the images of the demo camera'),
-    'pose_source': ('mapping', str, 'odometry, pose or tf'),
-    'sensor_qos': ('mapping', str, 'sensor_data (best effort) or reliable; reliable in the demo'),
-    'rgb_transport': ('mapping', str, 'raw or compressed'),
+    'pose_source': ('mapping overlay', str, 'odometry, pose or tf'),
+    'sensor_qos': (
+        'mapping overlay',
+        str,
+        'sensor_data (best effort) or reliable; reliable in the demo',
+    ),
+    'rgb_transport': ('mapping overlay', str, 'raw or compressed'),
     'depth_transport': ('mapping', str, 'raw or compressedDepth'),
     'depth_registration': ('mapping', str, 'none, parameter or tf'),
     'sync_slop': ('mapping', float, 'Largest difference of colour and depth stamps, s'),
@@ -67,6 +75,7 @@ PARAMETERS = {
         str,
         'Topic of a map of another SLAM (PointCloud2), for mapping_node',
     ),
+    'query_mode': ('grounding', str, 'latest or standing: whether earlier queries stay'),
     'checkpoint': ('grounding', str, 'Checkpoint of the model; the one that ships by default'),
     'device': ('grounding', str, 'auto, cpu, cuda or cuda:N'),
     'sequence': (
@@ -154,8 +163,9 @@ def start_nodes(context):
     )
     camera = node('camera', condition=IfCondition(value('demo')))
     viewer = node('viewer', condition=IfCondition(value('viewer')))
-    mapping = [] if value('cloud_map') else [node('mapping')]
-    return [*mapping, node('grounding'), camera, viewer, rviz]
+    # A map of another SLAM comes without images.
+    own_map = [] if value('cloud_map') else [node('mapping'), node('overlay')]
+    return [*own_map, node('grounding'), camera, viewer, rviz]
 
 
 def generate_launch_description():

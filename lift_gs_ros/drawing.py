@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from lift_gs_ros.mapping.frame import RgbdFrame
 TARGET_COLOR = (255, 200, 0)  # yellow, as in the figures of LIFT-GS
 MENTIONED_COLOR = (0, 170, 255)
 OCCLUSION_TOLERANCE = 0.1  # metres that a mask point may lie behind the measured depth
+POINT_RADIUS = 0.03  # metres, as large as a mask point is drawn
 NEAR_PLANE = 0.05  # metres; edges of a box are clipped here
 
 
@@ -73,6 +75,50 @@ def draw_box(
             begin = end + (begin - end) * (end[2] - NEAR_PLANE) / (end[2] - begin[2])
         pixels, _ = camera.project(np.stack([begin, end]))
         draw.line([tuple(pixel) for pixel in pixels], fill=color, width=width)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An object as a live picture shows it."""
+
+    points: NDArray[np.float32]  # (N, 3) of its mask, world frame
+    color: tuple[int, int, int]
+    label: str
+
+
+def draw_objects(
+    color: NDArray[np.uint8],  # (H, W, 3)
+    camera: Camera,
+    world_from_camera: FloatArray,
+    objects: Sequence[Shown],
+) -> NDArray[np.uint8]:
+    """Draw masks, boxes and labels into a camera image; returns a new one (H, W, 3).
+
+    Without a depth image nothing is known about what hides what: masks are seen through walls.
+    """
+    camera_from_world = invert_transform(world_from_camera)
+    pixels = color.copy()
+    for shown in objects:
+        mask = np.zeros(color.shape[:2], bool)
+        at, depth = camera.project(transform_points(camera_from_world, shown.points))
+        at, depth = at[depth > NEAR_PLANE], depth[depth > NEAR_PLANE]
+        if len(depth):
+            size = max(1, round(POINT_RADIUS * camera.intrinsics[0, 0] / np.median(depth)))
+            _paint(mask, np.rint(at).astype(np.int64), np.ones(len(at), bool), size)
+        pixels[mask] = pixels[mask] // 2 + np.array(shown.color, np.uint8) // 2
+    image = Image.fromarray(pixels)
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(max(11, camera.width // 45))
+    for shown in objects:
+        box = Box.from_points(shown.points)
+        draw_box(draw, camera, world_from_camera, box, shown.color, max(1, camera.width // 200))
+        top, depths = camera.project(
+            transform_points(camera_from_world, box.center + [0, 0, box.size[2] / 2])
+        )
+        if depths > NEAR_PLANE:
+            place = (float(top[0]), float(top[1]) - 2)
+            draw.text(place, shown.label, shown.color, font, 'mb', stroke_width=2, stroke_fill=0)
+    return np.asarray(image)
 
 
 def draw_answer(frame: RgbdFrame, answer: Grounding) -> Image.Image:
@@ -184,7 +230,7 @@ def _splat_mask(frame: RgbdFrame, points: FloatArray) -> NDArray[np.bool_]:
     if not len(pixels):
         return mask
     depth = np.median(frame.depth[pixels[:, 1], pixels[:, 0]])
-    size = max(1, round(0.03 * frame.camera.intrinsics[0, 0] / depth))
+    size = max(1, round(POINT_RADIUS * frame.camera.intrinsics[0, 0] / depth))
     _paint(mask, pixels, np.ones(len(pixels), bool), size)
     return mask
 

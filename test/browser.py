@@ -1,7 +1,7 @@
 """A real headless Chromium on the viewer's page. As a program it takes the README's picture:
 
 make demo VIEWER=1                         # in one terminal, and once it has answered in another:
-python test/browser.py http://127.0.0.1:8080 'the brown cushion' docs/images/viewer.png
+python test/browser.py http://127.0.0.1:8080 'blue door' docs/images/viewer.png
 """
 
 from __future__ import annotations
@@ -80,9 +80,11 @@ class ViewerPage:
 
 
 def take_picture(url: str, query: str, path: str) -> None:
-    """Ask on a running viewer and save what it shows."""
+    """Ask on a running viewer and save what is seen."""
     with chromium() as browser:
         tab = ViewerPage(browser, url, (1280, 720))
+        tab.click('clear')
+        tab.wait_for_node('/answer', there=False)
         tab.ask(query)
         tab.wait_for_node('/answer/0/label')
         tab.page.add_style_tag(content='[class*=Notification-root] {display: none}')

@@ -49,21 +49,28 @@ class CountingGrounder:
     def set_map(self, summary, stamp) -> None:
         self.map = summary
 
-    def ground(self, query) -> Grounding:
-        return Grounding(query, 0, 'map', message=' '.join(str(k[0]) for k in sorted(self.encoded)))
+    def ground_many(self, queries) -> list[Grounding]:
+        message = ' '.join(str(key[0]) for key in sorted(self.encoded))
+        return [Grounding(query, 0, 'map', message=message) for query in queries]
+
+    def ground_again(self, answers) -> list[Grounding]:
+        return self.ground_many([answer.query for answer in answers])
 
 
 class Bench:
-    def __init__(self) -> None:
+    def __init__(self, **changed) -> None:
         values = {parameter.name: parameter.default for parameter in GROUNDING}
         self.grounder, self.answers = CountingGrounder(), []
         self.report = Report(lambda text: None)
         self.answering = Answering(
-            {**values, 'answer_rate': 1e9},
+            {**values, 'answer_rate': 1e9, **changed},
             lambda: self.grounder,
-            lambda grounding, weights: self.answers.append(grounding.message),
+            self.publish,
             self.report,
         )
+
+    def publish(self, news) -> None:
+        self.answers += [answer.message for answer in news.answers]
 
     def put(self, number: int, version: int, chunk_size: float = 1.0, map_id: int = 1) -> None:
         cloud = PointCloud(np.array([[number, 0, 0]]), np.zeros((1, 3)))

@@ -1,4 +1,5 @@
 import array
+import dataclasses
 import tracemalloc
 
 import numpy as np
@@ -10,8 +11,9 @@ from builtin_interfaces.msg import Time  # noqa: E402
 from geometry_msgs.msg import Pose  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField  # noqa: E402
 from std_msgs.msg import Header  # noqa: E402
-from visualization_msgs.msg import Marker  # noqa: E402
+from visualization_msgs.msg import Marker, MarkerArray  # noqa: E402
 
+from lift_gs_ros.colors import confidence_color  # noqa: E402
 from lift_gs_ros.geometry import Box, Camera, PointCloud, look_at  # noqa: E402
 from lift_gs_ros.grounding.instances import (  # noqa: E402
     GroundedInstance,
@@ -20,6 +22,7 @@ from lift_gs_ros.grounding.instances import (  # noqa: E402
     MapSummary,
 )
 from lift_gs_ros.nodes import answers, conversions, point_clouds  # noqa: E402
+from lift_gs_ros.nodes.standing import shown_instances  # noqa: E402
 
 HEADER = Header(stamp=Time(sec=12, nanosec=34), frame_id='map')
 
@@ -405,11 +408,24 @@ def make_grounding(*ids: int) -> Grounding:
     )
 
 
+def objects(*groundings: Grounding):
+    """What these answers show together, and the header of the last."""
+    return shown_instances(groundings), answers.answer_header(groundings[-1])
+
+
+def masks_message(*groundings: Grounding) -> PointCloud2:
+    return answers.masks_to_message(*objects(*groundings))
+
+
+def write_markers(writer: answers.MarkerWriter, *groundings: Grounding) -> MarkerArray:
+    return writer.write(*objects(*groundings))
+
+
 def test_an_answer_and_its_masks_survive_the_round_trip():
     grounding = make_grounding(3, 12)
     message = answers.grounding_to_message(grounding, 'untrained')
     assert message.weights == 'untrained'
-    back = answers.grounding_from_messages(message, answers.masks_to_message(grounding))
+    back = answers.grounding_from_messages(message, masks_message(grounding))
     assert back.to_json() == grounding.to_json()
     for ours, theirs in zip(grounding.instances, back.instances):
         np.testing.assert_array_equal(ours.points, theirs.points)
@@ -417,7 +433,7 @@ def test_an_answer_and_its_masks_survive_the_round_trip():
 
 
 def test_nothing_found_is_an_empty_cloud_with_the_same_fields():
-    message = answers.masks_to_message(make_grounding())
+    message = masks_message(make_grounding())
     names = [field.name for field in message.fields]
     assert names == ['x', 'y', 'z', 'rgb', 'instance_id', 'score']
     assert (message.width, len(message.data)) == (0, 0)
@@ -427,10 +443,10 @@ def test_markers_keep_their_ids_and_are_deleted_when_they_are_gone():
     writer = answers.MarkerWriter()
 
     def write(*ids):
-        markers = writer.write(make_grounding(*ids)).markers
+        markers = write_markers(writer, make_grounding(*ids)).markers
         return {(m.ns, m.id): m.action for m in markers if m.action != Marker.DELETEALL}
 
-    first = writer.write(make_grounding(1, 2)).markers
+    first = write_markers(writer, make_grounding(1, 2)).markers
     assert first[0].action == Marker.DELETEALL
     assert {(m.ns, m.id) for m in first[1:]} == {
         (namespace, i) for namespace in ('boxes', 'edges', 'labels') for i in (1, 2)
@@ -447,9 +463,10 @@ def test_markers_keep_their_ids_and_are_deleted_when_they_are_gone():
 
 
 def test_a_label_says_phrase_and_score_and_a_box_has_twelve_edges():
-    markers = answers.MarkerWriter().write(make_grounding(1)).markers
+    markers = write_markers(answers.MarkerWriter(), make_grounding(1)).markers
     by_namespace = {marker.ns: marker for marker in markers}
     assert by_namespace['labels'].text == 'the röd mug 0.75'
+    assert by_namespace['boxes'].color.r == pytest.approx(confidence_color(0.75)[0])
     ends = [(p.x, p.y, p.z) for p in by_namespace['edges'].points]
     assert len(ends) == 24
     for begin, end in zip(ends[::2], ends[1::2]):
@@ -458,7 +475,39 @@ def test_a_label_says_phrase_and_score_and_a_box_has_twelve_edges():
 
 def test_detections_hold_the_targets_where_vision_msgs_is_installed():
     pytest.importorskip('vision_msgs', reason='vision_msgs is not installed')
-    message = answers.detections_to_message(make_grounding(1, 12))
+    message = answers.detections_to_message(*objects(make_grounding(1, 12)))
     assert [detection.id for detection in message.detections] == ['1']
     assert message.detections[0].results[0].hypothesis.class_id == 'the röd mug'
     assert message.detections[0].bbox.size.x == pytest.approx(make_instance(1).box.size[0])
+
+
+def test_an_object_of_two_answers_is_one_marker_with_both_phrases_and_one_mask():
+    one = make_grounding(1)
+    surer = dataclasses.replace(one.instances[0], phrase='the mug', score=0.9)
+    two = dataclasses.replace(one, query='the mug', instances=[surer])
+    markers = {m.ns: m for m in write_markers(answers.MarkerWriter(), one, two).markers if m.ns}
+    assert markers['labels'].text == 'the mug 0.90\nthe röd mug 0.75'
+    assert markers['boxes'].color.g == pytest.approx(confidence_color(0.9)[1])
+    assert masks_message(one, two).width == len(surer.points)
+
+
+def test_changed_chunks_are_a_plain_cloud_whose_points_name_their_chunk():
+    updates = [
+        conversions.ChunkUpdate(
+            (i, -i, 2),
+            PointCloud(np.full((n, 3), i, np.float32), np.zeros((n, 3), np.float32)),
+            6.45,
+            0.05,
+            MapSummary(),
+            stamp=7 + i,
+            frame_id='map',
+            map_id=1,
+        )
+        for i, n in ((1, 2), (3, 0), (2, 3))
+    ]
+    message = conversions.chunks_to_cloud_message(updates)
+    assert point_clouds.cloud_from_message(message).positions[:, 0].tolist() == [1, 1, 2, 2, 2]
+    columns = point_clouds.columns_from_message(message, ('chunk_x', 'chunk_y', 'chunk_z'))
+    assert columns['chunk_y'].tolist() == [-1, -1, -2, -2, -2]
+    assert columns['chunk_z'].tolist() == [2] * 5
+    assert conversions.stamp_to_ns(message.header.stamp) == 10

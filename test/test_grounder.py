@@ -1,5 +1,7 @@
 """The Grounder with the real network (random weights): what must hold whatever it has learned."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -281,3 +283,87 @@ def test_a_query_longer_than_the_language_encoder_takes_says_so(grounder):
     answer = grounder.ground('the red mug ' * 120)
     assert 'its end was not read' in answer.message
     assert answer.instances
+
+
+def same_answer(one, other) -> bool:
+    def plain(answer):
+        return [(i.phrase, i.is_target, len(i.points)) for i in answer.instances]
+
+    scores = [[i.score for i in answer.instances] for answer in (one, other)]
+    return plain(one) == plain(other) and np.allclose(*scores, atol=1e-4)
+
+
+QUERIES = ['the red mug', 'a chair next to the sink', 'lamp', 'the red mug on the table']
+
+
+def test_queries_asked_at_once_are_answered_as_one_by_one(grounder, language):
+    fill(grounder, slab())
+    together = grounder.ground_many([*QUERIES, ' '])
+    assert together[-1].message == 'empty query'
+    for query, answer in zip(QUERIES, together):
+        assert answer.query == query
+        assert answer.instances
+        assert same_answer(answer, grounder.ground(query))
+
+
+def test_only_answers_whose_chunks_changed_are_given_again(grounder):
+    grounder.settings = dataclasses.replace(grounder.settings, max_chunks=1)
+    cloud = slab()
+    fill(grounder, cloud)
+    answers = grounder.ground_many(QUERIES)
+    assert all(new is old for new, old in zip(grounder.ground_again(answers), answers))
+    looked_at = [{key for key, _ in answer.basis[1]} for answer in answers]
+    [changed] = looked_at[0]
+    # Recoloured away from the borders: no other chunk is encoded again.
+    chunk = split_into_chunks(cloud, CHUNK_SIZE)[changed]
+    corner = (np.array(changed) - 0.5) * CHUNK_SIZE
+    inner = (np.abs(chunk.positions - corner - CHUNK_SIZE / 2) < CHUNK_SIZE / 2 - 0.4).all(axis=1)
+    moved = chunk.positions.copy()
+    moved[inner, 2] += 0.01
+    grounder.update(changed, PointCloud(moved, chunk.colors))
+    grounder.set_map(MapSummary(version=8), stamp=43)
+    assert grounder.num_dirty == 1
+    grounder.encode()
+    again = grounder.ground_again(answers)
+    for before, after, keys in zip(answers, again, looked_at):
+        now = {key for key, _ in after.basis[1]}
+        assert (after is before) == (changed not in keys | now)
+        assert after.map.version == (7 if after is before else 8)
+    assert again[0] is not answers[0]
+
+
+def test_changed_settings_give_all_answers_again(grounder):
+    fill(grounder, slab())
+    answers = grounder.ground_many(QUERIES)
+    grounder.settings = dataclasses.replace(grounder.settings, score_threshold=0.9)
+    assert not any(new is old for new, old in zip(grounder.ground_again(answers), answers))
+
+
+@pytest.fixture(scope='module')
+def shipped():
+    return Grounder.load('', 'cpu', GrounderSettings(score_threshold=0.4))
+
+
+def test_an_object_keeps_its_number_in_several_queries_while_the_map_grows(shipped):
+    """The weights that ship, on a red box on a grey floor that is seen bit by bit."""
+    shipped.clear()
+    rng = np.random.default_rng(0)
+    floor = rng.uniform([-2.0, -2.0, -0.01], [2.0, 2.0, 0.01], (6000, 3))
+    box = rng.uniform([0.3, 0.3, 0.05], [0.9, 0.9, 0.6], (6000, 3))
+    shell = (np.abs(box - [0.6, 0.6, 0.325]) > np.array([0.27, 0.27, 0.25])).any(axis=1)
+    positions = np.concatenate([floor, box[shell]])
+    colors = np.full_like(positions, 0.55)
+    colors[len(floor) :] = [0.8, 0.1, 0.1]
+    queries = ['the red box', 'the box', 'red chair']
+    numbers = []
+    for seen in (0.9, 1.4, 2.1):  # metres of x that have been mapped
+        keep = positions[:, 0] < seen
+        shipped.update((0, 0, 0), PointCloud(positions[keep], colors[keep]))
+        shipped.encode()
+        for answer in shipped.ground_many(queries):
+            best = answer.targets[:1]
+            numbers += [
+                i.instance_id for i in best if abs(i.box.center - [0.6, 0.6, 0.3]).max() < 0.3
+            ]
+    assert len(numbers) >= 6, 'the box is hardly found: the test says nothing'
+    assert len(set(numbers)) == 1

@@ -52,6 +52,7 @@ def test_every_parameter_argument_is_a_parameter_of_its_nodes_with_its_type(laun
         'mapping': parameters.MAPPING,
         'grounding': parameters.GROUNDING,
         'camera': parameters.CAMERA,
+        'overlay': parameters.OVERLAY,
         'viewer': parameters.VIEWER,
     }
     for name, (kinds, kind_of_value, _) in launch_file.PARAMETERS.items():
@@ -97,7 +98,8 @@ def test_rviz_shows_every_output_by_a_named_display_that_is_on():
     displays = manager['Displays']
     assert all(display['Enabled'] and display['Name'] for display in displays)
     topics = {display['Topic']['Value'] for display in displays if 'Topic' in display}
-    assert topics == {'map', 'masks', 'markers', 'rgb/image', 'odometry'}
+    images = {'rgb/image', 'annotated_image', 'rendered_image'}
+    assert topics == {'map', 'masks', 'markers', 'odometry', *images}
 
 
 def processes_of(session: int) -> list[int]:
@@ -132,7 +134,7 @@ def test_every_node_ends_with_ros2_launch(tmp_path, number):
         )
     end = time.monotonic() + 120
     try:
-        while log.read_text().count('waiting for a lifecycle manager') < 3:
+        while log.read_text().count('waiting for a lifecycle manager') < 4:
             assert time.monotonic() < end, log.read_text()
             time.sleep(0.1)
         launch.send_signal(number)

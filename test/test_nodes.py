@@ -34,8 +34,8 @@ from lift_gs_ros.nodes import conversions, parameters  # noqa: E402
 from lift_gs_ros.nodes.camera_node import CameraNode  # noqa: E402
 from lift_gs_ros.nodes.grounding_node import GroundingNode, load_grounder  # noqa: E402
 from lift_gs_ros.nodes.mapping_node import MappingNode  # noqa: E402
-from lift_gs_ros.nodes.point_clouds import cloud_from_message  # noqa: E402
-from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE  # noqa: E402
+from lift_gs_ros.nodes.point_clouds import cloud_from_message, columns_from_message  # noqa: E402
+from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE, latched  # noqa: E402
 from lift_gs_ros.nodes.runner import spin  # noqa: E402
 
 CONFIG = Path(__file__).parents[1] / 'config' / 'grounding.yaml'
@@ -92,6 +92,17 @@ class FakeGrounder:
 
     def set_map(self, summary, stamp):
         self.map, self.stamp = summary, stamp
+
+    def ground_many(self, queries):
+        return [self.ground(query) for query in queries]
+
+    def ground_again(self, answers):
+        return self.ground_many([answer.query for answer in answers])
+
+    def render(self, camera, world_from_camera):
+        if camera.width > 1000:
+            raise ValueError('too large')
+        return np.full((camera.height, camera.width, 3), [1, 2, 3], np.uint8)
 
     def ground(self, query):
         if query == 'crash':
@@ -165,6 +176,17 @@ def test_a_late_reader_of_chunks_gets_the_whole_map(graph, client, camera):
         lambda: newest() == {key: len(expected.chunk(key)) for key in expected.chunk_keys()},
         'all chunks, as they are in the map',
     )
+
+
+def test_changed_chunks_are_a_plain_cloud_too_where_somebody_listens(graph, client, camera):
+    mapping = make_mapping(graph, camera)
+    map_good_frames(mapping, camera, 1)
+    updates = listen(client, PointCloud2, 'map_update', RELIABLE)
+    wait_until(lambda: mapping._update_publisher.get_subscription_count(), 'the reader')
+    map_good_frames(mapping, camera, 2)
+    wait_until(lambda: updates, 'an update')
+    chunks = columns_from_message(updates[-1], ('chunk_x', 'chunk_y', 'chunk_z'))
+    assert set(map(tuple, chunks.tolist())) <= set(mapping._mapper.map.chunk_keys())
 
 
 def test_bad_frames_are_counted_with_the_reason_and_the_next_good_one_works(graph, client, camera):
@@ -307,6 +329,7 @@ def test_the_parameter_tables_the_yaml_and_the_nodes_agree(graph, client):
         'grounding_node': parameters.GROUNDING,
         'viewer_node': parameters.VIEWER,
         'camera_node': parameters.CAMERA,
+        'overlay_node': parameters.OVERLAY,
     }
     assert set(described) == {f'/**/{name}' for name in tables}
     for name, table in tables.items():
@@ -418,7 +441,7 @@ class Robot:
         self.node = graph.add(
             lambda **o: GroundingNode(lambda values: self.grounder, **o), **options
         )
-        self.answers = listen(client, msg.Grounding, 'grounding')
+        self.answers = listen(client, msg.Grounding, 'grounding', latched(20))
         self.markers = listen(client, MarkerArray, 'markers')
         self.masks = listen(client, PointCloud2, 'masks')
         self.query = client.create_publisher(String, 'query', 10)
@@ -564,6 +587,108 @@ def test_another_map_id_is_a_new_map(robot):
     robot.send_chunk((9, 0, 0))
     robot.wait_for_answer(lambda a: a.map_chunks == 1, 'the new map')
     assert set(robot.grounder.clouds) == {(9, 0, 0)}
+
+
+def test_standing_queries_are_listed_answered_again_and_cancelled(graph, client):
+    robot = Robot(graph, client, answer_rate=20.0, query_mode='standing', max_standing_queries=2)
+    lists = listen(client, msg.StandingQueries, 'standing_queries')
+    robot.send_chunk()
+    wait_until(lambda: robot.node._answering.summary.chunks == 1, 'the chunk')
+    for text in ('a lamp', 'the red mug', 'nothing'):
+        robot.ask(text)
+    wait_until(lambda: lists and lists[-1].queries == ['the red mug', 'nothing'], 'the list')
+    robot.send_chunk((1, 0, 0))
+    robot.wait_for_answer(
+        lambda _: (
+            {a.query for a in robot.answers if a.map_chunks == 2} == {'the red mug', 'nothing'}
+        ),
+        'both answered again',
+    )
+    assert {a.map_version for a in robot.answers if a.map_chunks == 2} == {2}
+
+    def cancel(text: str):
+        return call(client, srv.Cancel, 'grounding_node/cancel', srv.Cancel.Request(query=text))
+
+    refused = cancel('a lamp')
+    assert (refused.success, refused.message) == (False, "'a lamp' does not stand")
+    assert cancel('the red mug').queries == ['nothing']
+    wait_until(
+        lambda: [m.action for m in robot.markers[-1].markers] == 3 * [Marker.DELETE],
+        'the markers to be deleted',
+    )
+    assert cancel('').success
+    wait_until(lambda: lists[-1].queries == [], 'an empty list')
+
+
+def test_a_late_reader_gets_the_answers_of_all_standing_queries(graph, client):
+    robot = Robot(graph, client, query_mode='standing')
+    robot.send_chunk()
+    wait_until(lambda: robot.node._answering.summary.chunks == 1, 'the chunk')
+    for text in ('a lamp', 'the red mug'):
+        robot.ask(text)
+    late = listen(client, msg.Grounding, 'grounding', latched(20))
+    wait_until(lambda: {answer.query for answer in late} == {'a lamp', 'the red mug'}, 'answers')
+
+
+def test_topic_and_service_give_the_same_answer_with_the_real_network(graph, client):
+    torch = pytest.importorskip('torch')
+    from test_grounder import CHUNK_SIZE, slab
+
+    from lift_gs_ros.grounding.grounder import Grounder, GrounderSettings
+    from lift_gs_ros.mapping.chunks import split_into_chunks
+    from lift_gs_ros.model.config import LiftGSConfig
+    from lift_gs_ros.model.language import load_language_encoder
+    from lift_gs_ros.model.lift_gs import LiftGS
+
+    torch.manual_seed(0)
+    language = load_language_encoder('minilm')
+    model = LiftGS(LiftGSConfig.tiny(language_dim=language.dim))
+    grounder = Grounder(model, language, GrounderSettings(chunk_overlap=0.4))
+    node = graph.add(
+        lambda **o: GroundingNode(lambda values: grounder, **o),
+        score_threshold=0.0,
+        mask_threshold=0.2,
+        query_mode='standing',
+        device='cpu',
+    )
+    answers = listen(client, msg.Grounding, 'grounding', latched(20))
+    query = client.create_publisher(String, 'query', 10)
+    wait_until(query.get_subscription_count, 'a subscriber of query')
+    for key, cloud in split_into_chunks(slab(), CHUNK_SIZE).items():
+        summary = MapSummary(version=4)
+        node._answering.put_chunk(
+            conversions.ChunkUpdate(key, cloud, CHUNK_SIZE, 0.05, summary, 7, 'map', 1)
+        )
+    wait_until(lambda: node._answering.summary.chunks == 4, 'the chunks')
+    wait_until(lambda: not node._answering.encoding, 'the encodings')
+    for text in ('the red mug', 'a chair next to the lamp'):
+        query.publish(String(data=text))
+        wait_until(lambda text=text: any(a.query == text for a in answers), f'an answer to {text}')
+        request = srv.Ground.Request(query=text)
+        by_service = call(client, srv.Ground, 'grounding_node/ground', request).grounding
+        on_topic = next(a for a in answers if a.query == text)
+        assert on_topic.instances
+        for name in ('encode_ms', 'decode_ms', 'total_ms'):  # all but the time that it took
+            setattr(by_service, name, getattr(on_topic, name))
+        for one, other in zip(by_service.instances, on_topic.instances):
+            assert one == other
+        assert by_service == on_topic
+
+
+def test_a_picture_of_the_map_is_drawn_on_request_or_refused_with_the_reason(robot):
+    def ask(camera) -> srv.Render.Response:
+        pose = conversions.pose_from_matrix(look_at((0, 0, 1), (1, 0, 1)))
+        info = conversions.info_from_camera(camera, conversions.make_header(5, 'camera'))
+        request = srv.Render.Request(pose=pose, camera_info=info)
+        return call(robot.client, srv.Render, 'grounding_node/render', request)
+
+    response = ask(CAMERA)
+    assert (response.success, response.message) == (True, '')
+    assert (response.image.width, response.image.height) == (CAMERA.width, CAMERA.height)
+    assert conversions.color_from_image(response.image)[0, 0].tolist() == [1, 2, 3]
+    assert response.image.header.frame_id == 'camera'
+    refused = ask(CAMERA.resized(2000, 1000))
+    assert (refused.success, refused.message) == (False, 'too large')
 
 
 def test_an_empty_chunk_is_gone_and_a_damaged_one_is_counted(robot):

@@ -108,9 +108,9 @@ def test_the_points_of_a_mask_are_found_once_for_all_phrases():
 
 def test_an_object_keeps_its_number_while_its_box_grows():
     registry = InstanceRegistry()
-    chair = registry.identify(Box(np.zeros(3), np.ones(3)))
-    table = registry.identify(Box(np.array([5.0, 0, 0]), np.ones(3)))
-    grown = registry.identify(Box(np.array([0.1, 0, 0]), np.array([1.2, 1, 1.1])))
+    chair = registry.identify([Box(np.zeros(3), np.ones(3))])[0]
+    table = registry.identify([Box(np.array([5.0, 0, 0]), np.ones(3))])[0]
+    grown = registry.identify([Box(np.array([0.1, 0, 0]), np.array([1.2, 1, 1.1]))])[0]
     assert grown == chair
     assert table != chair
 
@@ -118,36 +118,56 @@ def test_an_object_keeps_its_number_while_its_box_grows():
 def test_two_objects_of_one_answer_have_different_numbers_and_keep_them():
     registry = InstanceRegistry()
     box = Box(np.zeros(3), np.ones(3))
-    first = registry.identify(box)
-    second = registry.identify(box, taken={first})
+    first, second = registry.identify([box, box])
     assert first != second
     for _ in range(3):
-        assert registry.identify(box) == first
-        assert registry.identify(box, taken={first}) == second
+        assert registry.identify([box]) == [first]
+        assert registry.identify([box, box]) == [first, second]
+
+
+def test_what_overlaps_most_is_decided_first_so_that_asking_again_gives_the_same_numbers():
+    registry = InstanceRegistry()
+    [known] = registry.identify([Box(np.zeros(3), np.ones(3))])
+    near = Box(np.array([0.3, 0, 0]), np.ones(3))
+    nearer = Box(np.array([-0.1, 0, 0]), np.ones(3))
+    first, second = registry.identify([near, nearer])
+    assert second == known
+    assert registry.identify([near, nearer]) == [first, second]
+    assert registry.identify([nearer, near]) == [second, first]
+    assert registry.identify([near]) == [first]
+
+
+def test_one_thing_that_two_phrases_name_has_the_same_two_numbers_every_time():
+    registry = InstanceRegistry()
+    box, like_it = Box(np.zeros(3), np.ones(3)), Box(np.array([0.2, 0, 0]), np.ones(3))
+    old, _ = registry.identify([like_it, Box(np.array([9.0, 0, 0]), np.ones(3))])
+    numbers = registry.identify([box, box])
+    assert numbers[0] == old < numbers[1]
+    assert registry.identify([box, box]) == numbers
 
 
 def test_a_flat_object_keeps_its_number():
     registry = InstanceRegistry()
-    poster = registry.identify(Box(np.array([2.0, 0, 1]), np.array([0.0, 0.6, 0.8])))
-    assert registry.identify(Box(np.array([2.005, 0, 1]), np.array([0.01, 0.6, 0.8]))) == poster
+    poster = registry.identify([Box(np.array([2.0, 0, 1]), np.array([0.0, 0.6, 0.8]))])
+    assert registry.identify([Box(np.array([2.005, 0, 1]), np.array([0.01, 0.6, 0.8]))]) == poster
 
 
 def test_the_object_not_seen_for_longest_is_forgotten_first():
     registry = InstanceRegistry(capacity=2)
     boxes = [Box(np.array([10.0 * i, 0, 0]), np.ones(3)) for i in range(3)]
-    numbers = [registry.identify(box) for box in boxes[:2]]
-    assert registry.identify(boxes[0]) == numbers[0]
-    third = registry.identify(boxes[2])
-    assert registry.identify(boxes[0]) == numbers[0]
-    assert registry.identify(boxes[2]) == third
-    assert registry.identify(boxes[1]) not in numbers
+    numbers = [registry.identify([box])[0] for box in boxes[:2]]
+    assert registry.identify([boxes[0]])[0] == numbers[0]
+    third = registry.identify([boxes[2]])[0]
+    assert registry.identify([boxes[0]])[0] == numbers[0]
+    assert registry.identify([boxes[2]])[0] == third
+    assert registry.identify([boxes[1]])[0] not in numbers
 
 
 def test_numbers_are_not_used_again_after_the_map_was_cleared():
     registry = InstanceRegistry()
-    before = registry.identify(Box(np.zeros(3), np.ones(3)))
+    before = registry.identify([Box(np.zeros(3), np.ones(3))])[0]
     registry.clear()
-    assert registry.identify(Box(np.zeros(3), np.ones(3))) > before
+    assert registry.identify([Box(np.zeros(3), np.ones(3))])[0] > before
 
 
 @pytest.mark.parametrize('spans', [[], [[0, 0]]])

@@ -142,6 +142,7 @@ def test_a_changed_chunk_does_not_send_the_others_of_a_room_that_is_cut_again(vi
     chunks = viewer._map._chunks
     other = chunks[1, 0, 0].handle
     assert len(other.points) < 500, 'the room is not cut'
+    assert viewer._panel._cut.value == pytest.approx(viewer._map.default_cut(), abs=0.1)
     for seed in range(1, 4):  # its floor is a little higher or lower each time
         changed = chunks[0, 0, 0].handle
         viewer.update_chunk((0, 0, 0), cloud_of(500, seed=seed), 6.45, 0.05)
@@ -165,7 +166,7 @@ def test_whoever_writes_on_query_cannot_write_html():
 
 
 def test_an_answer_is_said_in_a_few_words():
-    assert texts.verdict(Grounding('x', 0, 'map', none_score=0.87)) == 'not here, 87% sure'
+    assert texts.verdict(Grounding('x', 0, 'map', none_score=0.87)) == 'not here, 87%'
     found = [instance('chair', 0.92), instance('chair', 0.7), instance('door', 0.8, False)]
     assert texts.verdict(Grounding('x', 0, 'map', found)) == '92% +1'
     assert texts.verdict(Grounding('x', 0, 'map', message='no map yet')) == 'no map yet'
@@ -214,9 +215,9 @@ def test_an_answer_is_looked_at_from_where_no_wall_is_in_the_way():
     walls = [np.stack([np.full_like(y, x), y, z], axis=-1).reshape(-1, 3) for x in (-3.0, 0.0)]
     for side in (-0.1, 0.1):
         picture = Box(np.array([side, 0.0, 1.0]), np.array([0.05, 0.8, 0.6]))
-        view = view_of_box(picture, np.concatenate(walls))
+        view = view_of_box(picture, np.concatenate(walls), np.array([-1.5, 0, 1]))
         assert np.sign(view.position[0]) == np.sign(side)
         assert view.position[2] > 1.3
         np.testing.assert_array_equal(view.look_at, picture.center)
-    alone = view_of_box(picture, np.zeros((0, 3)))
-    assert np.linalg.norm(alone.position - picture.center) == pytest.approx(1.8, abs=0.1)
+    alone = view_of_box(picture, np.zeros((0, 3)), np.array([-1.5, 0, 1]))
+    assert alone.position[0] < -1

@@ -26,6 +26,7 @@ from lift_gs_ros.nodes.answer_pairs import AnswerPairs  # noqa: E402
 from lift_gs_ros.nodes.grounding_node import GroundingNode  # noqa: E402
 from lift_gs_ros.nodes.mapping_node import MappingNode  # noqa: E402
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE  # noqa: E402
+from lift_gs_ros.nodes.standing import shown_instances  # noqa: E402
 from lift_gs_ros.nodes.viewer_node import ViewerNode  # noqa: E402
 
 
@@ -62,7 +63,8 @@ def answer(*counts: int, stamp: int = 5) -> Grounding:
 
 def test_the_two_messages_of_an_answer_meet_in_either_order_and_only_each_other():
     def messages(grounding):
-        masks = answers.masks_to_message(grounding)
+        header = answers.answer_header(grounding)
+        masks = answers.masks_to_message(shown_instances([grounding]), header)
         return answers.grounding_to_message(grounding, 'w'), masks
 
     pairs = AnswerPairs()

@@ -36,39 +36,35 @@ def assemble(
         positions,
         LINK_VOXELS * voxel_size if settings.largest_component else None,
     )
-    instances: list[GroundedInstance] = []
-    target_score = 0.0
-    phrases, found = noun_phrases(tokens.text), []
+    phrases = noun_phrases(tokens.text)
+    proposals = []
     for phrase in phrases:
         on_phrase = phrase_tokens(tokens.spans, (phrase.begin, phrase.end))
         probability = decoded.span_probability(on_phrase).float().cpu().numpy()
-        found.append(select_proposals(masks, probability, settings.score_threshold))
+        proposals.append(select_proposals(masks, probability, settings.score_threshold))
     if relations is not None:
-        found = resolve_reference(relations, tokens, phrases, found, positions)
-    for phrase, proposals in zip(phrases, found):
-        if phrase.is_target and proposals:
-            target_score = max(target_score, proposals[0].score)
-        kept = [p for p in proposals if p.score >= settings.score_threshold]
+        proposals = resolve_reference(relations, tokens, phrases, proposals, positions)
+    found: list[tuple[Phrase, Proposal, Box]] = []
+    target_score = 0.0
+    for phrase, own in zip(phrases, proposals):
+        if phrase.is_target and own:
+            target_score = max(target_score, own[0].score)
+        kept = [p for p in own if p.score >= settings.score_threshold]
         for proposal in kept[: settings.max_instances]:
-            points = positions[proposal.point_indices]
-            box = Box.from_points(points)
-            # One answer has no number twice.
-            number = registry.identify(box, {instance.instance_id for instance in instances})
-            instances.append(_instance(tokens.text, phrase, proposal, points, box, number))
+            found.append((phrase, proposal, Box.from_points(positions[proposal.point_indices])))
+    numbers = registry.identify([box for _, _, box in found])
+    instances = [
+        GroundedInstance(
+            instance_id=number,
+            phrase=tokens.text[phrase.begin : phrase.end],
+            span=(phrase.begin, phrase.end),
+            is_target=phrase.is_target,
+            score=proposal.score,
+            box=box,
+            points=positions[proposal.point_indices],
+            point_scores=proposal.point_scores,
+        )
+        for number, (phrase, proposal, box) in zip(numbers, found)
+    ]
     instances.sort(key=lambda instance: (not instance.is_target, -instance.score))
     return instances, 1.0 - target_score
-
-
-def _instance(
-    query: str, phrase: Phrase, proposal: Proposal, points, box: Box, number: int
-) -> GroundedInstance:
-    return GroundedInstance(
-        instance_id=number,
-        phrase=query[phrase.begin : phrase.end],
-        span=(phrase.begin, phrase.end),
-        is_target=phrase.is_target,
-        score=proposal.score,
-        box=box,
-        points=points,
-        point_scores=proposal.point_scores,
-    )

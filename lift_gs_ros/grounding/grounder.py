@@ -16,12 +16,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lift_gs_ros.geometry import PointCloud
+from lift_gs_ros.geometry import Camera, FloatArray, PointCloud
 from lift_gs_ros.grounding.assembly import assemble
 from lift_gs_ros.grounding.components import warm_up
 from lift_gs_ros.grounding.encoded_map import EncodedChunk, EncodedMap
 from lift_gs_ros.grounding.identity import InstanceRegistry
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding, Latency, MapSummary
+from lift_gs_ros.grounding.picture import draw
 from lift_gs_ros.grounding.settings import GrounderSettings
 from lift_gs_ros.mapping.chunks import ChunkKey, halo_points, neighbours, with_halo
 from lift_gs_ros.model.checkpoint import load_checkpoint
@@ -30,7 +31,7 @@ from lift_gs_ros.model.lift_gs import LiftGS
 from lift_gs_ros.model.local_decoder import Reading
 from lift_gs_ros.model.relations import RelationHead
 
-SENTENCES_AT_ONCE = 32  # decoded in one pass; bounds the memory that it takes
+SENTENCES_AT_ONCE = 8  # decoded in one pass; bounds the memory that it takes
 TRUNCATED = (
     'a sentence of the query is longer than the language encoder takes: its end was not read'
 )
@@ -205,6 +206,10 @@ class Grounder:
         than before are most similar to it, and when the settings have changed.
         """
         return self._ground([(answer.query, answer) for answer in answers])
+
+    def render(self, camera: Camera, world_from_camera: FloatArray) -> NDArray[np.uint8]:
+        """Draw the Gaussians of the encoded map as a camera would see them: (H, W, 3)."""
+        return draw(list(self._encoded.values()), camera, world_from_camera)
 
     def _ground(self, questions: Sequence[tuple[str, Grounding | None]]) -> list[Grounding]:
         begin = time.perf_counter()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,19 +29,40 @@ class InstanceRegistry:
         self._seen = np.zeros(self._capacity, np.int64)  # number of the call; 0: a free row
         self._calls = 0
 
-    def identify(self, box: Box, taken: Set[int] = frozenset()) -> int:
-        """Return the number of the known object that overlaps ``box`` most, or a new one.
+    def identify(self, boxes: Sequence[Box]) -> list[int]:
+        """Return the number of each object of one answer; no number comes twice.
 
-        ``taken`` are numbers that other objects of the same answer have got.
+        It is that of the known object that overlaps the box most, or a new one. What overlaps most
+        of all is decided first: asking again gives the same numbers, whatever else was asked.
         """
+        padded = [(box.lower - PADDING, box.upper + PADDING) for box in boxes]
+        overlaps = [self._iou(*corners) for corners in padded]
+        pairs = [
+            (-overlap[row], i, self._ids[row], row)  # of equal ones the oldest number
+            for i, overlap in enumerate(overlaps)
+            for row in np.flatnonzero(overlap >= MIN_IOU)
+        ]
+        rows: dict[int, int] = {}
+        for _, i, _, row in sorted(pairs):
+            if i not in rows and row not in rows.values():
+                rows[i] = int(row)
+        numbers = [self._note(rows.get(i), *corners) for i, corners in enumerate(padded)]
+        return self._in_order(numbers)
+
+    def _in_order(self, numbers: list[int]) -> list[int]:
+        """Give those in the same place, as one thing that two phrases name, rising numbers."""
+        rows = [int(np.flatnonzero(self._ids == number)[0]) for number in numbers]
+        places = [(*self._lower[row], *self._upper[row]) for row in rows]
+        rising = {
+            place: iter(sorted(n for n, p in zip(numbers, places) if p == place))
+            for place in places
+        }
+        return [next(rising[place]) for place in places]
+
+    def _note(self, row: int | None, lower: FloatArray, upper: FloatArray) -> int:
+        """Remember where an object is now; a new one takes the place of the oldest."""
         self._calls += 1
-        lower, upper = box.lower - PADDING, box.upper + PADDING
-        overlap = self._iou(lower, upper)
-        overlap[np.isin(self._ids, list(taken))] = 0
-        # Of equal ones always the same: the oldest number.
-        best = np.flatnonzero(overlap == overlap.max())
-        row = int(best[self._ids[best].argmin()])
-        if overlap[row] < MIN_IOU:
+        if row is None:
             row = int(self._seen.argmin())
             self._ids[row], self._next_id = self._next_id, self._next_id + 1
         self._lower[row], self._upper[row], self._seen[row] = lower, upper, self._calls

@@ -20,7 +20,7 @@ from lift_gs_ros.model.scene import SceneEncoding
 from lift_gs_ros.model.seeds import POSITION_CHANNELS
 
 SLACK = 0.1  # logits; the position channels round so far, some tens of metres from the origin
-MASKS_AT_ONCE = 256  # bounds the memory that logits take
+MASKS_AT_ONCE = 64  # few enough for logits of a room to stay in a cache of a CPU
 
 
 @dataclass(frozen=True)

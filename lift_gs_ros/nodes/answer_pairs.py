@@ -16,7 +16,10 @@ CAPACITY = 10  # messages of each kind that wait for the other
 
 
 class AnswerPairs:
-    """Pairs by stamp and by how many points every instance has, whichever message comes first."""
+    """Pairs by stamp and by how many points every instance has, whichever message comes first.
+
+    The masks may hold those of other standing queries too.
+    """
 
     def __init__(self) -> None:
         self._groundings: deque[msg.Grounding] = deque(maxlen=CAPACITY)
@@ -48,8 +51,8 @@ class AnswerPairs:
 
 
 def _belong_together(grounding: msg.Grounding, masks: PointCloud2) -> bool:
-    counts = {i.id: i.num_points for i in grounding.instances if i.num_points}
-    if grounding.header.stamp != masks.header.stamp or sum(counts.values()) != masks.width:
+    if grounding.header.stamp != masks.header.stamp:
         return False
     ids = columns_from_message(masks, ('instance_id',))['instance_id'].astype(int)
-    return counts == dict(zip(*map(np.ndarray.tolist, np.unique(ids, return_counts=True))))
+    found = dict(zip(*map(np.ndarray.tolist, np.unique(ids, return_counts=True))))
+    return all(found.get(i.id, 0) == i.num_points for i in grounding.instances)

@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
-from lift_gs_ros.geometry import PointCloud
 from lift_gs_ros.grounding.instances import Grounding, MapSummary
-from lift_gs_ros.mapping.chunks import ChunkKey
 from lift_gs_ros.nodes.conversions import ChunkUpdate
+from lift_gs_ros.nodes.jobs import Jobs
+from lift_gs_ros.nodes.map_intake import Grounds, MapIntake
 from lift_gs_ros.nodes.reporting import ERROR, Report
+from lift_gs_ros.nodes.standing import StandingQueries
 from lift_gs_ros.nodes.worker import BoundedQueue
-
-
-class Grounds(Protocol):
-    """What this module needs of ``lift_gs_ros.grounding.grounder.Grounder``."""
-
-    weights: str
-    settings: Any
-    warn: Callable[[str], object]  # called where memory does not suffice
-
-    @property
-    def device(self) -> str:
-        """Where the model is."""
-
-    def update(self, key: ChunkKey, cloud: PointCloud) -> None:
-        """Replace a chunk."""
-
-    def encode(self, budget: int | None = None) -> bool:
-        """Encode changed chunks; True while some remain."""
-
-    def set_map(self, summary: MapSummary, stamp: int) -> None:
-        """Note which map the chunks come from."""
-
-    def clear(self) -> None:
-        """Forget the map."""
-
-    def to(self, device: str) -> None:
-        """Move the model to 'cpu', 'cuda', 'cuda:N' or 'auto'."""
-
-    def ground(self, query: str) -> Grounding:
-        """Answer a query."""
 
 
 @dataclass
@@ -57,8 +26,16 @@ class Question:
     arrived: float = field(default_factory=time.monotonic)
 
 
+@dataclass(frozen=True)
+class News:
+    """What there is to publish."""
+
+    answers: list[Grounding]  # new ones
+    standing: StandingQueries  # all that stand, with their newest answers
+
+
 class Answering:
-    """Queries first, then one encoding at a time; the last query stays current.
+    """Queries first, then one encoding at a time, then what ``jobs`` are asked for.
 
     ``put_chunk`` and ``ask`` may be called from any thread, ``step`` only from one worker, which
     alone touches the grounder. ``values`` are the parameters of grounding_node.
@@ -68,34 +45,36 @@ class Answering:
         self,
         values: Mapping[str, Any],
         load: Callable[[], Grounds],
-        publish: Callable[[Grounding, str], None],
+        publish: Callable[[News], None],
         report: Report,
     ) -> None:
         self._values, self._load, self._publish, self._report = values, load, publish, report
         self._questions: BoundedQueue[Question] = BoundedQueue(values['query_queue_size'])
-        self._lock = threading.Lock()
-        self._chunks: dict[ChunkKey, ChunkUpdate] = {}  # the newest state of each changed one
+        self._intake = MapIntake(values['map_frame'], report)
         self._grounder: Grounds | None = None
-        self._sizes: dict[ChunkKey, int] = {}
-        self._fingerprints: dict[ChunkKey, int] = {}
-        self._current = ''
+        self._standing = StandingQueries()
+        self.jobs = Jobs()
         self._to_encode = self._encoded = self._stale = False
         self._due = 0.0
-        self._stamp, self._frame_id = 0, values['map_frame']
-        self._map_id: int | None = None
-        self._past_maps: deque[int] = deque(maxlen=100)
-        self.summary = MapSummary()
+
+    @property
+    def summary(self) -> MapSummary:
+        """The map as far as its chunks have been taken in."""
+        return self._intake.summary
 
     @property
     def encoding(self) -> bool:
         """Whether chunks wait to be encoded: answers do not know them yet."""
-        return self._to_encode or bool(self._chunks)
+        return self._to_encode or self._intake.waiting
+
+    @property
+    def num_standing(self) -> int:
+        """Queries that are answered again when the map changes."""
+        return len(self._standing)
 
     def put_chunk(self, update: ChunkUpdate) -> None:
         """Take in the newest state of a chunk."""
-        with self._lock:
-            self._chunks.pop(update.key, None)
-            self._chunks[update.key] = update
+        self._intake.put(update)
 
     def ask(self, question: Question) -> None:
         """Take in a query; when too many wait, the oldest is refused."""
@@ -113,7 +92,7 @@ class Answering:
 
     def _turn_away(self, question: Question, reason: str) -> None:
         if question.reply is not None:
-            question.reply.set_result((self._refuse(question.text, reason), ''))
+            question.reply.set_result(self._refuse(question.text, reason))
 
     def step(self) -> None:
         """Do the most urgent thing; returns after a tenth of a second where there is none."""
@@ -123,14 +102,15 @@ class Answering:
         # Before the answers: taking chunks in is quick, and nobody is told of "no map" when one is
         # waiting here, as after loading the model. Encoding them is slow and comes after.
         self._take_chunks()
+        self._set_thresholds()
         if question is not None:
             if question.reply is None and not self._encoded:
                 self._encode_one()  # a first answer soon; the other chunks follow
-            for waiting in [question, *self._questions.take_all()]:
-                self._answer(waiting)
+            self._answer([question, *self._questions.take_all()])
         self._encode_one()
-        if self._current and self._stale and time.monotonic() >= self._due:
-            self._answer(Question(self._current))
+        if self._standing and self._stale and time.monotonic() >= self._due:
+            self._answer_again()
+        self.jobs.run()
 
     def _encode_one(self) -> None:
         assert self._grounder is not None
@@ -148,71 +128,80 @@ class Answering:
 
     def _take_chunks(self) -> None:
         assert self._grounder is not None
-        with self._lock:
-            updates, self._chunks = list(self._chunks.values()), {}
-        for update in updates:
-            if update.map_id in self._past_maps:
-                self._report.problem(
-                    'chunks_of_past_maps',
-                    f'map {self._map_id:x} has taken the place of map {update.map_id:x}: '
-                    'do two nodes publish map_chunks?',
-                )
-                continue
-            if update.map_id != self._map_id:
-                if self._map_id is not None:
-                    self._past_maps.append(self._map_id)
-                self.forget_map()
-                self._map_id = update.map_id
-            try:
-                self._apply(update)
-                self._summarise(update)
-            except ValueError as error:  # the others are as good as before
-                self._report.problem('bad_chunks', error)
-
-    def _apply(self, update: ChunkUpdate) -> None:
-        assert self._grounder is not None
-        # A new reader of map_chunks makes the mapping node send everything again.
-        fingerprint = hash((update.cloud.positions.tobytes(), update.cloud.colors.tobytes()))
-        if self._fingerprints.get(update.key) == fingerprint:
-            return
-        if not self._sizes:
-            self._grounder.settings = replace(
-                self._grounder.settings, frame_id=update.frame_id, chunk_size=update.chunk_size
-            )
-        self._grounder.update(update.key, update.cloud)
-        self._sizes.pop(update.key, None)
-        self._fingerprints.pop(update.key, None)
-        if len(update.cloud):
-            self._sizes[update.key] = len(update.cloud)
-            self._fingerprints[update.key] = fingerprint
-        self._to_encode = self._stale = True
-
-    def _summarise(self, newest: ChunkUpdate) -> None:
-        assert self._grounder is not None
-        voxels, chunks = sum(self._sizes.values()), len(self._sizes)
-        self.summary = replace(newest.map, voxels=voxels, chunks=chunks)
-        self._stamp, self._frame_id = newest.stamp, newest.frame_id
-        self._grounder.set_map(self.summary, newest.stamp)
+        changed, another_map = self._intake.take_in(self._grounder)
+        self._to_encode |= changed
+        self._stale |= changed or another_map
+        self._encoded &= not another_map
 
     def forget_map(self) -> None:
         """Start again without a map. Not while the worker runs, except by the worker."""
         if self._grounder is not None:
-            self._grounder.clear()
-        self._sizes, self._fingerprints, self.summary = {}, {}, MapSummary()
-        self._map_id = None
+            self._intake.forget(self._grounder)
         self._encoded, self._stale = False, True
 
-    def _answer(self, question: Question) -> None:
-        """Answer to the service that asked, or on the topics."""
-        grounding = self._ground(question)
-        answer = grounding, getattr(self._grounder, 'weights', '')
-        if question.reply is not None:
-            question.reply.set_result(answer)
-            return
-        self._current = question.text if self._refusal(question.text) is None else ''
+    def _set_thresholds(self) -> None:
+        assert self._grounder is not None
+        thresholds = {key: self._values[key] for key in ('score_threshold', 'mask_threshold')}
+        settings = replace(self._grounder.settings, **thresholds)
+        if settings != self._grounder.settings:
+            self._grounder.settings, self._stale = settings, True
+
+    def _answer(self, questions: Sequence[Question]) -> None:
+        """Answer to the services that asked, and on the topics; all at once."""
+        refusals = {q.text: self._refusal(q.text) for q in questions}
+        texts = [text for text, reason in refusals.items() if reason is None]
+        answers = dict(zip(texts, self._ground(texts)))
+        for text, reason in refusals.items():
+            if reason is not None:
+                answers[text] = self._refuse(text, reason)
+        news = []
+        for question in questions:
+            answer = self._timed(answers[question.text], question.arrived)
+            if question.reply is not None:
+                question.reply.set_result(answer)
+            else:
+                news += [*self._take_in(answer, refusals[question.text] is None), answer]
+        if news:
+            self._publish(News(news, self._standing))
+
+    def _take_in(self, answer: Grounding, stands: bool) -> list[Grounding]:
+        """Let a query of the topic stand, or not; returns what is to be said to others for it."""
+        latest = self._values['query_mode'] == 'latest'
+        if latest or not answer.query.strip():
+            self._standing.cancel('')
+        if not stands:
+            return []
+        most = 1 if latest else self._values['max_standing_queries']
+        reason = f'no longer standing: there are {most} newer queries (max_standing_queries)'
+        left = self._standing.add(answer, most)
+        for gone in left:
+            self._report.problem('dropped_standing_queries', f"'{gone.query}' is {reason}")
+        return [self._refuse(gone.query, reason) for gone in left]
+
+    def _answer_again(self) -> None:
+        assert self._grounder is not None
         self._stale = False
         self._due = time.monotonic() + 1 / self._values['answer_rate']
-        self._publish(*answer)
+        begin = time.monotonic()
+        before = self._standing.answers
+        if self.summary.chunks:
+            answers = self._try(lambda grounder: grounder.ground_again(before), before)
+        else:
+            answers = self._ground([answer.query for answer in before])
+        known = {id(answer) for answer in before}
+        answers = [a if id(a) in known else self._timed(a, begin) for a in answers]
+        if news := self._standing.update(answers):
+            self._publish(News(news, self._standing))
+
+    def cancel(self, text: str) -> tuple[bool, list[str]]:
+        """End a standing query, or all; returns whether there was one, and what still stands.
+
+        Only the worker may call this (``jobs``).
+        """
+        found = self._standing.cancel(text)
+        if found:
+            self._publish(News([], self._standing))
+        return found, self._standing.texts
 
     def _refusal(self, text: str) -> str | None:
         limit = self._values['max_query_length']
@@ -222,31 +211,39 @@ class Answering:
             return f'query of {len(text)} characters, expected at most {limit}'
         return None
 
-    def _ground(self, question: Question) -> Grounding:
+    def _ground(self, texts: Sequence[str]) -> list[Grounding]:
+        if not self.summary.chunks:
+            return [self._refuse(text, 'no map yet') for text in texts]
+        return self._try(lambda grounder: grounder.ground_many(texts), texts)
+
+    def _try(
+        self, ground: Callable[[Grounds], list[Grounding]], asked: Sequence[str | Grounding]
+    ) -> list[Grounding]:
+        """Call the grounder; a query must not stop the node, whatever it holds, nor others."""
         assert self._grounder is not None
-        refusal = self._refusal(question.text)
-        if refusal is not None:
-            return self._refuse(question.text, refusal)
-        if not self._sizes:
-            return self._refuse(question.text, 'no map yet')
-        thresholds = {key: self._values[key] for key in ('score_threshold', 'mask_threshold')}
-        self._grounder.settings = replace(self._grounder.settings, **thresholds)
         try:
-            grounding = self._grounder.ground(question.text)
-        except Exception as error:  # a query must not stop the node, whatever it holds
+            return ground(self._grounder) if asked else []
+        except Exception as error:
+            texts = [one.query if isinstance(one, Grounding) else one for one in asked]
+            if len(texts) > 1:
+                return [self._ground([text])[0] for text in texts]
             self._report.problem('failed_queries', f'{type(error).__name__}: {error}')
-            return self._refuse(question.text, f'failed: {type(error).__name__}: {error}')
-        self._report.count('answers')
-        seconds = time.monotonic() - question.arrived
-        self._report.time('answer', seconds)
-        self._report.time('decode', grounding.latency.decode_ms / 1e3)
-        return replace(grounding, latency=replace(grounding.latency, total_ms=1e3 * seconds))
+            return [self._refuse(texts[0], f'failed: {type(error).__name__}: {error}')]
+
+    def _timed(self, answer: Grounding, begin: float) -> Grounding:
+        """Note how long an answer took, all together."""
+        seconds = time.monotonic() - begin
+        if not answer.message:
+            self._report.count('answers')
+            self._report.time('answer', seconds)
+            self._report.time('decode', answer.latency.decode_ms / 1e3)
+        return replace(answer, latency=replace(answer.latency, total_ms=1e3 * seconds))
 
     def _refuse(self, text: str, reason: str) -> Grounding:
         return Grounding(
             query=text[: self._values['max_query_length']],
-            stamp=self._stamp,
-            frame_id=self._frame_id,
+            stamp=self._intake.stamp,
+            frame_id=self._intake.frame_id,
             message=reason,
             map=self.summary,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import colorsys
+from collections.abc import Sequence
 
 import numpy as np
 from geometry_msgs.msg import Point, Vector3
@@ -11,6 +11,7 @@ from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from lift_gs_ros import msg
+from lift_gs_ros.colors import confidence_color, instance_color
 from lift_gs_ros.geometry import BOX_EDGES, Box
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding, Latency, MapSummary
 from lift_gs_ros.nodes.conversions import make_header, stamp_to_ns
@@ -20,6 +21,9 @@ try:
     from vision_msgs.msg import Detection3D, Detection3DArray, ObjectHypothesisWithPose
 except ImportError:  # optional: without it there is no topic detections
     Detection3DArray = None
+
+# What all answers say of each object, the best of them first (``standing.shown_instances``).
+Objects = Sequence[Sequence[GroundedInstance]]
 
 _MIN_SIZE = 0.01  # metres; RViz complains about cubes without thickness
 _LABEL_HEIGHT = 0.12  # metres
@@ -105,26 +109,19 @@ def _vector(values: np.ndarray) -> Vector3:
     return Vector3(x=float(values[0]), y=float(values[1]), z=float(values[2]))
 
 
-def instance_color(instance_id: int) -> tuple[float, float, float]:
-    """Return a colour (red, green, blue in [0, 1]) that stays with an id."""
-    golden_ratio = 0.618034
-    return colorsys.hsv_to_rgb(instance_id * golden_ratio % 1.0, 0.85, 1.0)
-
-
 class MarkerWriter:
-    """Turns answers into markers: a box, its edges and a label for each instance.
+    """Turns instances into markers: a box, its edges and a label for each object.
 
-    Ids are those of the instances; markers that the answer before had and this one has not are
+    Ids are those of the objects; markers that the array before had and this one has not are
     deleted, and the first array deletes what an earlier process may have left in RViz.
     """
 
     def __init__(self) -> None:
         self._shown: set[tuple[str, int]] | None = None
 
-    def write(self, grounding: Grounding) -> MarkerArray:
-        """Return the markers of an answer after those that delete."""
-        header = answer_header(grounding)
-        added = [m for instance in grounding.instances for m in _markers(instance, header)]
+    def write(self, objects: Objects, header: Header) -> MarkerArray:
+        """Return the markers of all objects after those that delete."""
+        added = [marker for same in objects for marker in _markers(same, header)]
         shown = {(marker.ns, marker.id) for marker in added}
         if self._shown is None:
             deleted = [Marker(header=header, action=Marker.DELETEALL)]
@@ -137,8 +134,10 @@ class MarkerWriter:
         return MarkerArray(markers=deleted + added)
 
 
-def _markers(instance: GroundedInstance, header: Header) -> list[Marker]:
-    red, green, blue = instance_color(instance.instance_id)
+def _markers(same: Sequence[GroundedInstance], header: Header) -> list[Marker]:
+    """Markers of an object: what the best answer says of it, and the phrases of all."""
+    instance = same[0]
+    red, green, blue = confidence_color(instance.score)
     box = instance.box
 
     def marker(namespace: str, kind: int, alpha: float, center: np.ndarray) -> Marker:
@@ -156,8 +155,10 @@ def _markers(instance: GroundedInstance, header: Header) -> list[Marker]:
     edges.points = _edge_points(box)
     above = box.center + [0, 0, box.size[2] / 2 + _LABEL_HEIGHT]
     label = marker('labels', Marker.TEXT_VIEW_FACING, 1.0, above)
+    label.color = ColorRGBA(r=1.0, g=1.0, b=1.0, a=1.0)  # dark violet would be hard to read
     label.scale.z = _LABEL_HEIGHT
-    label.text = f'{instance.phrase} {instance.score:.2f}'
+    scores = {one.phrase: one.score for one in reversed(same)}
+    label.text = '\n'.join(f'{phrase} {scores[phrase]:.2f}' for phrase in reversed(scores))
     return [cube, edges, label]
 
 
@@ -166,9 +167,12 @@ def _edge_points(box: Box) -> list[Point]:
     return [_point(corners[corner]) for edge in BOX_EDGES for corner in edge]
 
 
-def masks_to_message(grounding: Grounding) -> PointCloud2:
-    """Write the points of all masks: x, y, z, rgb, instance_id (int32), score (float32)."""
-    instances = grounding.instances
+def masks_to_message(objects: Objects, header: Header) -> PointCloud2:
+    """Write the points of each object once: x, y, z, rgb, instance_id (int32), score (float32).
+
+    Where several answers are about the same object, they are those of the best one.
+    """
+    instances = [same[0] for same in objects]
     counts = [len(instance.points) for instance in instances]
     points = np.concatenate([np.zeros((0, 3), np.float32)] + [i.points for i in instances])
     scores = np.concatenate([np.zeros(0, np.float32)] + [i.point_scores for i in instances])
@@ -182,20 +186,30 @@ def masks_to_message(grounding: Grounding) -> PointCloud2:
         'instance_id': np.repeat(ids, counts),
         'score': scores.astype(np.float32),
     }
-    return columns_to_message(columns, answer_header(grounding))
+    return columns_to_message(columns, header)
 
 
-def detections_to_message(grounding: Grounding):
-    """Write the targets as vision_msgs/Detection3DArray; only where vision_msgs is installed."""
-    header = answer_header(grounding)
+def detections_to_message(objects: Objects, header: Header):
+    """Write the targets as vision_msgs/Detection3DArray; only where vision_msgs is installed.
+
+    One detection an object, with a hypothesis for each phrase that asks for it.
+    """
     detections = []
-    for instance in grounding.targets:
-        result = ObjectHypothesisWithPose()
-        result.hypothesis.class_id = instance.phrase
-        result.hypothesis.score = float(instance.score)
-        result.pose.pose.position = _point(instance.box.center)
-        detection = Detection3D(header=header, results=[result], id=str(instance.instance_id))
-        detection.bbox.center.position = _point(instance.box.center)
-        detection.bbox.size = _vector(instance.box.size)
+    for same in objects:
+        targets = [instance for instance in same if instance.is_target]
+        if not targets:
+            continue
+        detection = Detection3D(header=header, id=str(targets[0].instance_id))
+        detection.results = [_hypothesis(instance) for instance in targets]
+        detection.bbox.center.position = _point(targets[0].box.center)
+        detection.bbox.size = _vector(targets[0].box.size)
         detections.append(detection)
     return Detection3DArray(header=header, detections=detections)
+
+
+def _hypothesis(instance: GroundedInstance):
+    result = ObjectHypothesisWithPose()
+    result.hypothesis.class_id = instance.phrase
+    result.hypothesis.score = float(instance.score)
+    result.pose.pose.position = _point(instance.box.center)
+    return result

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import array
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, Transform
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from lift_gs_ros.geometry import Camera, FloatArray, PointCloud
@@ -37,7 +38,12 @@ from lift_gs_ros.messages import (
     stamp_to_ns,
 )
 from lift_gs_ros.msg import MapChunk
-from lift_gs_ros.nodes.point_clouds import cloud_from_message, cloud_to_message
+from lift_gs_ros.nodes.point_clouds import (
+    cloud_from_message,
+    cloud_to_message,
+    columns_to_message,
+    pack_rgb,
+)
 
 __all__ = [  # what this module takes from messages.py
     'camera_from_info',
@@ -157,6 +163,24 @@ def chunk_to_message(update: ChunkUpdate) -> MapChunk:
     message.map_id, message.map_version = update.map_id, update.map.version
     message.keyframes = update.map.keyframes
     return message
+
+
+def chunks_to_cloud_message(updates: Sequence[ChunkUpdate]) -> PointCloud2:
+    """Write chunks as one point cloud, for who does not know MapChunk.
+
+    Fields: x y z rgb, and chunk_x chunk_y chunk_z (int32), the chunk that a point belongs to, so
+    that who keeps points can replace those of a chunk. A chunk that is gone has no points.
+    """
+    cloud = PointCloud.concatenate([update.cloud for update in updates])
+    keys = np.array([update.key for update in updates], np.int32).reshape(-1, 3)
+    keys = keys.repeat([len(update.cloud) for update in updates], axis=0)
+    columns = {
+        **{name: cloud.positions[:, i] for i, name in enumerate('xyz')},
+        'rgb': pack_rgb(cloud.colors),
+        **{f'chunk_{name}': keys[:, i] for i, name in enumerate('xyz')},
+    }
+    newest = max(updates, key=lambda update: update.stamp)
+    return columns_to_message(columns, make_header(newest.stamp, newest.frame_id))
 
 
 def chunk_from_message(message: MapChunk) -> ChunkUpdate:

@@ -9,25 +9,32 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import String
-from visualization_msgs.msg import MarkerArray
 
 from lift_gs_ros import msg
-from lift_gs_ros.grounding.instances import Grounding
-from lift_gs_ros.nodes import answers
-from lift_gs_ros.nodes.answering import Answering, Grounds, Question
+from lift_gs_ros.nodes.answer_topics import AnswerTopics
+from lift_gs_ros.nodes.answering import Answering, News, Question
+from lift_gs_ros.nodes.answers import grounding_to_message
 from lift_gs_ros.nodes.cloud_input import CloudInput
-from lift_gs_ros.nodes.conversions import chunk_from_message
+from lift_gs_ros.nodes.conversions import (
+    camera_from_info,
+    chunk_from_message,
+    image_from_color,
+    make_header,
+    matrix_from_pose,
+    stamp_to_ns,
+)
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
+from lift_gs_ros.nodes.map_intake import Grounds
 from lift_gs_ros.nodes.parameters import GROUNDING
-from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE
+from lift_gs_ros.nodes.qos import LATCHED_CHUNKS, RELIABLE
 from lift_gs_ros.nodes.reporting import ERROR, gpu_memory_rows
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.worker import Worker
-from lift_gs_ros.srv import Ground
+from lift_gs_ros.srv import Cancel, Ground, Render
 
 SERVICE_SECONDS = 60.0  # a first answer on a CPU encodes the whole map before
+JOB_SECONDS = 10.0  # a job waits for the answers and the encoding that the worker is at
 
 
 def load_grounder(values: Mapping[str, Any]) -> Grounds:
@@ -71,7 +78,6 @@ class GroundingNode(ManagedNode):
         self._cloud_input: CloudInput | None = None
         self._answering = Answering(self.values, lambda: self._grounder, self._publish, self.report)
         self._worker = Worker('grounding', self._answering.step, self._on_error)
-        self._markers = answers.MarkerWriter()
         self._advertise()
 
     def activate(self) -> None:
@@ -106,19 +112,16 @@ class GroundingNode(ManagedNode):
         return self._cloud_input is None or self._cloud_input.stop(timeout)
 
     def _advertise(self) -> None:
-        def latched(kind: type, topic: str):
-            return self.node.create_publisher(kind, topic, LATCHED)
-
-        self._grounding_publisher = latched(msg.Grounding, 'grounding')
-        self._marker_publisher = latched(MarkerArray, 'markers')
-        self._mask_publisher = latched(PointCloud2, 'masks')
-        if answers.Detection3DArray is None:
-            self._detection_publisher = None
-            self.node.get_logger().info('vision_msgs is not installed: no topic detections')
-        else:
-            self._detection_publisher = latched(answers.Detection3DArray, 'detections')
-        group = MutuallyExclusiveCallbackGroup()
-        self.node.create_service(Ground, '~/ground', self._on_service, callback_group=group)
+        latest = self.values['query_mode'] == 'latest'
+        self._topics = AnswerTopics(self.node, 1 if latest else self.values['max_standing_queries'])
+        # Three groups: who waits for a picture or an answer does not keep others from cancelling.
+        for kind, name, serve in (
+            (Ground, 'ground', self._on_ground),
+            (Cancel, 'cancel', self._on_cancel),
+            (Render, 'render', self._on_render),
+        ):
+            group = MutuallyExclusiveCallbackGroup()
+            self.node.create_service(kind, f'~/{name}', serve, callback_group=group)
 
     def _subscribe(self) -> None:
         node = self.node
@@ -147,25 +150,52 @@ class GroundingNode(ManagedNode):
         self.report.count('queries')
         self._answering.ask(Question(message.data))
 
-    def _on_service(self, request: Ground.Request, response: Ground.Response) -> Ground.Response:
+    def _on_ground(self, request: Ground.Request, response: Ground.Response) -> Ground.Response:
         if self.state != 'active':
             response.grounding.message = f'the node is {self.state}'
             return response
         reply: Future = Future()
         self._answering.ask(Question(request.query, reply))
         try:
-            grounding, weights = reply.result(SERVICE_SECONDS)
-            response.grounding = answers.grounding_to_message(grounding, weights)
+            grounding = reply.result(SERVICE_SECONDS)
+            response.grounding = grounding_to_message(grounding, self._grounder.weights)
         except FutureTimeoutError:
             response.grounding.message = f'no answer within {SERVICE_SECONDS:.0f} s'
         return response
 
-    def _publish(self, grounding: Grounding, weights: str) -> None:
-        self._grounding_publisher.publish(answers.grounding_to_message(grounding, weights))
-        self._marker_publisher.publish(self._markers.write(grounding))
-        self._mask_publisher.publish(answers.masks_to_message(grounding))
-        if self._detection_publisher is not None:
-            self._detection_publisher.publish(answers.detections_to_message(grounding))
+    def _on_cancel(self, request: Cancel.Request, response: Cancel.Response) -> Cancel.Response:
+        def serve() -> None:
+            found, left = self._ask_worker(lambda: self._answering.cancel(request.query))
+            response.success, response.queries = found, left
+            if not found:
+                response.message = f"'{request.query}' does not stand" if request.query else 'none'
+
+        return self._served(response, serve)
+
+    def _on_render(self, request: Render.Request, response: Render.Response) -> Render.Response:
+        def serve() -> None:
+            pose, camera = matrix_from_pose(request.pose), camera_from_info(request.camera_info)
+            image = self._ask_worker(lambda: self._grounder.render(camera, pose))
+            stamp = stamp_to_ns(request.camera_info.header.stamp)
+            header = make_header(stamp, request.camera_info.header.frame_id)
+            response.image, response.success = image_from_color(image, header), True
+
+        return self._served(response, serve)
+
+    def _ask_worker(self, job: Callable[[], Any]) -> Any:
+        if self.state != 'active':
+            raise RuntimeError(f'the node is {self.state}')
+        return self._answering.jobs.ask(job, JOB_SECONDS)
+
+    def _served(self, response, serve: Callable[[], None]):
+        try:
+            serve()
+        except Exception as error:  # for whoever asked
+            response.message = str(error) or type(error).__name__
+        return response
+
+    def _publish(self, news: News) -> None:
+        self._topics.publish(news, self._grounder.weights)
 
     def _on_error(self, error: Exception) -> None:
         self.report.problem('errors', f'{type(error).__name__}: {error}', ERROR)
@@ -178,6 +208,7 @@ class GroundingNode(ManagedNode):
             'chunks in map': summary.chunks,
             'map version': summary.version,
             'encoding': self._answering.encoding,
+            'standing queries': self._answering.num_standing,
             **gpu_memory_rows(),
         }
 

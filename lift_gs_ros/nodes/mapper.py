@@ -35,9 +35,9 @@ from lift_gs_ros.nodes.conversions import (
     stamp_to_ns,
 )
 from lift_gs_ros.nodes.depth_registration import DepthRegistration
+from lift_gs_ros.nodes.pose_input import PoseInput
 from lift_gs_ros.nodes.poses import (
     JumpDetector,
-    PoseSource,
     PoseUnavailableError,
     wait_for_pose,
 )
@@ -70,7 +70,7 @@ class Mapper:
     def __init__(
         self,
         values: Mapping[str, Any],
-        poses: PoseSource,
+        poses: PoseInput,
         camera_info: Callable[[], CameraInfo | None],  # the newest; None: none has come yet
         report: Report,
         stopped: threading.Event,
@@ -99,7 +99,6 @@ class Mapper:
         self.pending: dict[ChunkKey, None] = {}
         self.map_id = random_map_id()
         self._warned: set[str] = set()
-        self.pose_child = ''  # the frame that odometry says it is about
         self.last_stamp = 0  # nanoseconds, of the newest keyframe
         self.last_pose: FloatArray = np.eye(4)  # world_from_camera of the same
         self._clock = self._frames_behind = 0
@@ -192,11 +191,12 @@ class Mapper:
         return depth
 
     def _check_mount(self, camera: str) -> None:
+        child = self._poses.child_frame
         identity = self._values['base_from_camera'] == [0.0] * 6 + [1.0]
-        if identity and self.pose_child not in ('', camera):
+        if identity and child not in ('', camera):
             self._warn_once(
                 'unmounted_cameras',
-                f"odometry is about '{self.pose_child}', the images are from '{camera}', and "
+                f"odometry is about '{child}', the images are from '{camera}', and "
                 'base_from_camera is the identity: if the camera is mounted elsewhere, or looks '
                 'along another axis, set base_from_camera, or pose_source to tf',
             )
@@ -218,7 +218,7 @@ class Mapper:
             )
 
     def _pose(self, stamp: int, frame_id: str, deadline: float) -> FloatArray:
-        return wait_for_pose(self._poses, stamp, frame_id, deadline, self._stopped)
+        return wait_for_pose(self._poses.source, stamp, frame_id, deadline, self._stopped)
 
     def _check_clock(self, stamp: int) -> None:
         """Refuse a stamp that runs backwards; start a new map when the clock has started again."""

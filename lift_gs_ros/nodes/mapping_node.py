@@ -7,8 +7,6 @@ import time
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped
-from nav_msgs.msg import Odometry
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
@@ -18,9 +16,8 @@ from lift_gs_ros.msg import MapChunk
 from lift_gs_ros.nodes.conversions import (
     NANOSECONDS,
     chunk_to_message,
-    frame_name,
+    chunks_to_cloud_message,
     make_header,
-    matrix_from_pose,
     matrix_from_values,
     pose_from_matrix,
     stamp_to_ns,
@@ -33,8 +30,8 @@ from lift_gs_ros.nodes.map_services import MapServices
 from lift_gs_ros.nodes.mapper import ImagePair, Mapper
 from lift_gs_ros.nodes.parameters import MAPPING
 from lift_gs_ros.nodes.point_clouds import cloud_to_message
-from lift_gs_ros.nodes.poses import PoseBuffer, TfPoses
-from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, SENSOR_QOS
+from lift_gs_ros.nodes.pose_input import PoseInput
+from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE, SENSOR_QOS
 from lift_gs_ros.nodes.reporting import ERROR
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.worker import BoundedQueue, Worker
@@ -61,16 +58,11 @@ class MappingNode(ManagedNode):
         self._pairs: PairSynchronizer[Image | CompressedImage] = PairSynchronizer(
             int(values['sync_slop'] * NANOSECONDS)
         )
-        needs_tf = 'tf' in (values['pose_source'], values['depth_registration'])
-        self._tf = TfPoses(values['map_frame']) if needs_tf else None
-        extrinsic = matrix_from_values(values['base_from_camera'])
-        self._poses = PoseBuffer(
-            extrinsic, values['pose_max_gap'], lambda: values['jump_threshold']
-        )
+        self._poses = PoseInput(values, needs_tf=values['depth_registration'] == 'tf')
         self._registration = self._make_registration()
         self._mapper = Mapper(
             values,
-            self._tf if self._tf and values['pose_source'] == 'tf' else self._poses,
+            self._poses,
             lambda: self._info,
             self.report,
             self._worker.stopped,
@@ -94,7 +86,7 @@ class MappingNode(ManagedNode):
 
     def cleanup(self) -> None:
         """Forget the map and the calibration."""
-        del self._mapper, self._poses, self._tf
+        del self._mapper, self._poses
         self._info = None
 
     def stop(self, timeout: float) -> bool:
@@ -104,8 +96,8 @@ class MappingNode(ManagedNode):
     def _make_registration(self) -> DepthRegistration | None:
         if self.values['depth_registration'] == 'none':
             return None
-        if self._tf is not None and self.values['depth_registration'] == 'tf':
-            return DepthRegistration(self._tf.between)
+        if self._poses.tf is not None and self.values['depth_registration'] == 'tf':
+            return DepthRegistration(self._poses.tf.between)
         color_from_depth = matrix_from_values(self.values['color_from_depth'])
         return DepthRegistration(lambda color_frame, depth_frame: color_from_depth)
 
@@ -114,7 +106,7 @@ class MappingNode(ManagedNode):
         qos = SENSOR_QOS[values['sensor_qos']]
         hint = f'colour and depth are paired within sync_slop = {values["sync_slop"]} s'
         inputs = Inputs(self.node, self.report, hint)
-        self._subscribe_to_poses(inputs, qos)
+        self._poses.subscribe(self.node, inputs, qos)
         self._subscribe_to_images(inputs, qos, 'rgb/image', COLOR, values['rgb_transport'])
         self._subscribe_to_images(inputs, qos, 'depth/image', DEPTH, values['depth_transport'])
         inputs.subscribe(CameraInfo, 'rgb/camera_info', self._on_info, qos)
@@ -131,23 +123,10 @@ class MappingNode(ManagedNode):
             kind, topic = CompressedImage, f'{self.node.resolve_topic_name(topic)}/{transport}'
         inputs.subscribe(kind, topic, lambda image: self._on_image(side, image), qos)
 
-    def _subscribe_to_poses(self, inputs: Inputs, qos: QoSProfile) -> None:
-        if self._tf is not None:
-            self._tf.listen(self.node)
-        if self.values['pose_source'] == 'tf':
-            return
-        # A group of their own: poses must not queue behind images, which wait for them.
-        group = MutuallyExclusiveCallbackGroup()
-        if self.values['pose_source'] == 'odometry':
-            inputs.subscribe(Odometry, 'odometry', self._on_odometry, qos, group)
-        else:
-            inputs.subscribe(
-                PoseStamped, 'pose', lambda m: self._on_pose(m.header, m.pose), qos, group
-            )
-
     def _advertise(self) -> None:
         node = self.node
         self._map_publisher = node.create_publisher(PointCloud2, 'map', LATCHED)
+        self._update_publisher = node.create_publisher(PointCloud2, 'map_update', RELIABLE)
         self._pose_publisher = node.create_publisher(PoseStamped, 'keyframe_pose', LATCHED)
         # A reader that comes (again) gets the whole map, however long ago it was made.
         matched = PublisherEventCallbacks(matched=self._on_chunk_reader)
@@ -169,19 +148,6 @@ class MappingNode(ManagedNode):
     def _on_depth_info(self, info: CameraInfo) -> None:
         if self._registration is not None:
             self._registration.info = info
-
-    def _on_odometry(self, message: Odometry) -> None:
-        self._mapper.pose_child = frame_name(message.child_frame_id)
-        self._on_pose(message.header, message.pose.pose)
-
-    def _on_pose(self, header, pose) -> None:
-        frame, map_frame = frame_name(header.frame_id), frame_name(self.values['map_frame'])
-        if frame != map_frame:
-            raise ValueError(
-                f"pose is in frame '{frame}', expected map_frame '{map_frame}': set map_frame to "
-                f"'{frame}', or pose_source to tf"
-            )
-        self._poses.add(stamp_to_ns(header.stamp), matrix_from_pose(pose))
 
     def _on_image(self, side: int, image: Image | CompressedImage) -> None:
         pair = self._pairs.add(side, stamp_to_ns(image.header.stamp), image)
@@ -225,10 +191,14 @@ class MappingNode(ManagedNode):
         self._pose_publisher.publish(PoseStamped(header=header, pose=pose))
 
     def _publish_chunks(self) -> None:
+        updates = []
         for key in list(self._mapper.pending)[:CHUNKS_A_STEP]:
             del self._mapper.pending[key]
-            self._chunk_publisher.publish(chunk_to_message(self._mapper.chunk_update(key)))
+            updates.append(self._mapper.chunk_update(key))
+            self._chunk_publisher.publish(chunk_to_message(updates[-1]))
             self.report.count('chunks')
+        if updates and self._update_publisher.get_subscription_count():
+            self._update_publisher.publish(chunks_to_cloud_message(updates))
 
     def _publish_map(self) -> None:
         """Publish the whole map: not too often, and only to somebody who does not have it."""

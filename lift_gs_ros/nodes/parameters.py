@@ -80,9 +80,8 @@ AUTOSTART = Parameter(
     'autostart', True, 'Become active at the start; false leaves that to a lifecycle manager'
 )
 
-MAPPING = (
-    AUTOSTART,
-    Parameter('map_frame', 'map', 'Fixed frame of the map and of the poses (REP-105)'),
+# Shared by the nodes that follow the camera.
+IMAGES = (
     Parameter(
         'sensor_qos',
         'sensor_data',
@@ -96,26 +95,9 @@ MAPPING = (
         'raw, or compressed (jpeg or png on <rgb/image>/compressed)',
         choices=('raw', 'compressed'),
     ),
-    Parameter(
-        'depth_transport',
-        'raw',
-        'raw, or compressedDepth (png on <depth/image>/compressedDepth)',
-        choices=('raw', 'compressedDepth'),
-    ),
-    Parameter(
-        'depth_registration',
-        'none',
-        'How depth is registered to colour: none (the driver did), or, with depth/camera_info, by '
-        'the extrinsic in parameter (color_from_depth) or in tf',
-        choices=('none', 'parameter', 'tf'),
-    ),
-    Parameter(
-        'color_from_depth',
-        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
-        'Pose of the optical frame of depth in that of colour: x y z qx qy qz qw',
-    ),
-    Parameter('sync_slop', 0.02, 'Largest difference of colour and depth stamps, s', (0, 1)),
-    Parameter('queue_size', 10, 'Image pairs that may wait; the oldest is dropped', (1, 1000)),
+)
+
+POSES = (
     Parameter(
         'pose_source',
         'odometry',
@@ -138,6 +120,33 @@ MAPPING = (
         (0, 1000),
         read_only=False,
     ),
+)
+
+MAPPING = (
+    AUTOSTART,
+    Parameter('map_frame', 'map', 'Fixed frame of the map and of the poses (REP-105)'),
+    *IMAGES,
+    Parameter(
+        'depth_transport',
+        'raw',
+        'raw, or compressedDepth (png on <depth/image>/compressedDepth)',
+        choices=('raw', 'compressedDepth'),
+    ),
+    Parameter(
+        'depth_registration',
+        'none',
+        'How depth is registered to colour: none (the driver did), or, with depth/camera_info, by '
+        'the extrinsic in parameter (color_from_depth) or in tf',
+        choices=('none', 'parameter', 'tf'),
+    ),
+    Parameter(
+        'color_from_depth',
+        [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
+        'Pose of the optical frame of depth in that of colour: x y z qx qy qz qw',
+    ),
+    Parameter('sync_slop', 0.02, 'Largest difference of colour and depth stamps, s', (0, 1)),
+    Parameter('queue_size', 10, 'Image pairs that may wait; the oldest is dropped', (1, 1000)),
+    *POSES,
     Parameter('keyframe_translation', 0.1, 'Fuse when the camera has moved so far, m', (0, 100)),
     Parameter('keyframe_rotation', 0.17, 'or turned so far, rad', (0, 4)),
     Parameter('keyframe_min_interval', 0.0, 'but not sooner than this, s', (0, 3600)),
@@ -200,6 +209,15 @@ GROUNDING = (
     Parameter(
         'max_query_length', 2000, 'Refuse longer queries, characters', (1, 1000000), read_only=False
     ),
+    Parameter(
+        'query_mode',
+        'latest',
+        'latest: the last query stays current; standing: all stay, until they are cancelled',
+        choices=('latest', 'standing'),
+    ),
+    Parameter(
+        'max_standing_queries', 20, 'Queries that may stand; the oldest is dropped', (1, 1000)
+    ),
     Parameter('query_queue_size', 10, 'Queries that may wait; the oldest is refused', (1, 10000)),
 )
 
@@ -224,6 +242,28 @@ CAMERA = (
     ),
     Parameter('publish_tf', True, 'Publish the pose on /tf too, where tf2_msgs is installed'),
     Parameter('wait_for_subscribers', True, 'Begin when somebody listens to colour and depth'),
+)
+
+OVERLAY = (
+    AUTOSTART,
+    Parameter('map_frame', 'map', 'Fixed frame of the map and of the poses'),
+    *IMAGES,
+    *POSES,
+    Parameter(
+        'annotated_rate',
+        5.0,
+        'Publish annotated_image at most so often, Hz',
+        (0.01, 100),
+        read_only=False,
+    ),
+    Parameter(
+        'rendered_rate',
+        1.0,
+        'Publish rendered_image at most so often, Hz',
+        (0.01, 100),
+        read_only=False,
+    ),
+    Parameter('rendered_width', 320, 'Width of rendered_image, pixels', (16, 640), read_only=False),
 )
 
 VIEWER = (

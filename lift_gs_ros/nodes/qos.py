@@ -9,18 +9,18 @@ from rclpy.qos import (
     qos_profile_sensor_data,
 )
 
-# What a late RViz must still see.
-LATCHED = QoSProfile(
-    depth=1,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
-# Every chunk of a room is kept for a grounding_node that comes late.
-LATCHED_CHUNKS = QoSProfile(
-    depth=64,
-    reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.TRANSIENT_LOCAL,
-)
+
+def latched(depth: int) -> QoSProfile:
+    """Return the QoS of what who comes late must still get: the last ``depth`` messages."""
+    return QoSProfile(
+        depth=depth,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.TRANSIENT_LOCAL,
+    )
+
+
+LATCHED = latched(1)
+LATCHED_CHUNKS = latched(64)  # every chunk of a room
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
 # By the value of the parameter sensor_qos.
 SENSOR_QOS = {'sensor_data': qos_profile_sensor_data, 'reliable': RELIABLE}

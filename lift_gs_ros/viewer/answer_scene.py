@@ -68,7 +68,7 @@ class AnswerScene:
                 _TRIANGLES,
                 np.tile([1.0, 0.0, 0.0, 0.0], (len(centers), 1)),
                 centers,
-                batched_colors=color,
+                batched_colors=tuple(0.75 * np.array(color) / 255),  # the lights are bright
                 flat_shading=True,
                 lod='off',
                 cast_shadow=False,

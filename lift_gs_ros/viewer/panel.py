@@ -107,12 +107,13 @@ class Panel:
     def fit_cut(self, lowest: float, highest: float, default: float) -> None:
         """Let the slider reach over the whole map (metres); unless it was moved, set it."""
         self._cut.min, self._cut.max = round(float(lowest), 2), round(float(highest) + 0.05, 2)
-        # Every change sends most of the map again.
-        if self._cut_is_default and abs(default - self._default_cut) > CUT_STEP:
+        if not self._cut_is_default:
+            return
+        if abs(default - self._default_cut) > CUT_STEP:  # it sends most of the map again
             self._default_cut = default
-            value = min(default, self._cut.max)
-            self._cut.value = value  # type: ignore[misc]  # mypy takes it for read-only
             self._actions.cut(default)
+        value = min(self._default_cut, self._cut.max)
+        self._cut.value = value  # type: ignore[misc]  # mypy takes it for read-only
 
     def refusal(self, text: str) -> str:
         """Say why a query can not be asked; empty where it can."""
@@ -147,7 +148,7 @@ class Panel:
         for row, answered in zip(self._rows, self._history):
             grounding = answered.grounding
             row.label = f'{answered.at} v{grounding.map.version}'
-            verdict = texts.shorten(texts.verdict(grounding), ROW_LENGTH // 2)
+            verdict = texts.shorten(texts.verdict(grounding), 20)
             query = texts.shorten(grounding.query, ROW_LENGTH - len(verdict))
             row.options = (f'{query} · {verdict}',)
             row.hint = f'{grounding.query[:200]}: map version {grounding.map.version}'

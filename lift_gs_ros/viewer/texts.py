@@ -23,7 +23,7 @@ def verdict(answer: Grounding) -> str:
     if answer.message and not answer.targets:
         return answer.message
     if not answer.targets:
-        return f'not here, {answer.none_score:.0%} sure'
+        return f'not here, {answer.none_score:.0%}'
     best = answer.targets[0].score
     others = len(answer.targets) - 1
     return f'{best:.0%}' + (f' +{others}' if others else '')
@@ -33,7 +33,7 @@ def answer_html(answer: Grounding) -> str:
     """Describe an answer: what was asked, what was found and how sure that is."""
     title = f'“{escape(shorten(answer.query, 200))}”'
     if not answer.targets:
-        text = verdict(answer)
+        text = verdict(answer) + ('' if answer.message else ' sure')
         body = f'<b style="font-size:1.15em">{escape(text[:1].upper() + text[1:])}</b>'
     else:
         rows = [

@@ -173,9 +173,9 @@ class Viewer:
     def _look_at_answer(self, client: viser.ClientHandle | None) -> None:
         with self._lock:
             targets = self._shown.targets if self._shown else []
-            points = self._map.shown()
-        if client and targets:
-            views.fly(client, views.view_of_box(targets[0].box, points))
+            points, bounds = self._map.shown(), self._map.bounds()
+        if client and targets and bounds:
+            views.fly(client, views.view_of_box(targets[0].box, points, bounds.center))
 
     def _look_at_map(self, client: viser.ClientHandle | None) -> None:
         with self._lock:

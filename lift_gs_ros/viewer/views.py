@@ -13,7 +13,9 @@ from lift_gs_ros.geometry import Box, FloatArray
 FIELD_OF_VIEW = np.radians(45.0)  # vertical
 STEP = 0.3  # metres; a smaller one is not worth moving for
 ELEVATIONS = np.radians([35.0, 60.0])
-AZIMUTHS = np.arange(-135, 225, 30)  # degrees; that of the whole map's view first
+MARGIN = 0.05  # metres around a box that still belong to it
+FEW_POINTS = 20  # in the way do no harm
+TURNS = np.radians([0, 30, -30, 60, -60, 90, -90, 120, -120, 150, -150, 180])
 FLIGHT_SECONDS, FLIGHT_STEPS = 0.6, 24
 
 
@@ -32,23 +34,28 @@ def view_of_map(bounds: Box) -> View:
     return View(bounds.center + distance * away / np.linalg.norm(away), bounds.center)
 
 
-def view_of_box(box: Box, points: FloatArray) -> View:
-    """Look at a box from the side, or more from above, with the fewest points (N, 3) in the way."""
+def view_of_box(box: Box, points: FloatArray, middle: FloatArray) -> View:
+    """Look at a box from where the fewest points (N, 3) are in the way.
+
+    Of equally free views, the first is from the side that faces the ``middle`` (3,) of the map.
+    """
     diagonal = float(np.linalg.norm(box.size))
     distance = max(1.8 * diagonal, 1.5)
     relative = points - box.center
     relative = relative[(np.abs(relative) < distance).all(axis=1)]
+    relative = relative[(np.abs(relative) > box.size / 2 + MARGIN).any(axis=1)]
 
     def in_the_way(away: FloatArray) -> int:
         along = relative @ away
         aside = np.linalg.norm(relative - along[:, None] * away, axis=1)
-        return int(((along > 0.55 * diagonal) & (along < distance) & (aside < diagonal / 2)).sum())
+        near = (along > 0) & (along < distance) & (aside < diagonal / 4)
+        return int(near.sum()) // FEW_POINTS
 
-    # Of equally free ones the first.
+    inwards = np.arctan2(*(middle - box.center)[[1, 0]])
     candidates = [
         np.array([cos * np.cos(azimuth), cos * np.sin(azimuth), np.sin(elevation)])
         for elevation in ELEVATIONS
-        for azimuth in np.radians(AZIMUTHS)
+        for azimuth in inwards + TURNS
         for cos in (np.cos(elevation),)
     ]
     return View(box.center + distance * min(candidates, key=in_the_way), box.center)

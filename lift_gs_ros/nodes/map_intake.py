@@ -1,0 +1,137 @@
+"""Chunks on their way to the model: the newest state of each, of one map at a time."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lift_gs_ros.geometry import Camera, FloatArray, PointCloud
+from lift_gs_ros.grounding.instances import Grounding, MapSummary
+from lift_gs_ros.mapping.chunks import ChunkKey
+from lift_gs_ros.nodes.conversions import ChunkUpdate
+from lift_gs_ros.nodes.reporting import Report
+
+
+class Grounds(Protocol):
+    """What this module needs of ``lift_gs_ros.grounding.grounder.Grounder``."""
+
+    weights: str
+    settings: Any
+    warn: Callable[[str], object]  # called where memory does not suffice
+
+    @property
+    def device(self) -> str:
+        """Where the model is."""
+
+    def update(self, key: ChunkKey, cloud: PointCloud) -> None:
+        """Replace a chunk."""
+
+    def encode(self, budget: int | None = None) -> bool:
+        """Encode changed chunks; True while some remain."""
+
+    def set_map(self, summary: MapSummary, stamp: int) -> None:
+        """Note which map the chunks come from."""
+
+    def clear(self) -> None:
+        """Forget the map."""
+
+    def to(self, device: str) -> None:
+        """Move the model to 'cpu', 'cuda', 'cuda:N' or 'auto'."""
+
+    def render(self, camera: Camera, world_from_camera: FloatArray) -> NDArray[np.uint8]:
+        """Draw the encoded map (H, W, 3)."""
+
+    def ground_many(self, queries: Sequence[str]) -> list[Grounding]:
+        """Answer queries."""
+
+    def ground_again(self, answers: Sequence[Grounding]) -> list[Grounding]:
+        """Answer those again whose part of the map has changed; the others stay what they are."""
+
+
+class MapIntake:
+    """``put`` may be called from any thread, the rest only by the worker that owns the grounder."""
+
+    def __init__(self, frame_id: str, report: Report) -> None:
+        self._report = report
+        self._lock = threading.Lock()
+        self._chunks: dict[ChunkKey, ChunkUpdate] = {}  # the newest state of each changed one
+        self._sizes: dict[ChunkKey, int] = {}
+        self._fingerprints: dict[ChunkKey, int] = {}
+        self._map_id: int | None = None
+        self._past_maps: deque[int] = deque(maxlen=100)
+        self.stamp, self.frame_id = 0, frame_id
+        self.summary = MapSummary()
+
+    @property
+    def waiting(self) -> bool:
+        """Whether chunks have not been taken in yet."""
+        return bool(self._chunks)
+
+    def put(self, update: ChunkUpdate) -> None:
+        """Note the newest state of a chunk."""
+        with self._lock:
+            self._chunks.pop(update.key, None)
+            self._chunks[update.key] = update
+
+    def take_in(self, grounder: Grounds) -> tuple[bool, bool]:
+        """Hand what came to the grounder; returns whether anything changed, and another map began.
+
+        Bad chunks are reported; the others are as good as before.
+        """
+        with self._lock:
+            updates, self._chunks = list(self._chunks.values()), {}
+        changed = another = False
+        for update in updates:
+            if update.map_id in self._past_maps:
+                self._report.problem(
+                    'chunks_of_past_maps',
+                    f'map {self._map_id:x} has taken the place of map {update.map_id:x}: '
+                    'do two nodes publish map_chunks?',
+                )
+                continue
+            if update.map_id != self._map_id:
+                if self._map_id is not None:
+                    self._past_maps.append(self._map_id)
+                self.forget(grounder)
+                self._map_id, another = update.map_id, True
+            try:
+                changed |= self._apply(update, grounder)
+                self._summarise(update, grounder)
+            except ValueError as error:
+                self._report.problem('bad_chunks', error)
+        return changed, another
+
+    def _apply(self, update: ChunkUpdate, grounder: Grounds) -> bool:
+        # A new reader of map_chunks makes the mapping node send everything again.
+        fingerprint = hash((update.cloud.positions.tobytes(), update.cloud.colors.tobytes()))
+        if self._fingerprints.get(update.key) == fingerprint:
+            return False
+        if not self._sizes:
+            grounder.settings = replace(
+                grounder.settings, frame_id=update.frame_id, chunk_size=update.chunk_size
+            )
+        grounder.update(update.key, update.cloud)
+        self._sizes.pop(update.key, None)
+        self._fingerprints.pop(update.key, None)
+        if len(update.cloud):
+            self._sizes[update.key] = len(update.cloud)
+            self._fingerprints[update.key] = fingerprint
+        return True
+
+    def _summarise(self, newest: ChunkUpdate, grounder: Grounds) -> None:
+        voxels, chunks = sum(self._sizes.values()), len(self._sizes)
+        self.summary = replace(newest.map, voxels=voxels, chunks=chunks)
+        self.stamp, self.frame_id = newest.stamp, newest.frame_id
+        grounder.set_map(self.summary, newest.stamp)
+
+    def forget(self, grounder: Grounds) -> None:
+        """Start again without a map."""
+        grounder.clear()
+        self._sizes, self._fingerprints, self.summary = {}, {}, MapSummary()
+        self._map_id = None
