@@ -2,8 +2,11 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 
 import numpy as np
 import pytest
@@ -59,10 +62,39 @@ def run_cli(*arguments: str) -> subprocess.CompletedProcess:
     )
 
 
+def run_cli_with_viewer(*arguments: str) -> subprocess.CompletedProcess:
+    """Run with the web viewer, open its page once all is answered, and press Ctrl-C."""
+    with socket.create_server(('127.0.0.1', 0)) as free:
+        port = free.getsockname()[1]
+    command = [sys.executable, '-m', 'lift_gs_ros.cli', *arguments]
+    process = subprocess.Popen(
+        [*command, '--viewer', '--port', str(port)],
+        env={**os.environ, 'ROS_DOMAIN_ID': str(domain_id())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Python leaves a signal alone that was ignored before, as in the background of a shell.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        text = ''
+        while 'Ctrl-C ends' not in text and (line := process.stdout.readline()):
+            text += line
+        if process.poll() is None and 'Ctrl-C ends' in text:
+            with urllib.request.urlopen(f'http://127.0.0.1:{port}', timeout=60) as page:
+                assert b'<html' in page.read()
+            process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    return subprocess.CompletedProcess(command, process.returncode, text + rest, errors)
+
+
 def test_the_demo_streams_asks_and_writes_answers_and_pictures(recording, tmp_path):
     out = tmp_path / 'out'
     queries = 'the red box; the piano next to the grüne Tür'
-    done = run_cli('demo', '--sequence', str(recording), '--query', queries, '--out', str(out))
+    arguments = ['--sequence', str(recording), '--query', queries, '--out', str(out)]
+    done = run_cli_with_viewer('demo', *arguments)
     logs = '\n'.join(path.read_text() for path in (out / 'logs').glob('*.log'))
     assert done.returncode == 0, done.stdout + done.stderr + logs
     answers = json.loads((out / 'answers.json').read_text())
@@ -85,7 +117,8 @@ def test_the_demo_streams_asks_and_writes_answers_and_pictures(recording, tmp_pa
 
 def test_a_recording_can_be_asked_without_ros(recording, tmp_path):
     out = tmp_path / 'out'
-    done = run_cli('ground', str(recording), 'the red box', '--out', str(out), '--device', 'cpu')
+    arguments = ['the red box', '--out', str(out), '--device', 'cpu']
+    done = run_cli_with_viewer('ground', str(recording), *arguments)
     assert done.returncode == 0, done.stderr
     [answer] = json.loads((out / 'answers.json').read_text())
     assert answer['map']['keyframes'] == NUM_FRAMES

@@ -1,5 +1,7 @@
 """viewer_node in a real graph: from topics to the page, and from the page to the topic query."""
 
+import socket
+
 import numpy as np
 import pytest
 
@@ -102,6 +104,25 @@ def test_chunks_reach_the_page_bad_ones_are_counted_and_a_new_map_clears_it(grap
     wait_until(lambda: points.num_points == 50, 'the new map on the page')
     assert viewer.viewer._shown is None
     assert viewer.viewer._panel._history == []
+
+
+def test_a_map_of_another_slam_is_shown_too_and_an_inactive_viewer_shows_nothing(graph, client):
+    publisher = client.create_publisher(PointCloud2, 'cloud_map', LATCHED)
+    cloud = chunk_message(1).cloud
+    cloud.header.frame_id = 'map'
+    publisher.publish(cloud)
+    viewer = add_viewer(graph, cloud_map='cloud_map')
+    points = viewer.viewer._map
+    wait_until(lambda: points.num_points > 50, 'the map on the page')
+    viewer.node.trigger_deactivate()
+    assert points.num_points == 0
+    viewer.node.trigger_activate()
+    wait_until(lambda: points.num_points > 50, 'the map on the page again')
+    url = viewer.viewer.url
+    viewer.node.trigger_deactivate()
+    viewer.node.trigger_cleanup()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(('127.0.0.1', int(url.rpartition(':')[2])))
 
 
 def test_what_is_typed_goes_to_query_and_with_nobody_there_the_page_says_so(graph, client):
