@@ -54,6 +54,9 @@ def _start(adapter: ManagedNode) -> None:
 
 def run(name: str, make: Callable[[], ManagedNode], args: list[str] | None = None) -> None:
     """Run a node to its end and leave the process: 0 after a signal, 1 after a failure."""
+    # Read by OpenMP when torch is imported. Threads that spin while they wait for each other keep
+    # the processor from those that they wait for, where other nodes want it too.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     # rclpy's own handlers would shut the context down under a worker that is still publishing.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     interrupted = threading.Event()
