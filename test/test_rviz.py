@@ -1,4 +1,4 @@
-"""The configuration of RViz against the topics that the real nodes publish. RViz itself is not run."""
+"""The configuration of RViz against what the real nodes publish. RViz itself is not run."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from rclpy.qos import (  # noqa: E402
     DurabilityPolicy,
+    LivelinessPolicy,
     QoSCompatibility,
     QoSProfile,
     ReliabilityPolicy,
@@ -51,6 +52,7 @@ def qos_of(topic: dict) -> QoSProfile:
     reliable = topic['Reliability Policy'] == 'Reliable'
     return QoSProfile(
         depth=topic['Depth'],
+        liveliness=LivelinessPolicy.AUTOMATIC,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if transient else DurabilityPolicy.VOLATILE,
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
     )
