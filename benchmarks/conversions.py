@@ -1,9 +1,9 @@
-"""Messages to arrays and back, against a plain copy of the memory: python -m benchmarks.conversions.
+"""Messages to arrays and back, against a plain copy: python -m benchmarks.conversions.
 
 A PointCloud2 of 300 000 points (x y z rgb) and 640x480 images. What a conversion is held against is
-a copy of what it makes: arrays of positions and colours or of pixels, or the bytes of a message into
-the array that a message holds them in. Both alternate, and the clock is the CPU time of the process,
-so that what else the machine does counts little.
+a copy of what it makes: arrays of positions and colours or of pixels, or the bytes of a message
+into the array that a message holds them in. Both alternate, and the clock is the CPU time of the
+process, so that what else the machine does counts little.
 """
 
 from __future__ import annotations
