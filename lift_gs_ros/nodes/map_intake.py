@@ -100,7 +100,7 @@ class MapIntake:
             self._chunks[update.key] = update
 
     def take_in(self, grounder: Grounds) -> tuple[bool, bool]:
-        """Hand what is due to the grounder; returns whether anything changed, and another map began.
+        """Hand what is due to the grounder; returns whether anything changed, another map began.
 
         Bad chunks are reported; the others are as good as before.
         """
