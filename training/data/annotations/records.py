@@ -75,25 +75,28 @@ def json_records(
     entries = read_json(path)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f'{path} is no list of entries, as a {layout} file is')
-    records = [
-        Record(entry, f'{path}, entry {number}')
-        for number, entry in enumerate(entries)
-        if not only or entry.get(only)
-    ]
-    for record in records:
+    records = [Record(entry, f'{path}, entry {number}') for number, entry in enumerate(entries)]
+    read = [record for record in records if not only or record.fields.get(only)]
+    for record in read or records:
         _check_names(record.where, record.fields, layout, needed)
-    return records
+    return read
 
 
 def csv_records(path: str | Path, layout: str, needed: tuple[str, ...]) -> list[Record]:
     """Read a CSV file whose first line names the columns, some of which must be there.
 
-    Raises ValueError for another header.
+    Raises ValueError for another header, or a row that has not as many cells.
     """
     with open(path, newline='', encoding='utf-8') as file:
         reader = csv.DictReader(file)
         rows = list(reader)
     _check_names(str(path), reader.fieldnames or (), layout, needed)
+    for number, row in enumerate(rows):
+        if None in row or None in row.values():
+            raise ValueError(
+                f'{path}, row {number + 1} has not the {len(reader.fieldnames or ())} cells of the '
+                'header: the file is cut off, get it again'
+            )
     return [Record(row, f'{path}, row {number + 1}') for number, row in enumerate(rows)]
 
 

@@ -13,8 +13,6 @@ from training.data.labelled import Sentence
 Span = tuple[int, int]  # characters [begin, end)
 
 _ARTICLE = re.compile(r'(?:a|an|the|this|that|these|those)\s+', re.IGNORECASE)
-# "This is a chair" and "the object is a chair" speak of the chair.
-_EMPTY = re.compile(r'(?:objects?|ones?|items?|things?|it|which|there)', re.IGNORECASE)
 
 
 def entity_sentence(record: Record) -> Sentence:
@@ -102,18 +100,17 @@ def _occurrences(text: str, name: str) -> list[Span]:
 def target_span(text: str, name: str) -> Span:
     """Find the phrase that a sentence asks for, where the data set does not mark it.
 
-    The first noun phrase with the target's category in it, with the last word of that, the first
-    one that says what is asked for, or the whole sentence. Without its article.
+    The first noun phrase with the target's category in it, with the last word of that, or the
+    first one that no relation leads to. Without its article.
     """
-    phrases = [_without_article(text, p.begin, p.end) for p in noun_phrases(text)]
-    phrases = [(begin, end) for begin, end in phrases if not _EMPTY.fullmatch(text[begin:end])]
+    found = noun_phrases(text)
+    phrases = [_without_article(text, phrase.begin, phrase.end) for phrase in found]
     for wanted in (name, *name.split()[-1:]):
         for begin, end in phrases:
             if _occurrences(text[begin:end], wanted):
                 return begin, end
-    places = _occurrences(text, name)
-    begin = len(text) - len(text.lstrip())
-    return [*places, *phrases, (begin, len(text.rstrip()))][0]
+    asked = [span for span, phrase in zip(phrases, found) if phrase.is_target]
+    return [*_occurrences(text, name), *asked, (0, len(text))][0]
 
 
 def _without_article(text: str, begin: int, end: int) -> Span:
