@@ -139,8 +139,9 @@ def test_a_file_of_another_layout_says_what_it_lacks(layout, tmp_path):
     if layout in ('nr3d', 'sr3d'):
         path.write_text('scene,text\nscene0000_00,the chair\n')
     else:
-        path.write_text(json.dumps([{'text': 'the chair'}]))
-    with pytest.raises(ValueError, match=r'has .*(but not|has no)|has no scene_name'):
+        entry = {'text': 'the chair'}
+        path.write_text(json.dumps(entry if layout == 'vla3d' else [entry]))
+    with pytest.raises(ValueError, match=r'has .* but not|has no scene_name and no regions'):
         read_annotations(f'{layout}:{path}')
 
 
@@ -150,6 +151,17 @@ def test_a_file_that_is_cut_off_is_refused_by_name(layout, tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(ValueError, match=rf'{path.name} is no JSON file or is cut off .*get it'):
         read_annotations(f'{layout}:{path}')
+
+
+def test_what_is_no_text_is_refused_by_name(tmp_path):
+    path = tmp_path / 'a'
+    path.write_bytes(b'PK\x03\x04\xff\xfe\x00\n')
+    for layout in READERS:
+        with pytest.raises(ValueError, match=rf'{path} is no (JSON|CSV) file'):
+            read_annotations(f'{layout}:{path}')
+    path.write_text('[["chair"]]')
+    with pytest.raises(ValueError, match=r"entry 0 is \['chair'\], expected named fields"):
+        read_annotations(f'scanrefer:{path}')
 
 
 def test_a_row_that_is_cut_off_is_refused(tmp_path):
@@ -179,6 +191,7 @@ def test_a_row_that_is_cut_off_is_refused(tmp_path):
         ('locate3d', {'gt_boxes': [[0, 1]]}, r'gt_boxes are not \(N, 3, 2\) numbers'),
         ('locate3d', {'gt_boxes': [[[1, 0]] * 3]}, r'lowest corner is not below'),
         ('locate3d', {'gt_boxes': [[[0, 1]] * 3]}, r'names object 1 of 42898818.*0 to 0'),
+        ('vla3d', {'anchors': ['chair']}, r'anchors is \[\'chair\'\], expected named fields'),
         ('vla3d', {'anchors': {'anchor_1': {'index': 'x', 'class': 'a'}}}, r'is \'x\', expected'),
     ],
 )  # fmt: skip

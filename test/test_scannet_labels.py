@@ -26,6 +26,7 @@ from training.data.scannet_benchmark import (
     PredictedInstance,
     detections,
     ground_truth,
+    instance_classes,
     read_ground_truth,
     read_predictions,
     write_ground_truth,
@@ -179,7 +180,7 @@ def test_ground_truth_is_label_times_thousand_plus_instance(built, written):
 
 def test_predictions_come_back_and_are_scored_by_scannets_protocol(written, tmp_path):
     scene = read_scannet_scene(written.folder)
-    labels = {'chair': 5, 'table': 7}
+    labels = {'chair': 5, 'door': 7}
     truth = ground_truth(scene, labels)
     objects = [i for i in np.unique(truth) if i]
     right = [PredictedInstance(truth == i, int(i // 1000), 0.9) for i in objects]
@@ -191,7 +192,7 @@ def test_predictions_come_back_and_are_scored_by_scannets_protocol(written, tmp_
     read = read_predictions(path, len(truth))
     assert [(p.label, p.confidence) for p in read] == [(p.label, 0.9) for p in right]
     assert all(np.array_equal(a.mask, b.mask) for a, b in zip(read, right))
-    classes = {5: 'chair', 7: 'table', 3: 'cabinet'}
+    classes = {5: 'chair', 7: 'door', 3: 'cabinet'}
 
     def ap(predictions):
         found = detections(truth, predictions, classes)
@@ -201,8 +202,28 @@ def test_predictions_come_back_and_are_scored_by_scannets_protocol(written, tmp_
     assert ap([]) == 0
     swapped = [replace(p, label=12 - p.label) for p in read]
     assert ap(swapped) == 0
+    assert ap([*read, PredictedInstance(scene.object_ids == -1, 5, 0.95)]) == 1  # on no label
+    assert ap([*read, replace(read[0], confidence=0.95)]) < 1  # found twice
     half = [replace(p, mask=p.mask & (np.cumsum(p.mask) > 0.6 * p.mask.sum())) for p in read]
     assert ap(half) == 0
+
+
+def test_small_instances_and_small_predictions_do_not_count():
+    truth = np.repeat([5001, 5002, 7003, 0], [300, 99, 200, 200])
+    first, second, table, wall = (np.isin(truth, n) for n in (5001, 5002, 7003, 0))
+
+    def ap(*masks, classes=(5,)):
+        predictions = [PredictedInstance(mask, 5, 1 - i / 10) for i, mask in enumerate(masks)]
+        found = detections(truth, predictions, dict.fromkeys(classes, 'chair'))
+        return scannet_ap({'chair': [found['chair']]})['AP25']
+
+    assert ap(first) == ap(second, first) == ap(wall, first) == ap(second | wall, first) == 1
+    assert ap(table & (np.cumsum(table) < 50), first, classes=(7, 5)) == 1
+    assert ap(table, first) == 1  # of a class that is not evaluated
+    assert ap(table, first, classes=(7, 5)) == 0.25  # ScanNet's area under the curve
+    assert ap(second) == 0
+    assert 'wall' not in instance_classes('scannet200').values()
+    assert len(instance_classes('scannet20')) == 18
 
 
 # Scores of sentences
@@ -299,6 +320,12 @@ def test_files_that_do_not_belong_together_are_refused(tiny):
         read_scannet_scene(tiny)
     _edit(objects, segGroups=[{'objectId': 0}])
     with pytest.raises(ValueError, match=r'group 0, field "segments" is None, expected a list'):
+        read_scannet_scene(tiny)
+    _edit(objects, segGroups=['chair'])
+    with pytest.raises(ValueError, match=r"group 0 is 'chair', expected named fields"):
+        read_scannet_scene(tiny)
+    _edit(segments, segIndices=[1, 2, 3, 'x'])
+    with pytest.raises(ValueError, match=r'"segIndices" are not all numbers'):
         read_scannet_scene(tiny)
     _edit(segments, segIndices=[1, 2])
     with pytest.raises(ValueError, match=r'has 2 of them in "segIndices", expected .* 4 vertices'):

@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.classes.scannet import BENCHMARKS, STRUCTURE
 from training.data.scannet_scene import ScannetScene
 from training.evaluation.average_precision import SceneDetections
 from training.evaluation.grounding import mask_iou
 
 PER_LABEL = 1000
+MIN_VERTICES = 100
 MASKS = 'pred_mask'  # folder of the masks, as in ScanNet's own export
 
 
@@ -115,6 +117,11 @@ def read_predictions(path: str | Path, vertices: int | None = None) -> list[Pred
     return predictions
 
 
+def instance_classes(benchmark: str) -> dict[int, str]:
+    """Return the classes that 'scannet20' or 'scannet200' evaluates as instances, by label id."""
+    return {i: name for i, name in BENCHMARKS[benchmark].items() if name not in STRUCTURE}
+
+
 def detections(
     truth: NDArray[np.integer],  # (V,) label * 1000 + instance
     predictions: Sequence[PredictedInstance],
@@ -122,14 +129,21 @@ def detections(
 ) -> dict[str, SceneDetections]:
     """Compare a scene's predictions with its ground truth, per class, for ``scannet_ap``.
 
-    The server also leaves out instances of under 100 vertices, and predictions that lie mostly on
-    what has no valid label; this does not.
+    As ScanNet's script does: predictions and instances of under 100 vertices are left out, and so
+    is a wrong prediction that lies on such instances or on what has none of the classes.
     """
+    sizes = dict(zip(*(values.tolist() for values in np.unique(truth, return_counts=True))))
+    is_void = ~np.isin(truth // PER_LABEL, list(classes))
     found = {}
     for label, name in classes.items():
-        own = [predicted for predicted in predictions if predicted.label == label]
-        numbers = [n for n in np.unique(truth) if n > 0 and n // PER_LABEL == label]
-        ious = [[mask_iou(predicted.mask, truth == n) for n in numbers] for predicted in own]
-        scores = np.array([predicted.confidence for predicted in own])
-        found[name] = SceneDetections(scores, np.array(ious).reshape(len(own), len(numbers)))
+        own = [p for p in predictions if p.label == label and p.mask.sum() >= MIN_VERTICES]
+        instances = [n for n in sizes if n % PER_LABEL and n // PER_LABEL == label]
+        large = [n for n in instances if sizes[n] >= MIN_VERTICES]
+        uncounted = is_void | np.isin(truth, [n for n in instances if n not in large])
+        ious = [[mask_iou(predicted.mask, truth == n) for n in large] for predicted in own]
+        found[name] = SceneDetections(
+            np.array([predicted.confidence for predicted in own]),
+            np.array(ious).reshape(len(own), len(large)),
+            np.array([uncounted[predicted.mask].mean() for predicted in own]),
+        )
     return found

@@ -77,7 +77,10 @@ def _read_segments(path: Path, vertices: int) -> NDArray[np.int64]:
             f'{path} has {found} in "segIndices", expected one for each of the {vertices} vertices '
             'of the mesh: are both files of the same release?'
         )
-    return np.array(indices, np.int64)
+    try:
+        return np.array(indices, np.int64)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f'{path}, "segIndices" are not all numbers: it is damaged') from error
 
 
 def _read_objects(
@@ -92,7 +95,8 @@ def _read_objects(
     labels: dict[int, str] = {}
     for i, group in enumerate(groups):
         record = Record(group, f'{path}, group {i}')
-        number, own = record.number('objectId'), record.items('segments')
+        number = record.number('objectId')
+        own = [object_id(n, f'{record.where}, a segment') for n in record.items('segments')]
         unknown = set(own) - set(known.tolist())
         if unknown:
             raise ValueError(

@@ -84,6 +84,7 @@ def evaluate_annotations(
         for number in scene.captions
     }
     for annotation in annotations:
+        # Only what is asked for is scored; what is mentioned beside it may lack points.
         annotation.check_objects(set(boxes) | (annotation.object_ids - set(annotation.targets)))
         answer = grounder.ground(annotation.sentence.text)
         answers = [(instance.box, instance.score) for instance in answer.targets]

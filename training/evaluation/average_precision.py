@@ -18,6 +18,8 @@ class SceneDetections:
 
     scores: NDArray[np.floating]  # (n,) higher is surer
     ious: NDArray[np.floating]  # (n, g) mask IoU of each answer with each instance
+    # (n,) share of each answer that lies on what is not evaluated; None where all is
+    ignored: NDArray[np.floating] | None = None
 
     def __post_init__(self) -> None:
         if self.ious.ndim != 2 or len(self.scores) != len(self.ious):
@@ -25,6 +27,12 @@ class SceneDetections:
                 f'{len(self.scores)} scores and ious of shape {self.ious.shape}, expected (n, g) '
                 'with n = number of scores'
             )
+
+    def counts(self, overlap: float) -> NDArray[np.bool_]:
+        """Say which answers (n,) are right or false; the others are left out, as ScanNet does."""
+        if self.ignored is None:
+            return np.ones(len(self.scores), bool)
+        return (self.ious.max(axis=1, initial=0) > overlap) | (self.ignored <= overlap)
 
 
 def average_precision(scenes: Sequence[SceneDetections], overlap: float) -> float:
@@ -37,8 +45,9 @@ def average_precision(scenes: Sequence[SceneDetections], overlap: float) -> floa
     instances = sum(scene.ious.shape[1] for scene in scenes)
     if instances == 0:
         return float('nan')
-    scores = np.concatenate([scene.scores for scene in scenes])
-    right = np.concatenate([_true_positives(scene, overlap) for scene in scenes])
+    counted = np.concatenate([scene.counts(overlap) for scene in scenes])
+    scores = np.concatenate([scene.scores for scene in scenes])[counted]
+    right = np.concatenate([_true_positives(scene, overlap) for scene in scenes])[counted]
     if len(scores) == 0:
         return 0.0
     order = np.argsort(-scores, kind='stable')

@@ -18,6 +18,11 @@ class Record:
     fields: Mapping[str, Any]
     where: str
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.fields, dict):
+            found = repr(self.fields)[:80]
+            raise ValueError(f'{self.where} is {found}, expected named fields: {{"name": value}}')
+
     def text(self, name: str) -> str:
         """Return a field that is text."""
         value = self.fields.get(name)
@@ -73,7 +78,7 @@ def json_records(
     Raises ValueError where the file is damaged or an entry lacks one.
     """
     entries = read_json(path)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+    if not isinstance(entries, list):
         raise ValueError(f'{path} is no list of entries, as a {layout} file is')
     records = [Record(entry, f'{path}, entry {number}') for number, entry in enumerate(entries)]
     read = [record for record in records if not only or record.fields.get(only)]
@@ -87,9 +92,12 @@ def csv_records(path: str | Path, layout: str, needed: tuple[str, ...]) -> list[
 
     Raises ValueError for another header, or a row that has not as many cells.
     """
-    with open(path, newline='', encoding='utf-8') as file:
-        reader = csv.DictReader(file)
-        rows = list(reader)
+    try:
+        with open(path, newline='', encoding='utf-8-sig') as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f'{path} is no CSV file ({error}): get it again') from error
     _check_names(str(path), reader.fieldnames or (), layout, needed)
     for number, row in enumerate(rows):
         if None in row or None in row.values():

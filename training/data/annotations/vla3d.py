@@ -13,7 +13,6 @@ before it are not part of them. Source: github.com/HaochenZ11/VLA-3D (MIT), READ
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from training.data.annotations.annotation import Annotation
 from training.data.annotations.records import Record, read_json
@@ -34,25 +33,30 @@ def read_vla3d(path: str | Path) -> list[Annotation]:
 
 
 def _read(path: Path) -> list[Annotation]:
-    content = read_json(path)
-    missing = [key for key in ('scene_name', 'regions') if key not in content]
+    content = Record(read_json(path), str(path))
+    missing = [key for key in ('scene_name', 'regions') if key not in content.fields]
     if missing:
         raise ValueError(f'{path} has no {" and no ".join(missing)}, expected a VLA-3D file')
-    scene = str(content['scene_name'])
-    return [
-        _annotation(scene, text, fields, f'{path}, region {region}, "{text}"')
-        for region, statements in content['regions'].items()
-        for text, references in statements.items()
-        if text != REGION_NAME
-        for fields in references
-    ]
+    found = []
+    for region, statements in Record(content.fields['regions'], f'{path}, regions').fields.items():
+        for text, references in Record(statements, f'{path}, region {region}').fields.items():
+            if text != REGION_NAME:
+                where = f'{path}, region {region}, "{text}"'
+                records = [Record(fields, where) for fields in references]
+                found += [_annotation(content.text('scene_name'), text, r) for r in records]
+    return found
 
 
-def _annotation(scene: str, text: str, fields: Any, where: str) -> Annotation:
-    if not isinstance(fields, dict) or not set(KEYS) <= fields.keys():
-        raise ValueError(f'{where} refers to {str(fields)[:80]}, expected {", ".join(KEYS)}')
-    record = Record(fields, where)
+def _annotation(scene: str, text: str, record: Record) -> Annotation:
+    missing = [key for key in KEYS if key not in record.fields]
+    if missing:
+        raise ValueError(f'{record.where} has no {" and no ".join(missing)}, as VLA-3D has')
     target, name = record.number('target_index'), record.text('target_class')
-    anchors = [Record(anchor, f'{where}, {key}') for key, anchor in fields['anchors'].items()]
+    where = f'{record.where}, anchors'
+    anchors = [
+        Record(anchor, f'{where}, {key}')
+        for key, anchor in Record(record.fields['anchors'], where).fields.items()
+    ]
     names = [(anchor.text('class'), anchor.number('index')) for anchor in anchors]
-    return Annotation(scene, named_sentence(text, [(name, target), *names]), (target,), name, where)
+    sentence = named_sentence(text, [(name, target), *names])
+    return Annotation(scene, sentence, (target,), name, record.where)
