@@ -257,7 +257,8 @@ def test_the_real_sample_of_locate3d_is_read_whole():
         for a in read
     ]
     hits = [any(b < s[1] and s[0] < e for b, e in own) for s, own in zip(found, marked)]
-    assert np.mean(hits) > 0.98
+    assert all(hits)
+    assert sum(s in own for s, own in zip(found, marked)) >= 408
 
 
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason='the samples are not here')

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from annotation_files import write_scanrefer
 from scannet_files import LABEL_MAP, write_scannet_scene, write_scene_files
+from scipy.spatial import cKDTree
 
 from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.grounder import GrounderSettings
@@ -34,9 +35,10 @@ from training.data.scannet_benchmark import (
 )
 from training.data.scannet_labels import labelled_scene, voxel_means
 from training.data.scannet_scene import read_label_map, read_scannet_scene
-from training.evaluation import annotated
+from training.evaluation import annotated, scannet_instances
 from training.evaluation.annotated import AnnotatedScores, evaluate_annotations
 from training.evaluation.average_precision import scannet_ap
+from training.evaluation.scannet_instances import ap_of_groups, predict_instances
 from training.finetune import FinetuneSettings, finetune
 from training.trainer import MODELS
 
@@ -206,6 +208,69 @@ def test_predictions_come_back_and_are_scored_by_scannets_protocol(written, tmp_
     assert ap([*read, replace(read[0], confidence=0.95)]) < 1  # found twice
     half = [replace(p, mask=p.mask & (np.cumsum(p.mask) > 0.6 * p.mask.sum())) for p in read]
     assert ap(half) == 0
+
+
+class _KnowsMasks:
+    """Answers a prompt of classes with the points of all their objects, in the Grounder's place."""
+
+    def __init__(self, scene) -> None:
+        self.settings = GrounderSettings()
+        self._scene, self._clouds = scene, []
+
+    def clear(self) -> None:
+        self._clouds = []
+
+    def update(self, key, cloud) -> None:
+        self._clouds.append(cloud.positions)
+
+    def encode(self) -> None:
+        points = np.concatenate(self._clouds)
+        of = self._scene.object_ids[cKDTree(self._scene.positions).query(points)[1]]
+        self._points = {number: points[of == number] for number in self._scene.labels}
+
+    def ground(self, query: str) -> Grounding:
+        instances, begin = [], 0
+        for name in query.split('. '):
+            span = (begin, begin + len(name))
+            begin = span[1] + len('. ')
+            own = [number for number, label in self._scene.labels.items() if label == name]
+            instances += [self._instance(number, name, span) for number in own]
+        return Grounding(query, 0, 'map', instances)
+
+    def _instance(self, number: int, name: str, span: tuple[int, int]) -> GroundedInstance:
+        points = self._points[number]
+        box, scores = Box.from_points(points), np.ones(len(points), np.float32)
+        return GroundedInstance(number, name, span, True, 0.9, box, points, scores)
+
+
+def test_the_masks_of_all_classes_become_predictions_on_the_mesh(written):
+    scene = read_scannet_scene(written.folder)
+    labels = read_label_map(written.folder.parent.parent / 'labels.tsv', 'scannet200')
+    classes = {4: 'table', 2: 'chair', 22: 'book', 5: 'door', 11: 'bed', 9: 'desk', 28: 'lamp'}
+    predictions = predict_instances(_KnowsMasks(scene), scene, classes)
+    chairs = [i for i, label in scene.labels.items() if label == 'chair']
+    assert [p.label for p in predictions].count(2) == len(chairs) == 2
+    assert {classes[p.label] for p in predictions} == set(classes.values()) & {
+        *scene.labels.values()
+    }
+    found = detections(ground_truth(scene, labels), predictions, classes)
+    scores = ap_of_groups({name: [own] for name, own in found.items()}, 'scannet200')
+    assert scores['all']['AP50'] == scores['head']['AP50'] == 1
+    assert scores['tail']['AP50'] is None
+
+
+def test_instances_are_predicted_and_scored_by_one_command(written, tmp_path, monkeypatch):
+    root = written.folder.parent.parent
+    arguments = [str(written.folder.parent), '--label-map', str(root / 'labels.tsv')]
+    arguments += ['--benchmark', 'scannet20', '--out', str(tmp_path)]
+    monkeypatch.setattr(sys, 'argv', ['scannet_instances', *arguments])
+    knows = _KnowsMasks(read_scannet_scene(written.folder))
+    monkeypatch.setattr(scannet_instances.Grounder, 'load', lambda checkpoint: knows)
+    scannet_instances.main()
+    scores = json.loads((tmp_path / 'scores.json').read_text())
+    assert scores['all']['AP50'] == 1
+    read = read_predictions(tmp_path / 'predictions/scene0000_00.txt', len(written.vertices))
+    assert {5} <= {predicted.label for predicted in read}
 
 
 def test_small_instances_and_small_predictions_do_not_count():
