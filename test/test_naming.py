@@ -34,7 +34,9 @@ def features(model, language):
 def test_a_thing_answers_to_its_own_name_and_not_to_another(model, language, features):
     naming = Naming(model, language)
     things = torch.cat([features(noun) for noun in ('chair', 'door', 'lamp')])
-    likely = torch.stack([naming.probability(things, f'the {n}') for n in ('chair', 'door', 'lamp')])
+    likely = torch.stack(
+        [naming.probability(things, f'the {n}') for n in ('chair', 'door', 'lamp')]
+    )
     own = likely.diagonal()
     assert likely.shape == (3, 3)
     assert (own > 0.8).all()
