@@ -88,6 +88,18 @@ def test_damaged_json_is_named(name, tmp_path, caplog):
     assert f'{file.name} is no JSON' in caplog.text
 
 
+def test_a_folder_of_recordings_is_refused_and_says_which_are_in_it(tmp_path):
+    write_scannet(tmp_path / 'scene0000_00', RECORDING)
+    write_record3d(tmp_path, RECORDING)
+    (tmp_path / 'notes.txt').touch()
+    with pytest.raises(ValueError, match='known layout') as error:
+        open_sequence(tmp_path)
+    assert 'it holds: notes.txt, scene0000_00/, walk.r3d.' in str(error.value)
+    assert 'scene0000_00 (ScanNet), walk.r3d (Record3D)' in str(error.value)
+    for name in WRITERS:  # every layout that was tried is told
+        assert name.partition(' keyframes')[0].partition(' RGB-D')[0] in str(error.value)
+
+
 def rewritten(path, change):
     """Write a ZIP file again with members changed: ``change(name, data)`` or None to leave out."""
     with zipfile.ZipFile(path) as archive:

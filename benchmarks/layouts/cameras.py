@@ -36,7 +36,7 @@ def write_seven_scenes(
         stem = folder / f'frame-{start + i * step:06d}'
         save_color(Path(f'{stem}.color.png'), color)
         save_depth(Path(f'{stem}.depth.png'), frame.depth)
-        np.savetxt(f'{stem}.pose.txt', pose, fmt='%.4f')
+        save(Path(f'{stem}.pose.txt'), '\n'.join(text(row, '.4f') for row in pose))
     return folder
 
 

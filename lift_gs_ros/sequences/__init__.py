@@ -93,9 +93,17 @@ def open_sequence(path: str | Path, topics: BagTopics | None = None) -> Recorded
 
 
 def _description(path: Path) -> str:
-    """Say what there is instead of a sequence."""
+    """Say what there is instead of a sequence, and which sequences are in it."""
     if path.is_file():
         return f'it is a file of {path.stat().st_size} bytes'
-    names = sorted(item.name + '/' * item.is_dir() for item in path.iterdir())
+    items = sorted(path.iterdir())
+    names = [item.name + '/' * item.is_dir() for item in items]
     more = f' and {len(names) - 10} more' if len(names) > 10 else ''
-    return f'it holds: {", ".join(names[:10]) or "nothing"}{more}'
+    inside = [
+        f'{item.name} ({name})'
+        for item in items[:10]
+        for name, _, recognises, _ in LAYOUTS
+        if recognises(item)
+    ]
+    hint = f'. Open one of what is in it: {", ".join(inside)}' if inside else ''
+    return f'it holds: {", ".join(names[:10]) or "nothing"}{more}{hint}'
