@@ -27,7 +27,6 @@ from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
 from lift_gs_ros.sequences.fisheye import Fisheye, Rectification
 from lift_gs_ros.sequences.recorded import (
     RecordedSequence,
-    median_rate,
     read_color,
     read_depth,
     rows_of,
@@ -35,6 +34,7 @@ from lift_gs_ros.sequences.recorded import (
 from lift_gs_ros.sequences.trajectory import pose_matrix
 
 LAYOUT = 'rgb/vignette0000000.jpg, depth/depth0000000.png and trajectory.csv'
+RATE = 10.0  # Hz
 LENS = Fisheye(
     Camera.from_focal(297.6375381, 297.6375381, 357.6599197, 349.1922497, 704, 704).intrinsics,
     704,
@@ -64,8 +64,7 @@ def open_aria_synthetic(path: Path) -> RecordedSequence:
     rows = [line.split(',') for line in (path / 'trajectory.csv').read_text().splitlines()[1:]]
     view = Rectification(LENS, PINHOLE, STORED_FROM_UPRIGHT)
     readers = [(f'{i:07d}', partial(_read_frame, path, i, row, view)) for i, row in enumerate(rows)]
-    rate = median_rate([float(row[1]) / 1e6 for row in rows if len(row) > 1])
-    return RecordedSequence(path.resolve().name, rate, readers)
+    return RecordedSequence(path.resolve().name, RATE, readers)
 
 
 def _read_frame(path: Path, number: int, row: list[str], view: Rectification) -> RgbdFrame:

@@ -60,7 +60,9 @@ class Rectification:
         size = np.array([fisheye.width, fisheye.height])
         # In shares of the image: colour and depth may have sizes of their own.
         self._places = (fisheye.project(rays) + 0.5) / size
-        self._seen = ((self._places >= 0) & (self._places < 1)).all(axis=-1)
+        self._unseen = ~((self._places >= 0) & (self._places < 1)).all(axis=-1)
+        self._places[self._unseen] = 0
+        self._pixels: dict[tuple[int, int], NDArray[np.intp]] = {}  # by the size of the image
 
     def __call__(self, image: NDArray) -> NDArray:
         """Take the nearest pixel of an image (h, w, ...) of the lens for each of the pinhole's.
@@ -68,8 +70,9 @@ class Rectification:
         The result (H, W, ...) is 0 where the lens's image ends.
         """
         height, width = image.shape[:2]
-        places = np.where(self._seen[..., None], self._places, 0) * [width, height]
-        columns, rows = np.moveaxis(places.astype(np.int32), -1, 0)
-        taken = image[rows, columns]
-        taken[~self._seen] = 0
+        if (height, width) not in self._pixels:
+            columns, rows = np.moveaxis((self._places * [width, height]).astype(np.intp), -1, 0)
+            self._pixels[height, width] = rows * width + columns
+        taken = image.reshape(height * width, *image.shape[2:])[self._pixels[height, width]]
+        taken[self._unseen] = 0
         return taken

@@ -61,9 +61,9 @@ def open_scannetpp_dslr(path: Path) -> RecordedSequence:
     transforms = read_json(folder / 'nerfstudio' / 'transforms.json')
     view = _rectification(transforms, folder)
     shots = [*transforms.get('frames', []), *transforms.get('test_frames', [])]
-    shots = sorted(shots, key=lambda shot: shot['file_path'])
+    shots = sorted(shots, key=_file_name)
     readers = [
-        (Path(shot['file_path']).stem, partial(_read_frame, folder, number, shot, view))
+        (Path(_file_name(shot)).stem, partial(_read_frame, folder, number, shot, view))
         for number, shot in enumerate(shots)
     ]
     return RecordedSequence(folder.resolve().parent.name, 1.0, readers)
@@ -72,6 +72,10 @@ def open_scannetpp_dslr(path: Path) -> RecordedSequence:
 def _images(path: Path) -> Path | None:
     needed = ('nerfstudio/transforms.json', 'resized_images')
     return next((f for f in (path, path / 'dslr') if all((f / n).exists() for n in needed)), None)
+
+
+def _file_name(shot: dict[str, Any]) -> str:
+    return str(shot.get('file_path', ''))
 
 
 def _rectification(transforms: dict[str, Any], folder: Path) -> Rectification:
@@ -84,9 +88,10 @@ def _rectification(transforms: dict[str, Any], folder: Path) -> Rectification:
 
 
 def _read_frame(folder: Path, number: int, shot: dict[str, Any], view: Rectification) -> RgbdFrame:
-    color = read_color(folder / 'resized_images' / shot['file_path'])
-    name = f'{Path(shot["file_path"]).stem}.png'
+    color = read_color(folder / 'resized_images' / _file_name(shot))
+    name = f'{Path(_file_name(shot)).stem}.png'
     depth = depth_to_metres(read_depth(folder / 'render_depth' / name))
-    pose = rows_of(sum(shot['transform_matrix'], []), (4, 4))
+    numbers = np.array(shot.get('transform_matrix'), np.float64).ravel().tolist()
+    pose = rows_of(numbers, (4, 4))
     pose = SCAN_FROM_NERFSTUDIO @ pose @ OPENGL_FROM_OPTICAL
     return RgbdFrame(round(number * 1e9), view(color), view(depth), view.camera, pose)
