@@ -39,7 +39,7 @@ def test_readers_are_timed_on_folders_that_are_written_for_it(monkeypatch, capsy
     pytest.importorskip('open3d', reason='the simulated room needs Open3D')
     from benchmarks import readers
 
-    options = ['--frames', '1', '--repeats', '1', 'ARKitScenes', 'Record3D']
+    options = ['--frames', '2', '--repeats', '1', 'ARKitScenes', 'Record3D']
     monkeypatch.setattr(sys, 'argv', ['readers', *options])
     readers.main()
     values = measures(capsys)

@@ -166,13 +166,13 @@ class TestResolving:
         assert best.point_indices[0] == 8 * number
         assert best.score == pytest.approx({0: 0.7, 2: 0.75}[number])
 
-    def test_what_is_half_as_likely_is_no_candidate(self, head, language):
-        chairs = [self.proposal(1, 0.8), self.proposal(2, 0.75), self.proposal(0, 0.3)]
+    def test_what_is_far_less_likely_is_no_candidate(self, head, language):
+        chairs = [self.proposal(1, 0.8), self.proposal(2, 0.75), self.proposal(0, 0.2)]
         resolved = self.resolve(
             head, language, 'the chair closest to the door', chairs, [self.proposal(3, 0.9)]
         )
         assert resolved[0][0].point_indices[0] == 8
-        assert [p.score for p in resolved[0] if p.point_indices[0] == 0] == [0.3]
+        assert [p.score for p in resolved[0] if p.point_indices[0] == 0] == [0.2]
 
     def test_a_prompt_for_several_things_stays_as_it_is(self, head, language):
         chairs, doors = [self.proposal(1, 0.8), self.proposal(2, 0.7)], [self.proposal(3, 0.9)]
