@@ -81,6 +81,12 @@ def test_a_short_soak_loses_nothing(measure):
     assert rows['queries lost']['value'] == 0
 
 
+def test_readers_are_timed_on_folders_that_are_written_for_it(measure):
+    rows = measure('readers', '--frames 2 --repeats 1 ARKitScenes Record3D')
+    assert set(rows) == {'reader, ARKitScenes', 'reader, Record3D'}
+    assert all(row['value'] > 0 for row in rows.values())
+
+
 def test_what_a_benchmark_says_is_put_between_its_marks(tmp_path, monkeypatch, capsys):
     from benchmarks import run
 
