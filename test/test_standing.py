@@ -208,3 +208,22 @@ def test_answers_that_did_not_change_are_no_news():
     new = dataclasses.replace(standing.answers[1], stamp=5)
     assert standing.update([old, new]) == [new]
     assert standing.answers == [old, new]
+
+
+def test_a_new_query_does_not_wait_until_all_that_stand_are_answered_again():
+    bench = StandingBench()
+    bench.put(0, version=1)
+    bench.step(3)
+    texts = ['a' * (2 * i) for i in range(1, 11)]  # all about chunk 0
+    bench.ask(*texts)
+    bench.step(3)
+    bench.asked_last()
+    bench.grounder.batches.clear()
+    bench.put(0, version=2, grey=1)
+    bench.step()  # encodes it, and answers the first of them again
+    bench.ask('a new one!')
+    assert bench.grounder.batches[1] == ['a new one!']
+    assert len(bench.grounder.batches[0]) < len(texts)
+    bench.step(5)
+    again = [text for batch in bench.grounder.batches for text in batch]
+    assert sorted(again) == sorted([*texts, 'a new one!'])
