@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_rooms import two_boxes
+from training_rooms import all_in_memory, two_boxes
 
 from lift_gs_ros.model.checkpoint import load_checkpoint, read_metadata
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
@@ -106,7 +106,8 @@ def _by_hand(settings: PretrainSettings, processes: int) -> dict[str, torch.Tens
         for rank, program in enumerate(programs):
             seed_torch(settings.seed, state.step, rank)
             rng = step_rng(settings.seed, state.step, rank)
-            loss, _ = objective(Batch(program.draw(rng), rng, state.step / settings.steps))
+            samples = program.draw(state.step, rng)
+            loss, _ = objective(Batch(samples, rng, state.step / settings.steps))
             (loss / processes).backward()  # adds up
         state.advance(float(clip_gradients(model, settings.clip_norm)))
     return dict(model.named_parameters())
@@ -203,10 +204,11 @@ def test_a_sample_with_nan_is_left_out_and_a_cache_of_nothing_else_is_an_error(c
     settings, room = _settings(cache, tmp_path), two_boxes()
     broken = two_boxes()
     broken.colors[:] = np.nan
-    samples = draw_samples([broken, room], settings, 0.05, np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    samples = draw_samples(all_in_memory([broken, room]), settings, 0.05, 0, rng)
     assert np.isfinite(samples[0].colors).all()
     with pytest.raises(ValueError, match='hold NaN'):
-        draw_samples([broken], settings, 0.05, np.random.default_rng(1))
+        draw_samples(all_in_memory([broken]), settings, 0.05, 0, rng)
 
 
 def test_learned_geometry_begins_as_the_fixed_one_and_has_gradients(cache, tmp_path):

@@ -77,8 +77,10 @@ class Grounder:
         """Load a checkpoint ('' = the one that ships) onto 'cpu', 'cuda' or 'auto'."""
         device = resolve_device(device)
         model = load_checkpoint(checkpoint, device)
-        language = load_language_encoder(model.config.language).to(device)
-        return cls(model, language, settings, RelationHead.load(model.config.language))
+        config = model.config
+        language = load_language_encoder(config.language, query_tokens=config.query_tokens)
+        relations = RelationHead.load(config.language)
+        return cls(model, language.to(device), settings, relations)
 
     @property
     def device(self) -> str:
