@@ -114,9 +114,17 @@ def test_damaged_shards_are_logged_counted_and_left_out(tmp_path, caplog):
     assert any('boxes-0002 is left out' in text and 'SHA-256' in text for text in caplog.messages)
 
 
-def test_where_nothing_can_be_read_the_reason_is_said():
-    stream = RoomStream(Reader(3, ('000', '001', '002')).files, 8, 1, seed=0)
-    with pytest.raises(ValueError, match='none of 3 rooms of here .* was cut off'):
+@pytest.mark.parametrize('size', [1, 8])  # a stream, and all of them in memory
+def test_a_process_whose_rooms_are_all_damaged_takes_others(size):
+    reader = Reader(6, ('001', '003', '005'))
+    stream = RoomStream(reader.files, size, 1, seed=0, rank=1, processes=2)
+    assert set(drawn(stream, range(20))) <= {'000', '002', '004'}
+
+
+@pytest.mark.parametrize('size', [1, 8])
+def test_where_nothing_can_be_read_the_reason_is_said(size):
+    stream = RoomStream(Reader(3, ('000', '001', '002')).files, size, 1, seed=0)
+    with pytest.raises(ValueError, match='no room of here can be trained on.* was cut off'):
         stream.draw(0, np.random.default_rng(0))
 
 

@@ -50,13 +50,13 @@ class FinetuneSettings(TrainSettings):
 class Finetuning:
     """Samples and losses of fine-tuning, for ``trainer.train``."""
 
-    network: ClassVar[dict[str, Any]] = {}
     unreadable = 0  # a damaged scene is an error: labels are dear
 
     def __init__(self, settings: FinetuneSettings) -> None:
         self._settings = settings
         self._voxel_size = MODELS[settings.model]().voxel_size
         self._scenes: list[LabelledScene] = []
+        self.network: dict[str, Any] = {}
         start = 'a pretrained checkpoint' if settings.start_from else 'scratch'
         self.stage = f'fine-tuning with 3D labels from {start}'
 

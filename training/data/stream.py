@@ -61,8 +61,8 @@ class RoomStream:
     def draw(self, sample: int, rng: np.random.Generator) -> CachedRoom:
         """Draw a room for a sample, counted from the run's first; it is read if it was not yet.
 
-        One that can not be read is logged and left out. Raises ValueError where the buffer holds no
-        other.
+        One that can not be read is logged and left out; where the buffer holds no other, the next
+        that can be read takes its place. Raises ValueError where there is none.
         """
         first, bad = self._first(sample), set[int]()
         while len(bad) < self._size:
@@ -71,18 +71,21 @@ class RoomStream:
             if room is not None:
                 return room
             bad.add(place)
+        for place in range(first + self._size, first + self._size + len(self._files.names)):
+            if (room := self._get(place)) is not None:
+                return room
         raise ValueError(
-            f'none of {self._size} rooms of {self._files.folder} can be trained on, one of them '
-            f'because: {next(iter(self._unreadable.values()))}'
+            f'no room of {self._files.folder} can be trained on, one of them because: '
+            f'{next(iter(self._unreadable.values()))}'
         )
 
     def _first(self, sample: int) -> int:
         return 0 if self._own else sample // self._visit
 
     def _name(self, place: int) -> str:
-        if self._own:
-            return self._own[place]
         names = self._files.names
+        if self._own:  # and after them those of all processes
+            return self._own[place] if place < len(self._own) else names[place - len(self._own)]
         epoch, number = divmod(place * self._processes + self._rank, len(names))
         return names[_shuffled(len(names), self._seed, epoch)[number]]
 
