@@ -79,6 +79,7 @@ def test_torchrun_trains_on_two_machines(arguments, environment, tmp_path):
     _check(tmp_path / 'run')
 
 
+@pytest.mark.slow
 def test_slurm_trains_on_two_machines(arguments, environment, tmp_path):
     srun = tmp_path / 'bin/srun'
     srun.write_text(SRUN)
