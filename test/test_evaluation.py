@@ -93,7 +93,7 @@ def test_scannet_ap_averages_categories_and_overlaps():
     result = scannet_ap({'chair': [loose], 'lamp': [missed], 'piano': [absent]})
     assert result['AP25'] == pytest.approx(0.5)
     assert result['AP50'] == pytest.approx(0.5)
-    assert result['AP'] == pytest.approx(0.5 * 2 / 10)
+    assert result['AP'] == pytest.approx(0.5 * 2 / 9)
 
 
 def test_detections_of_wrong_shape_are_refused():

@@ -341,7 +341,7 @@ def test_changed_settings_give_all_answers_again(grounder):
 
 @pytest.fixture(scope='module')
 def shipped():
-    return Grounder.load('', 'cpu', GrounderSettings(score_threshold=0.4))
+    return Grounder.load('', 'cpu', GrounderSettings(score_threshold=0.2))
 
 
 def test_an_object_keeps_its_number_in_several_queries_while_the_map_grows(shipped):
@@ -354,7 +354,7 @@ def test_an_object_keeps_its_number_in_several_queries_while_the_map_grows(shipp
     positions = np.concatenate([floor, box[shell]])
     colors = np.full_like(positions, 0.55)
     colors[len(floor) :] = [0.8, 0.1, 0.1]
-    queries = ['the red box', 'the box', 'red chair']
+    queries = ['the red box', 'the box', 'red carton']
     numbers = []
     for seen in (0.9, 1.4, 2.1):  # metres of x that have been mapped
         keep = positions[:, 0] < seen

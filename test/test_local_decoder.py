@@ -159,7 +159,7 @@ def test_masks_that_are_empty_keep_their_faint_tail(model, scene):
     bias = torch.tensor(-30.0)
     tokens = words(4)
     reading = model.read(as_tiles, tokens, max_tiles=99)
-    [(masks, correspondence)] = decode_locally(model.decoder, as_tiles, [reading], bias)
+    [(masks, correspondence, _)] = decode_locally(model.decoder, as_tiles, [reading], bias)
     with torch.inference_mode():
         scene = SceneEncoding.concatenate(encodings)
         expected = model.decoder(scene, reading.embeddings, reading.features, bias)[-1]

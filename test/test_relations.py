@@ -63,6 +63,15 @@ class TestFeatures:
         other = relation_features([box(1, 5), box(9, 0)], np.ones(2), [], MIDDLE)
         np.testing.assert_allclose(one, other)
 
+    def test_what_is_hardly_a_candidate_does_not_make_the_next_one_the_second(self):
+        near, between, far, anchors = box(1, 0), box(2, 0), box(4, 0), [box(0, 0), box(0, 3)]
+        some = relation_features([near, between, far], np.array([1, 1e-6, 1]), anchors, MIDDLE)
+        without = relation_features([near, far], np.ones(2), anchors, MIDDLE)
+        different = (np.abs(some[[0, 2]] - without) > 1e-4).any(axis=0)
+        assert different.sum() == 1  # how many there are
+        ranked = relation_features([near, between, far], np.ones(3), anchors, MIDDLE)
+        assert not np.allclose(ranked[2], some[2])
+
     def test_a_third_anchor_does_not_count(self):
         anchors = [box(0, 3), box(3, 3), box(-3, -3)]
         two, three = (
@@ -109,7 +118,7 @@ class TestShippedHead:
     def test_a_foreign_file_is_refused(self, tmp_path):
         path = tmp_path / 'foreign.safetensors'
         save_file(load_file(DEFAULT_WEIGHTS), path, {'format': 'other', 'language': 'minilm'})
-        with pytest.raises(ValueError, match="format 'other', expected 'lift_gs_ros/relations/1'"):
+        with pytest.raises(ValueError, match="format 'other', expected 'lift_gs_ros/relations/2'"):
             RelationHead.load('minilm', path)
 
     def test_survives_saving(self, head, tmp_path, language):
@@ -166,13 +175,13 @@ class TestResolving:
         assert best.point_indices[0] == 8 * number
         assert best.score == pytest.approx({0: 0.7, 2: 0.75}[number])
 
-    def test_what_is_half_as_likely_is_no_candidate(self, head, language):
-        chairs = [self.proposal(1, 0.8), self.proposal(2, 0.75), self.proposal(0, 0.3)]
+    def test_what_is_far_less_likely_is_no_candidate(self, head, language):
+        chairs = [self.proposal(1, 0.8), self.proposal(2, 0.75), self.proposal(0, 0.2)]
         resolved = self.resolve(
             head, language, 'the chair closest to the door', chairs, [self.proposal(3, 0.9)]
         )
         assert resolved[0][0].point_indices[0] == 8
-        assert [p.score for p in resolved[0] if p.point_indices[0] == 0] == [0.3]
+        assert [p.score for p in resolved[0] if p.point_indices[0] == 0] == [0.2]
 
     def test_a_prompt_for_several_things_stays_as_it_is(self, head, language):
         chairs, doors = [self.proposal(1, 0.8), self.proposal(2, 0.7)], [self.proposal(3, 0.9)]

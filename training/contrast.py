@@ -68,12 +68,7 @@ class CaptionContrast:
 
     def text_features(self, captions: list[str]) -> Tensor:
         """Unit features (U, F) of captions: the mean of their tokens'."""
-        tokens = [self._language.encode(caption) for caption in captions]
-        embeddings = torch.from_numpy(np.concatenate([part.embeddings for part in tokens]))
-        features = self._model.text_to_feature(embeddings.to(self._model.device))
-        lengths = [len(part.spans) for part in tokens]
-        means = torch.stack([part.mean(dim=0) for part in features.split(lengths)])
-        return functional.normalize(means, dim=1)
+        return self._model.text_features([self._language.encode(caption) for caption in captions])
 
 
 class EmbeddingContrast:

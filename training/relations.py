@@ -1,6 +1,6 @@
-"""Train the relation head on sentences about the boxes of simulated rooms (minutes on one core).
+"""Train the relation head on sentences about the boxes of simulated rooms (ten minutes on a core).
 
-    python -m training.relations --rooms 400 --out lift_gs_ros/weights/relations.safetensors
+    python -m training.relations --rooms 800 --out lift_gs_ros/weights/relations.safetensors
 
 Prints, every few hundred steps, how often it means the right one of several candidates in rooms of
 the validation split: given their true boxes, and given disturbed ones.
@@ -122,9 +122,9 @@ def train_head(
 def main() -> None:
     """Run the command line program."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
-    parser.add_argument('--rooms', type=int, default=400)
+    parser.add_argument('--rooms', type=int, default=800)
     parser.add_argument('--validation-rooms', type=int, default=40)
-    parser.add_argument('--steps', type=int, default=3000)
+    parser.add_argument('--steps', type=int, default=5000)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, default=DEFAULT_WEIGHTS)
     options = parser.parse_args()

@@ -15,6 +15,7 @@ from lift_gs_ros.grounding.proposals import (
 from lift_gs_ros.grounding.referring import resolve_reference
 from lift_gs_ros.grounding.settings import GrounderSettings
 from lift_gs_ros.model.lift_gs import LocallyDecoded
+from lift_gs_ros.model.naming import Naming
 from lift_gs_ros.model.phrases import Phrase, noun_phrases
 from lift_gs_ros.model.relations import RelationHead
 
@@ -26,6 +27,7 @@ def assemble(
     encoded_map: EncodedMap,
     settings: GrounderSettings,
     voxel_size: float,
+    naming: Naming | None,  # None: a phrase is compared with nothing but its sentence
     relations: RelationHead | None,  # None: what a sentence says beside its nouns is not read
     registry: InstanceRegistry,
 ) -> tuple[list[GroundedInstance], float]:
@@ -40,8 +42,11 @@ def assemble(
     proposals = []
     for phrase in phrases:
         on_phrase = phrase_tokens(tokens.spans, (phrase.begin, phrase.end))
-        probability = decoded.span_probability(on_phrase).float().cpu().numpy()
-        proposals.append(select_proposals(masks, probability, settings.score_threshold))
+        probability = decoded.span_probability(on_phrase).float().cpu()
+        if naming is not None:
+            name = tokens.text[phrase.begin : phrase.end]
+            probability = probability * naming.probability(decoded.features, name)
+        proposals.append(select_proposals(masks, probability.numpy(), settings.score_threshold))
     if relations is not None:
         proposals = resolve_reference(relations, tokens, phrases, proposals, positions)
     found: list[tuple[Phrase, Proposal, Box]] = []

@@ -29,6 +29,7 @@ from lift_gs_ros.model.checkpoint import load_checkpoint
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from lift_gs_ros.model.lift_gs import LiftGS
 from lift_gs_ros.model.local_decoder import Reading
+from lift_gs_ros.model.naming import Naming
 from lift_gs_ros.model.relations import RelationHead
 
 SENTENCES_AT_ONCE = 8  # decoded in one pass; bounds the memory that it takes
@@ -56,8 +57,10 @@ class Grounder:
         language: LanguageEncoder,
         settings: GrounderSettings | None = None,
         relations: RelationHead | None = None,
+        naming: Naming | None = None,
     ) -> None:
         self.settings = settings or GrounderSettings()
+        self._naming = naming
         self._relations = relations
         # Told when memory does not suffice, and what was done about it.
         self.warn: Callable[[str], object] = warnings.warn
@@ -79,8 +82,8 @@ class Grounder:
         model = load_checkpoint(checkpoint, device)
         config = model.config
         language = load_language_encoder(config.language, query_tokens=config.query_tokens)
-        relations = RelationHead.load(config.language)
-        return cls(model, language.to(device), settings, relations)
+        language, relations = language.to(device), RelationHead.load(config.language)
+        return cls(model, language, settings, relations, Naming(model, language))
 
     @property
     def device(self) -> str:
@@ -295,6 +298,7 @@ class Grounder:
                     self._view(),
                     self.settings,
                     self._model.config.voxel_size,
+                    self._naming,
                     self._relations,
                     self._registry,
                 )

@@ -14,7 +14,7 @@ from lift_gs_ros.model.phrases import Phrase
 from lift_gs_ros.model.relations import Reference, RelationHead, relation_features
 from lift_gs_ros.model.tokens import LanguageTokens
 
-MIN_LIKELIHOOD = 0.5  # of the best proposal's score: what is less likely is not a candidate
+MIN_LIKELIHOOD = 0.3  # of the best proposal's score: what is less likely is not a candidate
 
 
 def resolve_reference(

@@ -13,7 +13,7 @@ class GrounderSettings:
     chunk_size: float = 6.45  # metres, that of the map
     chunk_overlap: float = 0.6  # metres of the neighbours that give a chunk its context
     score_threshold: float = 0.5  # instances below are not reported
-    mask_threshold: float = 0.5  # a point belongs to an instance from here on
+    mask_threshold: float = 0.6  # a point belongs to an instance from here on
     max_instances: int = 20  # reported for one phrase
     max_chunks: int = 32  # attended to by one query; the most similar ones are chosen
     largest_component: bool = True  # drop points of a mask that do not hang together with it

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
+from torch.nn import functional
 
 from lift_gs_ros.model.config import LiftGSConfig
 from lift_gs_ros.model.gaussian_head import GaussianHead
@@ -91,6 +92,7 @@ class LocallyDecoded:
     reading: Reading  # the sentence, and which encodings were looked at
     mask_embeddings: Tensor  # (m, d)
     correspondence: Tensor  # (m, T + 1) log-probabilities; the last column is "no object"
+    features: Tensor  # (m, F) mean of the points under each mask
     mask_bias: Tensor  # ()
 
     def span_probability(self, tokens: ArrayLike | Tensor) -> Tensor:
@@ -225,6 +227,12 @@ class LiftGS(nn.Module):
             )
         return embeddings
 
+    def text_features(self, texts: Sequence[LanguageTokens]) -> Tensor:
+        """Unit vectors (n, F) of texts in the space of the features: means of their tokens'."""
+        features = self.text_to_feature(torch.cat([self._embeddings(text) for text in texts]))
+        parts = features.split([len(text.spans) for text in texts])
+        return functional.normalize(torch.stack([part.mean(dim=0) for part in parts]), dim=1)
+
     @torch.inference_mode()
     def read(self, tiles: Tiles, tokens: LanguageTokens, max_tiles: int) -> Reading:
         """Read a sentence and choose the ``max_tiles`` encodings that are most like it."""
@@ -249,6 +257,6 @@ class LiftGS(nn.Module):
             group = [i for i, own in enumerate(counts) if own == count]
             asked = [readings[i] for i in group]
             decoded = decode_locally(self.decoder, tiles, asked, bias)
-            for i, reading, (masks, correspondence) in zip(group, asked, decoded):
-                answers[i] = LocallyDecoded(tiles, reading, masks, correspondence, bias)
+            for i, reading, own in zip(group, asked, decoded):
+                answers[i] = LocallyDecoded(tiles, reading, *own, bias)
         return [answers[i] for i in range(len(readings))]

@@ -73,8 +73,11 @@ def decode_locally(
     tiles: Tiles,
     readings: Sequence[Reading],
     mask_bias: Tensor,  # ()
-) -> list[tuple[Tensor, Tensor]]:
-    """Return mask embeddings (m, d) and correspondence (m, T_b + 1) of each of B sentences.
+) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Return what each of B sentences makes of the scene.
+
+    Mask embeddings (m, d), correspondence (m, T_b + 1) and the mean features (m, F) of the points
+    under each mask.
 
     The tiles of all sentences must have as many proposals (``MaskDecoder.proposals_for``).
     """
@@ -93,13 +96,14 @@ def decode_locally(
         if not is_last:
             attended = list(inside)
             geometry = pass_.measure(attended)
+    pooled = pass_.pool(inside)
     correspondence = decoder.correspondence(
-        rows, sentences.language[:, :-1], pass_.pool(inside), sentences.features, sentences.padded
+        rows, sentences.language[:, :-1], pooled, sentences.features, sentences.padded
     )
     return [
-        (own_masks, torch.cat([own[:, :length], own[:, -1:]], dim=1))
-        for own_masks, own, length in zip(
-            masks.unflatten(0, rows.shape[:2]), correspondence, sentences.lengths
+        (own_masks, torch.cat([own[:, :length], own[:, -1:]], dim=1), features)
+        for own_masks, own, length, features in zip(
+            masks.unflatten(0, rows.shape[:2]), correspondence, sentences.lengths, pooled
         )
     ]
 

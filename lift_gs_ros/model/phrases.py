@@ -42,7 +42,8 @@ _PARTICIPLES = _words(
     'standing sitting lying hanging leaning facing holding containing resting located placed '
     'mounted attached stuck fixed positioned situated put kept left stacked surrounded covered '
     'wearing having touching supporting used adjacent close closer closest near nearer nearest far '
-    'farther farthest furthest opposite next'
+    'farther farthest furthest opposite next seen counted '
+    'counting'
 )
 _CONJUNCTIONS = _words('and or plus also then')
 _COMMANDS = _words(
@@ -68,6 +69,11 @@ _RELATION_GROUPS = re.compile(
     r'|(?:close|closer|closest|nearer|nearest|adjacent)\s+to|(?:far|farther|farthest|furthest)\s+from'
     r'|away\s+from|out\s+of|such\s+as)\b',
     re.IGNORECASE,
+)
+_RANKS = _words(
+    'first second third fourth fifth sixth last next other closest nearest farthest furthest '
+    'leftmost rightmost tallest shortest highest lowest largest biggest smallest widest '
+    'narrowest longest'
 )
 _FOREIGN = _words('der das ein eine dem den neben le les une el los las una del il gli uno la')
 _ENGLISH = _words('the of to with near and on find where is')
@@ -106,6 +112,14 @@ def noun_phrases(text: str) -> list[Phrase]:
         Phrase(chunk.tokens[0].begin, chunk.tokens[-1].end, is_target)
         for chunk, is_target in zip(chunks, targets)
     ]
+
+
+def bare_noun(phrase: str) -> str:
+    """Return a phrase without the words before its name: "red chair" of "the second red chair"."""
+    words = phrase.split()
+    leading = _DETERMINERS | _QUANTITIES | _RANKS | {'of'}
+    first = next((i for i, word in enumerate(words) if word.lower() not in leading), 0)
+    return ' '.join(words[first:])
 
 
 def _whole(text: str) -> Phrase:
@@ -161,9 +175,10 @@ def _in_context(tokens: list[_Token], i: int) -> _Token:
         kind = 'relation'  # "the door left open by ..."
     elif token.word == 'opposite' and before == 'determiner':
         kind = 'word'
-    elif token.word in _PARTICIPLES and kind == 'word' and before == 'word':
-        # "the chair standing by ..." but "the old hanging lamp"
-        kind = 'word' if after == 'word' else 'relation'
+    elif token.word in _PARTICIPLES and kind == 'word' and before != 'determiner':
+        # "the chair standing by ...", "standing at the door, ..."; but "the old hanging lamp"
+        is_noun = after == 'word' if before == 'word' else after != 'relation'
+        kind = 'word' if is_noun else 'relation'
     elif token.word == 'of' and before in ('word', 'determiner'):
         previous = tokens[i - 1].word
         is_amount = before == 'determiner' or previous in _QUANTITIES

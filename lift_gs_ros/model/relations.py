@@ -28,7 +28,7 @@ from lift_gs_ros.model.tokens import LanguageTokens
 Span = tuple[int, int]
 Array = NDArray[np.float32]
 
-FORMAT = 'lift_gs_ros/relations/1'
+FORMAT = 'lift_gs_ros/relations/2'  # 1: ranks of all candidates alike
 DEFAULT_WEIGHTS = Path(__file__).parent.parent / 'weights' / 'relations.safetensors'
 MAX_ANCHORS = 2
 RANKS = 4  # first, second, third, fourth; and last
@@ -77,24 +77,28 @@ def relation_features(
         np.log(sizes[:, 2:]),
         np.log(likelihood)[:, None],
         np.full((len(centers), 1), min(len(centers), 8) / 8),
-        _ranks(-sizes[:, 2]),
-        _ranks(-sizes.prod(axis=1)),
-        _ranks(-centers[:, 2]),
+        _ranks(-sizes[:, 2], likelihood),
+        _ranks(-sizes.prod(axis=1), likelihood),
+        _ranks(-centers[:, 2], likelihood),
     ]
-    parts += [_to_anchor(centers, sizes, anchor, middle) for anchor in anchors]
+    parts += [_to_anchor(centers, sizes, likelihood, anchor, middle) for anchor in anchors]
     parts += [np.zeros((len(centers), _ANCHOR_CHANNELS))] * (MAX_ANCHORS - len(anchors))
     pairs = [(anchors[0], anchors[1]), (anchors[1], anchors[0])] if len(anchors) == 2 else []
-    parts += [_seen_from(centers, viewer, anchor) for viewer, anchor in pairs]
+    parts += [_seen_from(centers, likelihood, viewer, anchor) for viewer, anchor in pairs]
     parts += [np.zeros((len(centers), _VIEW_CHANNELS))] * (2 - len(pairs))
     return np.concatenate(parts, axis=1).astype(np.float32)
 
 
-def _ranks(values: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Turn the order of values (n,), lowest first, into channels (n, RANKS + 2); ties share."""
-    place = (values[:, None] > values[None]).sum(axis=1)
-    is_last = (values[:, None] >= values[None]).all(axis=1)
-    columns = [place == rank for rank in range(RANKS)]
-    columns += [is_last, np.exp(-place)]
+def _ranks(values: NDArray[np.floating], likelihood: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Turn the order of values (n,), lowest first, into channels (n, RANKS + 2); ties share.
+
+    A candidate counts as much as it is likely: one that hardly is what the noun says hardly makes
+    the next one the second.
+    """
+    place = (values[:, None] > values[None]) @ likelihood
+    behind = (values[:, None] < values[None]) @ likelihood
+    columns = [np.maximum(1 - np.abs(place - rank), 0) for rank in range(RANKS)]
+    columns += [np.maximum(1 - behind, 0), np.exp(-place)]
     return np.stack(columns, axis=1).astype(float)
 
 
@@ -105,6 +109,7 @@ _VIEW_CHANNELS = 6 + RANKS + 2
 def _to_anchor(
     centers: NDArray[np.floating],
     sizes: NDArray[np.floating],
+    likelihood: NDArray[np.floating],
     anchor: Box,
     middle: NDArray[np.floating],
 ) -> NDArray[np.floating]:
@@ -127,10 +132,12 @@ def _to_anchor(
         anchor.upper[2] - centers[:, 2] - sizes[:, 2] / 2,  # lower than its top: positive
         offset[:, :2] @ inward / (np.linalg.norm(inward) + 0.1),  # in front of it
     ]
-    return np.concatenate([np.stack(columns, axis=1), _ranks(gap + 0.1 * way)], axis=1)
+    return np.concatenate([np.stack(columns, axis=1), _ranks(gap + 0.1 * way, likelihood)], axis=1)
 
 
-def _seen_from(centers: NDArray[np.floating], viewer: Box, anchor: Box) -> NDArray[np.floating]:
+def _seen_from(
+    centers: NDArray[np.floating], likelihood: NDArray[np.floating], viewer: Box, anchor: Box
+) -> NDArray[np.floating]:
     """Left or right of an anchor as seen from a viewer; between the two."""
     sight = (anchor.center - viewer.center)[:2]
     length = np.linalg.norm(sight) + 1e-3
@@ -146,7 +153,7 @@ def _seen_from(centers: NDArray[np.floating], viewer: Box, anchor: Box) -> NDArr
         np.abs(lateral) / length,
         np.log(np.abs(lateral) + 0.05),
     ]
-    return np.concatenate([np.stack(columns, axis=1), _ranks(-lateral)], axis=1)
+    return np.concatenate([np.stack(columns, axis=1), _ranks(-lateral, likelihood)], axis=1)
 
 
 FEATURES = 5 + 3 * (RANKS + 2) + MAX_ANCHORS * _ANCHOR_CHANNELS + 2 * _VIEW_CHANNELS

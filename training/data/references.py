@@ -29,8 +29,8 @@ class Disturbance:
     """How predicted boxes differ from true ones."""
 
     shift: float = 0.05  # standard deviation of a box's corners, metres, and as a share of its size
-    missing: float = 0.05  # of the candidates that are not the target
-    wrong: float = 0.6  # sentences with other things among the candidates
+    missing: float = 0.15  # of the candidates that are not the target
+    wrong: float = 0.5  # sentences with other things among the candidates
     most_wrong: int = 4  # of them
     halved: float = 0.1  # of the candidates, of which a part is another candidate
     wrong_anchor: float = 0.15
@@ -81,13 +81,13 @@ class ReferenceExample:
         """Return boxes, whether each is the target, and how likely each is by its noun."""
         kept = (rng.uniform(size=len(self.candidates)) >= disturbance.missing) | self.is_target
         things = [thing for thing, keep in zip(self.candidates, kept) if keep]
-        likelihood = rng.uniform(0.5, 1, len(things))
+        likelihood = 1 - 0.7 * rng.uniform(0, 1, len(things)) ** 3
         if rng.uniform() < disturbance.wrong:
             known = {o.instance_id for o in (*self.candidates, *self.anchors)}
             others = [o for o in self.room.objects if o.instance_id not in known]
             count = min(len(others), int(rng.integers(1, disturbance.most_wrong + 1)))
             things += [others[i] for i in rng.permutation(len(others))[:count]]
-            likelihood = np.append(likelihood, rng.uniform(0.3, 0.95, count))
+            likelihood = np.append(likelihood, rng.uniform(0.25, 0.85, count))
         boxes = [_disturb(o.box, quarters, disturbance, rng) for o in things]
         halved = np.flatnonzero(rng.uniform(size=len(boxes)) < disturbance.halved)
         boxes += [_half(boxes[i], rng) for i in halved]

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-# ScanNet's benchmark averages AP over these overlaps; AP50 and AP25 are reported beside it.
-OVERLAPS = tuple(np.arange(0.5, 0.951, 0.05).round(2).tolist())
+# Over these ScanNet's script averages AP (its page says up to 0.95; published numbers are the
+# script's). AP50 and AP25 are reported beside it.
+OVERLAPS = tuple(np.arange(0.5, 0.901, 0.05).round(2).tolist())
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class SceneDetections:
 
     scores: NDArray[np.floating]  # (n,) higher is surer
     ious: NDArray[np.floating]  # (n, g) mask IoU of each answer with each instance
+    # (n,) share of each answer that lies on what is not evaluated; None where all is
+    ignored: NDArray[np.floating] | None = None
 
     def __post_init__(self) -> None:
         if self.ious.ndim != 2 or len(self.scores) != len(self.ious):
@@ -25,6 +28,12 @@ class SceneDetections:
                 f'{len(self.scores)} scores and ious of shape {self.ious.shape}, expected (n, g) '
                 'with n = number of scores'
             )
+
+    def counts(self, overlap: float) -> NDArray[np.bool_]:
+        """Say which answers (n,) are right or false; the others are left out, as ScanNet does."""
+        if self.ignored is None:
+            return np.ones(len(self.scores), bool)
+        return (self.ious.max(axis=1, initial=0) > overlap) | (self.ignored <= overlap)
 
 
 def average_precision(scenes: Sequence[SceneDetections], overlap: float) -> float:
@@ -37,8 +46,9 @@ def average_precision(scenes: Sequence[SceneDetections], overlap: float) -> floa
     instances = sum(scene.ious.shape[1] for scene in scenes)
     if instances == 0:
         return float('nan')
-    scores = np.concatenate([scene.scores for scene in scenes])
-    right = np.concatenate([_true_positives(scene, overlap) for scene in scenes])
+    counted = np.concatenate([scene.counts(overlap) for scene in scenes])
+    scores = np.concatenate([scene.scores for scene in scenes])[counted]
+    right = np.concatenate([_true_positives(scene, overlap) for scene in scenes])[counted]
     if len(scores) == 0:
         return 0.0
     order = np.argsort(-scores, kind='stable')
@@ -66,7 +76,7 @@ def _true_positives(scene: SceneDetections, overlap: float) -> NDArray[np.bool_]
 
 
 def scannet_ap(categories: Mapping[str, Sequence[SceneDetections]]) -> dict[str, float]:
-    """Mean over categories of AP (over overlaps 0.5 to 0.95), AP50 and AP25, in [0, 1].
+    """Mean over categories of AP (over overlaps 0.5 to 0.9), AP50 and AP25, in [0, 1].
 
     Categories without an instance do not count. For head, common and tail (ScanNet200), call this
     with each group's categories.

@@ -143,17 +143,22 @@ class Answering(Protocol):
         """Answer a query."""
 
 
+def give_map(grounder: Answering, cloud: PointCloud) -> None:
+    """Replace a grounder's map, and let it answer however unsure it is."""
+    grounder.settings = replace(grounder.settings, score_threshold=0.0)
+    grounder.clear()
+    for key, chunk in split_into_chunks(cloud, grounder.settings.chunk_size).items():
+        grounder.update(key, chunk)
+    grounder.encode()
+
+
 def evaluate_room(grounder: Answering, room: EvaluationRoom, scores: Scores) -> None:
     """Give the grounder a room's map and ask it everything; ``scores`` grows.
 
     The grounder's own threshold would leave out weak answers; metrics of ranking need them all,
     and accuracy takes the best answer however weak, as ScanRefer's protocol has it.
     """
-    grounder.settings = replace(grounder.settings, score_threshold=0.0)
-    grounder.clear()
-    for key, chunk in split_into_chunks(room.cloud, grounder.settings.chunk_size).items():
-        grounder.update(key, chunk)
-    grounder.encode()
+    give_map(grounder, room.cloud)
     decode_seconds = 0.0
     matcher = _Matcher(room)
     for number, expression in enumerate(_expressions(room)):

@@ -1,0 +1,54 @@
+"""Does a name fit what lies under a mask, and better than all the other names that it might have?
+
+The decoder compares a proposal with the words of one sentence: asked for "the door", a wardrobe has
+no other word to answer to. So the mean feature under a mask is also compared with everyday nouns,
+in the space and at the temperature that the feature loss trains (LIFT-GS, equation 6); LERF's
+relevancy does so with a few canonical phrases (Kerr et al. 2023). Nouns that mean the same as the
+phrase ("cushion", "pillow") do not compete with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from lift_gs_ros.model.language import LanguageEncoder
+from lift_gs_ros.model.lift_gs import LiftGS
+from lift_gs_ros.model.phrases import bare_noun
+
+# What is found indoors: the most frequent categories of ScanNet200, and what a floor is made of.
+_NOUNS = """
+    backpack bag ball basket bathtub bed bench bicycle bin blackboard blanket blinds book
+    bookshelf bottle bowl box broom bucket cabinet candle carpet ceiling chair clock coat computer
+    counter couch cup curtain cushion desk dishwasher door drawer dresser fan floor fridge guitar
+    hat heater jacket keyboard lamp laptop machine microwave mirror monitor mouse mug nightstand
+    oven pan paper person piano picture pillar pillow plant plate poster pot printer rack radiator
+    railing refrigerator rug shelf shoe shower sink sofa stairs stool stove suitcase table telephone
+    television toaster toilet towel toy tray vase wall wardrobe washer whiteboard window
+"""
+EVERYDAY_NOUNS = tuple(_NOUNS.split())
+TEMPERATURE = 0.1  # of the feature loss
+SAME_MEANING = 0.8  # cosine from which on a noun is another word for the phrase
+EVEN = 0.03  # share of the softmax with which a name is as likely right as wrong
+
+
+class Naming:
+    """Knows everyday nouns in the feature space of a model."""
+
+    def __init__(self, model: LiftGS, language: LanguageEncoder) -> None:
+        self._model, self._language = model, language
+        self._nouns = self._features(EVERYDAY_NOUNS)
+
+    def _features(self, texts: Sequence[str]) -> Tensor:
+        return self._model.text_features(self._language.encode_batch(texts)).cpu()
+
+    @torch.inference_mode()
+    def probability(self, features: Tensor, phrase: str) -> Tensor:
+        """Return how likely it is that each of the features (m, F) is what a phrase names: (m,)."""
+        name = self._features([bare_noun(phrase)])
+        others = self._nouns[(self._nouns @ name[0]) < SAME_MEANING]
+        unit = torch.nn.functional.normalize(features.float().cpu(), dim=1)
+        share = (unit @ torch.cat([name, others]).T / TEMPERATURE).softmax(dim=1)[:, 0]
+        return share / (share + EVEN)
