@@ -37,6 +37,7 @@ setup(
         'open_clip_torch>=3',
         'viser>=1',
         'rosbags>=0.10',
+        'lzfse>=0.4.2',
     ],
     extras_require={
         'training': ['lightning>=2.5', 'tensorboard>=2.18', 'fsspec>=2025.3', 'ray[data]>=2.49'],

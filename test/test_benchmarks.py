@@ -33,3 +33,15 @@ def test_serving_reports_one_query_against_several_and_what_a_keyframe_costs(mon
         'a keyframe with 3 standing against 1',
     }
     assert all(value > 0 for value in values.values())
+
+
+def test_readers_are_timed_on_folders_that_are_written_for_it(monkeypatch, capsys):
+    pytest.importorskip('open3d', reason='the simulated room needs Open3D')
+    from benchmarks import readers
+
+    options = ['--frames', '2', '--repeats', '1', 'ARKitScenes', 'Record3D']
+    monkeypatch.setattr(sys, 'argv', ['readers', *options])
+    readers.main()
+    values = measures(capsys)
+    assert set(values) == {'reader, ARKitScenes', 'reader, Record3D'}
+    assert all(value > 0 for value in values.values())

@@ -1,23 +1,23 @@
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from box_scenes import render
 from PIL import Image
-from recorded_scene import POSES, SCENE, surface_error
+from recorded_scene import POSES, RECORDING, SCENE, surface_error
 from scipy.spatial import KDTree
 from scipy.spatial.transform import Rotation
 
-from lift_gs_ros.geometry import Camera, transform_points
+from benchmarks.layouts import cameras
+from lift_gs_ros.geometry import transform_points
 from lift_gs_ros.mapping.voxel_map import VoxelMap
-from lift_gs_ros.sequences import Sequence, open_sequence, seven_scenes, tum
+from lift_gs_ros.sequences import Sequence, open_sequence, seven_scenes
 from lift_gs_ros.sequences.seven_scenes import open_seven_scenes
 
 DATA = Path(__file__).parents[2] / 'shared' / 'data'
 REDKITCHEN, CABINET = DATA / '7scenes_redkitchen', DATA / 'tum_fr3_cabinet'
-
-IDENTITY = np.eye(4)
 
 
 def save_image(path: Path, image):
@@ -25,68 +25,19 @@ def save_image(path: Path, image):
     Image.fromarray(image).save(path)
 
 
-def to_uint16(depth, units):
-    return np.round(depth * units).astype(np.uint16)
+def write_seven_scenes(folder, poses=POSES, world=None, registered=True, **numbers):
+    """Write the scene, its poses in a world of their own."""
+    written = None if world is None else [world @ pose for pose in poses]
+    recording = replace(RECORDING, poses=poses, written=written)
+    cameras.write_seven_scenes(folder, recording, registered, **numbers)
 
 
-def write_seven_scenes(folder, poses=POSES, world=IDENTITY, registered=True, start=0, step=1):
-    """Write the scene; where not registered, with colour as the other camera sees it."""
-    camera = seven_scenes.DEPTH_CAMERA
-    to_color = np.eye(4)
-    to_color[:3, 3] = -seven_scenes.COLOR_FROM_DEPTH
-    for i, pose in enumerate(poses):
-        frame = render(SCENE, pose, camera=camera)
-        color = frame.color
-        if not registered:
-            color = render(SCENE, pose @ to_color, camera=seven_scenes.COLOR_CAMERA).color
-        stem = folder / f'frame-{start + i * step:06d}'
-        save_image(Path(f'{stem}.color.png'), color)
-        save_image(Path(f'{stem}.depth.png'), to_uint16(frame.depth, 1000))
-        np.savetxt(f'{stem}.pose.txt', world @ pose, fmt='%.4f')
+def write_tum(folder):
+    cameras.write_tum(folder, RECORDING)
 
 
-def tum_camera(name='freiburg3'):
-    fx, fy, cx, cy = tum.INTRINSICS[name]
-    return Camera.from_focal(fx, fy, cx, cy, 640, 480)
-
-
-def pose_line(stamp, pose):
-    numbers = [*pose[:3, 3], *Rotation.from_matrix(pose[:3, :3]).as_quat()]
-    return f'{stamp:.4f} ' + ' '.join(f'{number:.4f}' for number in numbers) + '\n'
-
-
-def write_tum(folder, poses=POSES):
-    """Write frames every 0.1 s, colour 8 ms late, and poses 20 ms apart, on both sides of each."""
-    rgb, depth, truth = ['# stamp file\n'], ['# stamp file\n'], ['# stamp pose\n']
-    for i, pose in enumerate(poses):
-        frame, stamp = render(SCENE, pose, camera=tum_camera()), 100 + 0.1 * i
-        save_image(folder / 'rgb' / f'{i}.png', frame.color)
-        save_image(folder / 'depth' / f'{i}.png', to_uint16(frame.depth, 5000))
-        rgb.append(f'{stamp + 0.008:.4f} rgb/{i}.png\n')
-        depth.append(f'{stamp:.4f} depth/{i}.png\n')
-        for side in (-0.01, 0.01):  # the camera moves along x at a constant speed
-            moved = pose.copy()
-            moved[0, 3] += side
-            truth.append(pose_line(stamp + side, moved))
-    for name, lines in (('rgb', rgb), ('depth', depth), ('groundtruth', truth)):
-        (folder / f'{name}.txt').write_text(''.join(lines))
-
-
-def write_tum_keyframes(folder, poses=POSES):
-    lines = []
-    for i, pose in enumerate(poses):
-        frame = render(SCENE, pose, camera=tum_camera('freiburg1'))
-        (folder / 'raw_imgs').mkdir(parents=True, exist_ok=True)
-        Image.fromarray(frame.color).save(folder / 'raw_imgs' / f'{i:04d}_rgb_raw.jpg', quality=95)
-        depth = to_uint16(frame.depth, 2000)
-        save_image(folder / 'depth_imgs' / f'{i:04d}_depth_raw.png', depth)
-        lines.append(pose_line(100 + 0.5 * i, pose))
-    (folder / 'truth_cam_poses.txt').write_text(''.join(lines))
-    fx, fy, cx, cy = tum.INTRINSICS['freiburg1']
-    (folder / 'camera.yaml').write_text(
-        f'%YAML:1.0\nCamera.fx: {fx}\nCamera.fy: {fy}\nCamera.cx: {cx}\nCamera.cy: {cy}\n'
-        'DepthMapFactor: 2000.0\n'
-    )
+def write_tum_keyframes(folder):
+    cameras.write_tum_keyframes(folder, RECORDING)
 
 
 WRITERS = {
@@ -105,6 +56,7 @@ def open_written(layout, folder):
 @pytest.mark.parametrize('layout', WRITERS)
 def test_a_written_sequence_reads_back_to_the_same_world(layout, tmp_path):
     folder = tmp_path / 'rgbd_freiburg3_room'
+    folder.mkdir()
     WRITERS[layout](folder)
     sequence = open_written(layout, folder)
     assert isinstance(sequence, Sequence)

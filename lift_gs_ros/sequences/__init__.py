@@ -6,13 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lift_gs_ros.sequences import (
+    aria_synthetic,
     arkitscenes,
     bag,
+    icl_nuim,
+    matterport,
     open3d_log,
     polycam,
+    record3d,
     replica,
     scannet,
+    scannetpp,
+    scannetpp_dslr,
     seven_scenes,
+    structured3d,
+    taskonomy,
     tum,
 )
 from lift_gs_ros.sequences.bag_topics import BagTopics
@@ -30,9 +38,32 @@ LAYOUTS: list[Layout] = [
     ('TUM keyframes', tum.KEYFRAME_LAYOUT, tum.is_tum_keyframes, tum.open_tum_keyframes),
     ('ScanNet', scannet.LAYOUT, scannet.is_scannet, scannet.open_scannet),
     ('ScanNet .sens', scannet.SENS_LAYOUT, scannet.is_sens, scannet.open_sens),
+    ('ScanNet++ iPhone', scannetpp.LAYOUT, scannetpp.is_scannetpp, scannetpp.open_scannetpp),
+    (
+        'ScanNet++ DSLR',
+        scannetpp_dslr.LAYOUT,
+        scannetpp_dslr.is_scannetpp_dslr,
+        scannetpp_dslr.open_scannetpp_dslr,
+    ),
+    ('Matterport3D', matterport.LAYOUT, matterport.is_matterport, matterport.open_matterport),
+    (
+        'Structured3D',
+        structured3d.LAYOUT,
+        structured3d.is_structured3d,
+        structured3d.open_structured3d,
+    ),
+    ('Taskonomy', taskonomy.LAYOUT, taskonomy.is_taskonomy, taskonomy.open_taskonomy),
+    (
+        'Aria Synthetic Environments',
+        aria_synthetic.LAYOUT,
+        aria_synthetic.is_aria_synthetic,
+        aria_synthetic.open_aria_synthetic,
+    ),
+    ('ICL-NUIM', icl_nuim.LAYOUT, icl_nuim.is_icl_nuim, icl_nuim.open_icl_nuim),
     ('Replica', replica.LAYOUT, replica.is_replica, replica.open_replica),
     ('Open3D', open3d_log.LAYOUT, open3d_log.is_open3d, open3d_log.open_open3d),
     ('Polycam', polycam.LAYOUT, polycam.is_polycam, polycam.open_polycam),
+    ('Record3D', record3d.LAYOUT, record3d.is_record3d, record3d.open_record3d),
     ('ARKitScenes', arkitscenes.LAYOUT, arkitscenes.is_arkitscenes, arkitscenes.open_arkitscenes),
 ]
 
@@ -62,9 +93,17 @@ def open_sequence(path: str | Path, topics: BagTopics | None = None) -> Recorded
 
 
 def _description(path: Path) -> str:
-    """Say what there is instead of a sequence."""
+    """Say what there is instead of a sequence, and which sequences are in it."""
     if path.is_file():
         return f'it is a file of {path.stat().st_size} bytes'
-    names = sorted(item.name + '/' * item.is_dir() for item in path.iterdir())
+    items = sorted(path.iterdir())
+    names = [item.name + '/' * item.is_dir() for item in items]
     more = f' and {len(names) - 10} more' if len(names) > 10 else ''
-    return f'it holds: {", ".join(names[:10]) or "nothing"}{more}'
+    inside = [
+        f'{item.name} ({name})'
+        for item in items[:10]
+        for name, _, recognises, _ in LAYOUTS
+        if recognises(item)
+    ]
+    hint = f'. Open one of what is in it: {", ".join(inside)}' if inside else ''
+    return f'it holds: {", ".join(names[:10]) or "nothing"}{more}{hint}'

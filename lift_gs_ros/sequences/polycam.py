@@ -12,25 +12,27 @@ turned so that z is up.
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from lift_gs_ros.geometry import Camera
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
 from lift_gs_ros.sequences.axes import OPENGL_FROM_OPTICAL, Z_UP_FROM_Y_UP
 from lift_gs_ros.sequences.recorded import (
     RecordedSequence,
+    camera_of,
     fitted_frame,
     median_rate,
+    numbers_of,
     read_color,
     read_depth,
     read_grey,
+    read_json,
     rows_of,
 )
 
+POSE = ' '.join(f't_{row}{column}' for row in range(3) for column in range(4))
 LAYOUT = 'keyframes/images/, keyframes/cameras/ and keyframes/depth/ (or corrected_*)'
 
 
@@ -51,14 +53,9 @@ def open_polycam(path: Path) -> RecordedSequence:
 
 
 def _read_frame(folder: Path, prefix: str, file: Path) -> RgbdFrame:
-    values = json.loads(file.read_text())
-    try:
-        fx, fy, cx, cy = (float(values[name]) for name in ('fx', 'fy', 'cx', 'cy'))
-        camera = Camera.from_focal(fx, fy, cx, cy, int(values['width']), int(values['height']))
-        rows = [float(values[f't_{row}{column}']) for row in range(3) for column in range(4)]
-    except (KeyError, TypeError) as error:
-        raise ValueError(f'{file} lacks {error}, expected fx fy cx cy and t_00 to t_23') from error
-    pose = rows_of([*rows, 0, 0, 0, 1], (4, 4))
+    values = read_json(file)
+    camera = camera_of(values, 'fx fy cx cy width height', file)
+    pose = rows_of([*numbers_of(values, POSE, file), 0, 0, 0, 1], (4, 4))
     name = f'{file.stem}.png'
     depth = depth_to_metres(read_depth(folder / 'depth' / name))
     if (folder / 'confidence' / name).exists():

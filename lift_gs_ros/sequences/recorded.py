@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import zipfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +82,34 @@ def read_matrix(path: Path, shape: tuple[int, ...]) -> FloatArray:
         return rows_of(path.read_text().split(), shape)
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from error
+
+
+def read_json(path: Path | zipfile.Path) -> dict[str, Any]:
+    """Read a JSON object; ValueError, with the file's name, where it is none."""
+    try:
+        values = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f'{path} is no JSON: {error}') from error
+    if not isinstance(values, dict):
+        raise ValueError(f'{path} holds a JSON {type(values).__name__}, expected an object')
+    return values
+
+
+def numbers_of(values: Mapping[str, Any], names: str, where: object) -> list[float]:
+    """Numbers of a JSON object by their names, separated by blanks; ValueError if one is missing.
+
+    ``where`` says in the error what does not have them.
+    """
+    try:
+        return [float(values[name]) for name in names.split()]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f'{where} does not say {names}: {error!r}') from error
+
+
+def camera_of(values: Mapping[str, Any], names: str, where: object) -> Camera:
+    """Build a pinhole of the numbers under six names: fx fy cx cy width height."""
+    fx, fy, cx, cy, width, height = numbers_of(values, names, where)
+    return Camera.from_focal(fx, fy, cx, cy, int(width), int(height))
 
 
 def rows_of(values: Sequence[str | float], shape: tuple[int, ...]) -> FloatArray:

@@ -10,7 +10,6 @@ in ``cam_params.json`` beside the scenes; without it 1200x680, f 600, c (599.5, 
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -18,9 +17,12 @@ from lift_gs_ros.geometry import Camera, FloatArray
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
 from lift_gs_ros.sequences.recorded import (
     RecordedSequence,
+    camera_of,
     fitted_frame,
+    numbers_of,
     read_color,
     read_depth,
+    read_json,
     rows_of,
 )
 
@@ -50,13 +52,9 @@ def open_replica(path: Path) -> RecordedSequence:
 def _read_camera(path: Path) -> tuple[Camera, float]:
     for file in (path / 'cam_params.json', path.parent / 'cam_params.json'):
         if file.is_file():
-            try:
-                values = json.loads(file.read_text())['camera']
-                fx, fy, cx, cy = (float(values[name]) for name in ('fx', 'fy', 'cx', 'cy'))
-                camera = Camera.from_focal(fx, fy, cx, cy, int(values['w']), int(values['h']))
-                return camera, float(values['scale'])
-            except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f'{file} does not say w h fx fy cx cy scale: {error!r}') from error
+            values = read_json(file).get('camera', {})
+            (scale,) = numbers_of(values, 'scale', file)
+            return camera_of(values, 'fx fy cx cy w h', file), scale
     return CAMERA, UNITS_PER_METRE
 
 

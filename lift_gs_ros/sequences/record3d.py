@@ -1,0 +1,93 @@
+"""Reader of recordings of the phone app Record3D (LiDAR): ``.r3d`` files, packed or unpacked.
+
+The app documents no format; this is what its author's scripts (github.com/marek-simonik/record3d,
+issue 7) and nerfstudio (``process_data/record3d_utils.py``) read: a ZIP archive with ``metadata``
+(JSON: ``w h`` of the images, ``dw dh`` of depth, ``fps``, ``K`` of the image, **column by column**,
+``poses``: ``qx qy qz qw tx ty tz`` each, **camera-to-world**, metres, ARKit's axes: camera y up and
+z backward, world y up) and, for frame i, ``rgbd/i.jpg``, ``rgbd/i.depth`` (LZFSE: float32 or
+float16 metres, NaN invalid, registered to colour) and, in newer versions, ``rgbd/i.conf`` (LZFSE:
+uint8, 0 low to 2; low confidence is taken as no depth). Newer versions also have
+``perFrameIntrinsicCoeffs`` (``fx fy cx cy``) and ``frameTimestamps`` (seconds), which are taken.
+The world is turned so that z is up.
+
+The export "EXR + JPG" (``EXR_RGBD/``) is refused: the .r3d has the same depth without a library
+for EXR. LZFSE has no bound on what it unpacks to: take no .r3d from strangers.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lzfse
+import numpy as np
+from numpy.typing import NDArray
+
+from lift_gs_ros.geometry import Camera
+from lift_gs_ros.images import decode_color
+from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
+from lift_gs_ros.sequences.axes import OPENGL_FROM_OPTICAL, Z_UP_FROM_Y_UP
+from lift_gs_ros.sequences.recorded import RecordedSequence, fitted_frame, numbers_of, read_json
+from lift_gs_ros.sequences.trajectory import pose_matrix
+
+LAYOUT = 'an .r3d file, or metadata and rgbd/0.jpg, rgbd/0.depth'
+Archive = Path | zipfile.Path
+
+
+def is_record3d(path: Path) -> bool:
+    """Say whether this is a recording, packed or not, or the export with EXR files."""
+    if path.is_file():
+        return path.suffix == '.r3d'
+    return (path / 'metadata').is_file() or any(path.glob('depth/*.exr'))
+
+
+def open_record3d(path: Path) -> RecordedSequence:
+    """Open a recording; ValueError where it is the export with EXR files, or damaged."""
+    if path.is_dir() and not (path / 'metadata').is_file():
+        raise ValueError(f'{path} has EXR depth, which is not read: share the .r3d from Record3D')
+    try:
+        archive = zipfile.Path(path) if path.is_file() else path
+        metadata = read_json(archive / 'metadata')
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(f'{path} is no whole .r3d file: {error}') from error
+    (rate,) = numbers_of(metadata, 'fps', path)
+    count = len(metadata.get('poses', ()))
+    readers = [(f'{i}', partial(_read_frame, archive, i, metadata, rate)) for i in range(count)]
+    return RecordedSequence(path.resolve().stem, rate, readers)
+
+
+def _read_frame(archive: Archive, number: int, metadata: dict[str, Any], rate: float) -> RgbdFrame:
+    shape = tuple(map(int, numbers_of(metadata, 'dh dw', 'metadata')))
+    depth = _unpack(archive / 'rgbd' / f'{number}.depth', shape, (np.float32, np.float16))
+    confidence = archive / 'rgbd' / f'{number}.conf'
+    if confidence.exists():
+        depth = np.where(_unpack(confidence, shape, (np.uint8,)) > 0, depth, 0)
+    color = decode_color((archive / 'rgbd' / f'{number}.jpg').read_bytes(), f'{number}.jpg')
+    seconds = dict(enumerate(metadata.get('frameTimestamps') or ())).get(number, number / rate)
+    qx, qy, qz, qw, *position = metadata['poses'][number]
+    pose = Z_UP_FROM_Y_UP @ pose_matrix([*position, qx, qy, qz, qw]) @ OPENGL_FROM_OPTICAL
+    camera = _camera(metadata, number)
+    return fitted_frame(round(seconds * 1e9), color, depth_to_metres(depth), camera, pose)
+
+
+def _unpack(file: Archive, shape: tuple[int, ...], kinds: tuple[type, ...]) -> NDArray:
+    """Decompress an array (H, W) of the first of these types that fits its size."""
+    try:
+        data = lzfse.decompress(file.read_bytes())
+    except lzfse.error as error:
+        raise ValueError(f'{file.name} is no whole LZFSE stream: {error}') from error
+    for kind in kinds:
+        if len(data) == np.prod(shape) * np.dtype(kind).itemsize:
+            return np.frombuffer(data, kind).reshape(shape)
+    raise ValueError(f'{file.name} has {len(data)} bytes, expected {shape} numbers')
+
+
+def _camera(metadata: dict[str, Any], number: int) -> Camera:
+    width, height = map(int, numbers_of(metadata, 'w h', 'metadata'))
+    coefficients = metadata.get('perFrameIntrinsicCoeffs') or ()
+    if number < len(coefficients):
+        fx, fy, cx, cy = coefficients[number]
+        return Camera.from_focal(fx, fy, cx, cy, width, height)
+    return Camera(np.array(metadata.get('K', ()), np.float64).reshape(3, 3).T, width, height)

@@ -1,0 +1,226 @@
+"""Folders of data sets with missing, truncated and contradictory files."""
+
+import json
+import logging
+import struct
+import zipfile
+import zlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+from recorded_scene import POSES, RECORDING, assert_same_world
+from test_datasets import LAYOUTS, RECTIFIED
+
+from benchmarks.layouts import WRITERS
+from benchmarks.layouts.cameras import write_matterport, write_open3d, write_scannet, write_sens
+from benchmarks.layouts.phones import write_arkitscenes, write_record3d, write_scannetpp
+from lift_gs_ros.sequences import open_sequence
+
+FOLDERS = [name for name in LAYOUTS if name not in ('ScanNet .sens', 'Record3D')]  # of many files
+
+
+def images(path, mode):
+    """Images of one mode, in the order of the frames, for each folder that keeps a copy."""
+    files = [file for file in path.rglob('*') if file.suffix.lower() in ('.jpg', '.png')]
+    copies = {}
+    for file in sorted(file for file in files if Image.open(file).mode == mode):
+        alone = len(list(file.parent.glob(f'*{file.suffix}'))) < 3
+        copies.setdefault(None if alone else file.parent, []).append(file)
+    return list(copies.values())
+
+
+def truncate(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def empty(file):
+    file.write_bytes(b'')
+
+
+@pytest.mark.parametrize(('mode', 'damage'), [('RGB', truncate), ('I;16', empty)])
+@pytest.mark.parametrize('name', FOLDERS)
+def test_a_damaged_image_costs_its_frame_only(name, mode, damage, tmp_path):
+    path = WRITERS[name](tmp_path, RECORDING)
+    for copy in images(path, mode):
+        assert len(copy) == 3
+        damage(copy[1])
+    sequence = open_sequence(path)
+    frames = list(sequence)
+    assert (len(frames), sequence.skipped) == (2, 1)
+    assert_same_world(frames, [POSES[0], POSES[2]], RECTIFIED.get(name, 2e-3), colour=4.0)
+
+
+@pytest.mark.parametrize('name', [name for name in LAYOUTS if name != 'ARKitScenes'])
+def test_a_pose_that_is_none_costs_its_frame_only(name, tmp_path):
+    lost = [pose.copy() for pose in POSES]
+    lost[1][:3, 3] = np.nan
+    sequence = open_sequence(WRITERS[name](tmp_path, replace(RECORDING, written=lost)))
+    assert_same_world(sequence, [POSES[0], POSES[2]], RECTIFIED.get(name, 2e-3), colour=4.0)
+    assert sequence.skipped == 1
+
+
+# ScanNet has intrinsics of its own for depth, Polycam a confidence for each of its pixels.
+@pytest.mark.parametrize('name', [name for name in FOLDERS if name not in ('ScanNet', 'Polycam')])
+def test_depth_of_another_size_than_colour_keeps_its_own(name, tmp_path):
+    path = WRITERS[name](tmp_path, RECORDING)
+    (depths,) = images(path, 'I;16')
+    for file in depths:
+        depth = np.asarray(Image.open(file))
+        height, width = (3 * (side // 3) for side in depth.shape)
+        # The middle of three by three pixels: the centres stay where they are.
+        Image.fromarray(depth[1:height:3, 1:width:3]).save(file)
+    frames = list(open_sequence(path))
+    assert_same_world(frames, tolerance=0.05, colour=8.0)
+
+
+@pytest.mark.parametrize('name', ['Polycam', 'ScanNet++ iPhone', 'ScanNet++ DSLR', 'Taskonomy'])
+def test_damaged_json_is_named(name, tmp_path, caplog):
+    path = WRITERS[name](tmp_path, RECORDING)
+    file = sorted(path.rglob('*.json'))[-1]
+    truncate(file)
+    with caplog.at_level(logging.WARNING):
+        try:
+            list(open_sequence(path))
+        except ValueError as error:
+            caplog.text or logging.warning('%s', error)
+    assert f'{file.name} is no JSON' in caplog.text
+
+
+def test_a_folder_of_recordings_is_refused_and_says_which_are_in_it(tmp_path):
+    write_scannet(tmp_path / 'scene0000_00', RECORDING)
+    write_record3d(tmp_path, RECORDING)
+    (tmp_path / 'notes.txt').touch()
+    with pytest.raises(ValueError, match='known layout') as error:
+        open_sequence(tmp_path)
+    assert 'it holds: notes.txt, scene0000_00/, walk.r3d.' in str(error.value)
+    assert 'scene0000_00 (ScanNet), walk.r3d (Record3D)' in str(error.value)
+    for name in WRITERS:  # every layout that was tried is told
+        assert name.partition(' keyframes')[0].partition(' RGB-D')[0] in str(error.value)
+
+
+def rewritten(path, change):
+    """Write a ZIP file again with members changed: ``change(name, data)`` or None to leave out."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, data in members.items():
+            if (data := change(name, data)) is not None:
+                archive.writestr(name, data)
+
+
+@pytest.mark.parametrize('member', ['rgbd/1.jpg', 'rgbd/1.depth', 'rgbd/1.conf'])
+@pytest.mark.parametrize('keep', [0, 0.5])
+def test_a_damaged_member_of_an_r3d_file_costs_its_frame_only(member, keep, tmp_path):
+    path = write_record3d(tmp_path, RECORDING)
+    rewritten(path, lambda name, data: data[: int(len(data) * keep)] if name == member else data)
+    sequence = open_sequence(path)
+    assert (len(list(sequence)), sequence.skipped) == (2, 1)
+
+
+@pytest.mark.parametrize('member', ['rgbd/1.jpg', 'rgbd/1.depth'])
+def test_a_missing_member_of_an_r3d_file_costs_its_frame_only(member, tmp_path):
+    path = write_record3d(tmp_path, RECORDING)
+    rewritten(path, lambda name, data: None if name == member else data)
+    sequence = open_sequence(path)
+    assert (len(list(sequence)), sequence.skipped) == (2, 1)
+
+
+def test_what_is_no_r3d_file_is_refused(tmp_path):
+    path = write_record3d(tmp_path, RECORDING)
+    truncate(path)
+    with pytest.raises(ValueError, match=r'no whole \.r3d file'):
+        open_sequence(path)
+    rewritten(write_record3d(tmp_path, RECORDING), lambda name, data: data if '/' in name else None)
+    with pytest.raises(ValueError, match=r'no whole \.r3d file'):
+        open_sequence(path)
+
+
+def test_a_matterport_line_that_is_not_understood_is_named(tmp_path):
+    write_matterport(tmp_path, RECORDING)
+    file = tmp_path / 'undistorted_camera_parameters' / 'house.conf'
+    file.write_text(file.read_text().replace('intrinsics_matrix', 'intrinsics'))
+    with pytest.raises(ValueError, match=r'house\.conf: "scan .*no intrinsics_matrix'):
+        open_sequence(tmp_path)
+
+
+def test_a_frame_without_its_pose_is_named(tmp_path, caplog):
+    scene = write_scannetpp(tmp_path, RECORDING)
+    file = scene / 'iphone' / 'pose_intrinsic_imu.json'
+    poses = json.loads(file.read_text())
+    del poses['frame_000010']['aligned_pose']
+    file.write_text(json.dumps(poses))
+    with caplog.at_level(logging.WARNING):
+        assert len(list(open_sequence(scene))) == 2
+    assert 'no aligned_pose and intrinsic for frame_000010' in caplog.text
+
+
+def test_lost_tracking_and_damaged_images_cost_their_frames_only(tmp_path, caplog):
+    write_scannet(tmp_path, RECORDING)
+    (tmp_path / 'pose' / '0.txt').write_text('-inf -inf -inf -inf\n' * 4)
+    color = tmp_path / 'color' / '1.jpg'
+    color.write_bytes(color.read_bytes()[:500])
+    sequence = open_sequence(tmp_path)
+    with caplog.at_level(logging.WARNING):
+        assert_same_world(sequence, POSES[2:], colour=4.0)
+    assert sequence.skipped == 2
+    assert 'NaN or inf' in caplog.text
+    assert 'cannot be decoded' in caplog.text
+
+
+@pytest.mark.parametrize('keep', [0.5, 0.9])
+def test_a_sens_file_cut_off_gives_what_is_whole_and_says_so(keep, tmp_path):
+    path = write_sens(tmp_path, RECORDING)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * keep)])
+    frames = []
+    with pytest.raises(ValueError, match=r'ends in frame \d of 3'):  # noqa: PT012
+        for frame in open_sequence(path):
+            frames.append(frame)
+    assert 1 <= len(frames) < 3
+
+
+@pytest.mark.parametrize('data', [b'', b'\x04\0\0\0', bytes(5000), b'\x04\0\0\0' + b'\xff' * 600])
+def test_what_is_no_sens_file_is_refused(data, tmp_path):
+    (tmp_path / 'scan.sens').write_bytes(data)
+    with pytest.raises(ValueError, match=r'scan\.sens'):
+        open_sequence(tmp_path / 'scan.sens')
+
+
+def test_a_depth_stream_that_grows_is_not_followed(tmp_path):
+    path = write_sens(tmp_path, RECORDING)
+    data = path.read_bytes()
+    bomb = zlib.compress(bytes(50_000_000))
+    head = struct.Struct('<16fQQQQ')
+    begin = len(data) - sum(_frame_sizes(data))
+    values = list(head.unpack_from(data, begin))
+    values[-1] = len(bomb)
+    jpeg = data[begin + head.size : begin + head.size + values[-2]]
+    path.write_bytes(data[:begin] + head.pack(*values) + jpeg + bomb)
+    with pytest.raises(ValueError, match='ends in frame 1'):
+        list(open_sequence(path))
+
+
+def _frame_sizes(data):
+    sizes, position = [], 4 + 8 + 15 + 4 * 64 + 36
+    head = struct.Struct('<16fQQQQ')
+    while position < len(data):
+        *_, color, depth = head.unpack_from(data, position)
+        sizes.append(head.size + color + depth)
+        position += sizes[-1]
+    return sizes
+
+
+def test_as_many_colour_as_depth_images_are_wanted(tmp_path):
+    write_open3d(tmp_path, RECORDING)
+    (tmp_path / 'depth' / '00001.png').unlink()
+    with pytest.raises(ValueError, match='3 colour and 2 depth images'):
+        open_sequence(tmp_path)
+
+
+def test_images_of_two_sizes_are_never_mixed_up(tmp_path):
+    write_arkitscenes(tmp_path, RECORDING)
+    for file in (tmp_path / '42_frames' / 'lowres_wide').glob('*.png'):
+        Image.open(file).resize((320, 240)).save(file)
+    assert_same_world(open_sequence(tmp_path), colour=4.0)
