@@ -7,6 +7,7 @@ from pathlib import Path
 
 from training.teachers.labels import (
     CaptionTeacher,
+    Embedded,
     EmbeddingTeacher,
     MaskTeacher,
     RegionTeacher,
@@ -41,8 +42,8 @@ class TeacherSpec:
             kind, _, weights = value.partition(':')
             if kind not in known or not (weights or kind in ('', 'simulated')):
                 raise ValueError(f'{name} teacher is {value!r}, expected {what}')
-        if self.masks.startswith('simulated') and (self.captions or self.embeddings):
-            raise ValueError('the simulated teacher names what it finds: give it no other teachers')
+        if self.masks.startswith('simulated') and self.captions:
+            raise ValueError('the simulated teacher names what it finds: give it no other captions')
 
 
 def load_teacher(spec: TeacherSpec, device: str = 'cpu') -> Teacher:
@@ -51,12 +52,14 @@ def load_teacher(spec: TeacherSpec, device: str = 'cpu') -> Teacher:
     Raises FileNotFoundError with what to get, and where to put it.
     """
     kind, _, weights = spec.masks.partition(':')
+    embeddings = _embeddings(spec.embeddings, device)
     if kind == 'simulated':
-        return SimulatedTeacher(weights)
+        simulated = SimulatedTeacher(weights)
+        return Embedded(simulated, embeddings) if embeddings else simulated
     return RegionTeacher(
         _masks(kind, weights, spec.vocabulary, device),
         _captions(spec.captions, device),
-        _embeddings(spec.embeddings, device),
+        embeddings,
     )
 
 
