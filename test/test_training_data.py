@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from training_rooms import two_boxes
+from training_rooms import read_rooms, two_boxes
 
 from lift_gs_ros.model.language import load_language_encoder
 from lift_gs_ros.simulation.vocabulary import HELD_OUT_PAIRS
 from training.data.augment import Augmentation, augment
+from training.data.load import open_rooms
 from training.data.queries import Caption, Query, QueryMix, make_query
-from training.data.room_cache import load_room, load_rooms, save_room
+from training.data.room_cache import load_room, save_room
 from training.data.sample import SampleSettings, _draw_crop, make_sample
 
 
@@ -110,7 +111,7 @@ def test_a_cached_room_comes_back_as_it_was_and_damaged_or_old_ones_are_refused(
     room = two_boxes()
     path = tmp_path / 'room.npz'
     save_room(path, room)
-    loaded = load_rooms(tmp_path)[0]
+    loaded = read_rooms(tmp_path)[0]
     assert np.array_equal(loaded.positions, room.positions)
     assert np.allclose(loaded.colors, room.colors, atol=1 / 255)
     for ours, theirs in zip(room.views, loaded.views):
@@ -124,7 +125,7 @@ def test_a_cached_room_comes_back_as_it_was_and_damaged_or_old_ones_are_refused(
     with pytest.raises(ValueError, match='damaged'):
         load_room(path)
     with pytest.raises(FileNotFoundError, match='no cached rooms'):
-        load_rooms(tmp_path / 'nowhere')
+        open_rooms(str(tmp_path / 'nowhere'))
 
 
 def test_a_sample_is_repeatable_and_its_masks_lie_on_the_things_that_it_asks_for():

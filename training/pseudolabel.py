@@ -51,7 +51,7 @@ def main() -> int:
     if options.dry_run:
         print(estimate(out, scenes, settings))
         return 0
-    report = run_job(out, scenes, settings, _run(options.ray, options.workers))
+    report = run_job(out, scenes, settings, run_with(options.ray, options.workers))
     print(summary(report))
     return 1 if report.bad_scenes else 0
 
@@ -81,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(ray: str, workers: int) -> Run:
+def run_with(ray: str, workers: int) -> Run:
+    """Choose processes of this machine, or ('local', or an address) a Ray cluster."""
     if not ray:
         return partial(in_processes, devices=local_devices(workers))
     count, gpus = connect(ray, workers)

@@ -20,7 +20,7 @@ from lift_gs_ros.geometry import Camera, FloatArray
 from lift_gs_ros.model.gaussian_head import INITIAL_OPACITY, INITIAL_SCALE
 from lift_gs_ros.splat.gaussians import SH_COEFFICIENTS, Gaussians
 from lift_gs_ros.splat.render import compositing_weights
-from training.data.cache_files import list_files, read_arrays, write_arrays
+from training.data.cache_files import read_arrays, write_arrays
 
 CACHE_VERSION = 1
 WHAT, MODULE = 'cached room', 'training.data.rooms'
@@ -35,8 +35,14 @@ class CachedView:
     world_from_camera: FloatArray  # (4, 4)
     image: NDArray[np.uint8]  # (H, W, 3)
     semantics: NDArray[np.int16]  # (H, W) index of the mask, -1 where the teacher saw none
-    captions: list[str]  # of each mask
+    captions: list[str]  # of each mask; empty where the teacher gave none
     positions: NDArray[np.float32]  # (N, 3) the room's map
+    embeddings: NDArray[np.floating] | None = None  # (masks, F) CLIP's, where the teacher gave any
+
+    @property
+    def num_masks(self) -> int:
+        """How many masks the teacher saw."""
+        return len(self.captions if self.embeddings is None else self.embeddings)
 
     @cached_property
     def weights(self) -> csr_array:
@@ -114,12 +120,3 @@ def load_room(path: str | Path) -> CachedRoom:
     ]
     colors = data['colors'].astype(np.float32) / 255
     return CachedRoom(path.stem, data['positions'], colors, views)
-
-
-def load_rooms(folder: str | Path, limit: int | None = None) -> list[CachedRoom]:
-    """Read a folder's rooms in the order of their names.
-
-    Raises FileNotFoundError where there are none.
-    """
-    files = list_files(folder, WHAT, MODULE)
-    return [load_room(path) for path in files[:limit]]

@@ -8,6 +8,7 @@ from pathlib import Path
 from training.data.classes.scannet import BENCHMARKS
 from training.teachers.labels import (
     CaptionTeacher,
+    Embedded,
     EmbeddingTeacher,
     MaskTeacher,
     RegionTeacher,
@@ -51,8 +52,8 @@ class TeacherSpec:
                 f'tags are what a detector looks for, and the masks are of {self.masks!r}: '
                 'expected detector:WEIGHTS,SAM_WEIGHTS with them'
             )
-        if self.masks.startswith('simulated') and (self.captions or self.embeddings):
-            raise ValueError('the simulated teacher names what it finds: give it no other teachers')
+        if self.masks.startswith('simulated') and self.captions:
+            raise ValueError('the simulated teacher names what it finds: give it no other captions')
 
 
 def load_teacher(spec: TeacherSpec, device: str = 'cpu') -> Teacher:
@@ -61,12 +62,14 @@ def load_teacher(spec: TeacherSpec, device: str = 'cpu') -> Teacher:
     Raises FileNotFoundError with what to get, and where to put it.
     """
     kind, _, weights = spec.masks.partition(':')
+    embeddings = _embeddings(spec.embeddings, device)
     if kind == 'simulated':
-        return SimulatedTeacher(weights)
+        simulated = SimulatedTeacher(weights)
+        return Embedded(simulated, embeddings) if embeddings else simulated
     return RegionTeacher(
         _masks(kind, weights, spec, device),
         _captions(spec.captions, device),
-        _embeddings(spec.embeddings, device),
+        embeddings,
     )
 
 
