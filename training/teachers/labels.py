@@ -30,6 +30,13 @@ class MaskTeacher(Protocol):
         """Find the regions of an image (H, W, 3)."""
 
 
+class Tagger(Protocol):
+    """Says what to look for."""
+
+    def tags(self, image: NDArray[np.uint8]) -> list[str]:
+        """Nouns that an image (H, W, 3) shows; maybe none."""
+
+
 class CaptionTeacher(Protocol):
     """Names regions."""
 
