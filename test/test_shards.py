@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import tarfile
@@ -19,6 +20,7 @@ from training.data.shards import (
     read_room,
     read_samples,
     shard_names,
+    to_tar,
     write_shard,
 )
 from training.data.storage import Storage
@@ -163,6 +165,11 @@ def test_a_shard_that_was_cut_off_changed_or_not_finished_is_never_taken_for_who
     assert shard_names(storage) == []
     with pytest.raises(FileNotFoundError, match='no (shards|cached rooms)'):
         open_rooms(storage.url)
+
+
+def test_a_compressed_shard_is_refused_not_unpacked():
+    with pytest.raises(tarfile.ReadError):
+        from_tar(gzip.compress(to_tar({'a': {'image.jpg': bytes(1000)}})))
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):

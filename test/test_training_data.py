@@ -1,3 +1,5 @@
+import threading
+
 import numpy as np
 import pytest
 from training_rooms import read_rooms, two_boxes
@@ -171,6 +173,17 @@ def test_a_crop_around_a_mask_holds_the_points_nearest_to_it():
         center = room.positions[crop][:, :2].mean(axis=0)
         distance = np.linalg.norm(room.positions[:, :2] - center, axis=1)
         assert distance[crop].mean() < 0.7 * distance[~crop].mean()
+
+
+def test_threads_composite_different_views_at_the_same_time(monkeypatch):
+    room, together = two_boxes(), threading.Barrier(2, timeout=20)
+    monkeypatch.setattr('training.data.room_cache.fixed_weights', lambda *_: together.wait())
+    threads = [threading.Thread(target=lambda view=view: view.weights) for view in room.views]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not together.broken
 
 
 def test_wrong_sample_settings_are_refused_by_name():

@@ -7,8 +7,7 @@ the teacher says about each index - here a caption.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,16 +37,21 @@ class CachedView:
     captions: list[str]  # of each mask; empty where the teacher gave none
     positions: NDArray[np.float32]  # (N, 3) the room's map
     embeddings: NDArray[np.floating] | None = None  # (masks, F) CLIP's, where the teacher gave any
+    _weights: csr_array | None = field(default=None, init=False, repr=False)
 
     @property
     def num_masks(self) -> int:
         """How many masks the teacher saw."""
         return len(self.captions if self.embeddings is None else self.embeddings)
 
-    @cached_property
+    @property
     def weights(self) -> csr_array:
         """Compositing weights (H * W, N) of the map's points at their initial geometry."""
-        return fixed_weights(self.positions, self.camera, self.world_from_camera)
+        # No cached_property: before Python 3.12 all views share its lock, and threads that draw
+        # samples would composite one after the other.
+        if self._weights is None:
+            self._weights = fixed_weights(self.positions, self.camera, self.world_from_camera)
+        return self._weights
 
 
 @dataclass

@@ -134,6 +134,8 @@ def scene_folders(scans: Path, split: Path | None) -> list[Path]:
     """
     if split is not None:
         wanted = split.read_text().split()
+        if not wanted:
+            raise FileNotFoundError(f'{split} names no scene, expected names like scene0000_00')
         missing = [name for name in wanted if not (scans / name).is_dir()]
         if missing:
             raise FileNotFoundError(

@@ -108,6 +108,7 @@ def main() -> None:
     scenes = [scene for scene in load_scenes(options.scenes) if scene.name in of_scene]
     if not scenes:
         parser.error(f'no sentence is about a scene of {options.scenes}: is it the right split?')
+    options.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after hours of questions
     grounder, scores = Grounder.load(options.checkpoint), AnnotatedScores()
     for scene in tqdm(scenes, desc='scenes'):
         evaluate_annotations(grounder, scene, of_scene[scene.name], scores)
