@@ -20,6 +20,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch import LaunchDescription
 
 SHARE = Path(get_package_share_directory('lift_gs_ros'))
+PRESETS = SHARE / 'config' / 'presets'
 
 # Argument, name inside the nodes (and default), description.
 INPUTS = [
@@ -94,6 +95,7 @@ OTHERS = [
     ('params_file', str(SHARE / 'config' / 'grounding.yaml'), 'Parameters of all nodes'),
     ('use_sim_time', 'false', 'Take the time from /clock (bags played with --clock)'),
     ('log_level', 'info', 'debug, info, warn, error or fatal'),
+    ('enclaves', '', 'SROS2 enclaves above those of the nodes, such as /lift_gs_ros'),
     ('demo', 'false', 'Start a camera that plays a sequence or a simulated room'),
     ('viewer', 'false', 'Start the web viewer'),
     ('rviz', 'false', 'Start RViz'),
@@ -110,6 +112,10 @@ def start_nodes(context):
     remappings = [(inside, value(name)) for name, inside, _ in INPUTS + OUTPUTS]
     remappings.append(('query', value('query')))
 
+    files = [value('params_file')]
+    if value('preset'):
+        files.append(str(PRESETS / f'{value("preset")}.yaml'))
+
     # ros2 launch dies of SIGTERM and would leave its nodes behind.
     environment = {'LIFT_GS_ROS_END_WITH_PARENT': '1'}
     if value('demo').lower() == 'true':
@@ -121,10 +127,11 @@ def start_nodes(context):
         transports = context.environment.get('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
         environment['FASTDDS_BUILTIN_TRANSPORTS'] = transports
 
-    def log_level(kind):
+    def ros_arguments(kind):
         # A logger is called as its node, namespace included, with dots for slashes.
         logger = '.'.join([*filter(None, value('namespace').split('/')), f'{kind}_node'])
-        return ['--ros-args', '--log-level', f'{logger}:={value("log_level")}']
+        enclave = ['--enclave', f'{value("enclaves")}/{kind}_node'] if value('enclaves') else []
+        return ['--ros-args', '--log-level', f'{logger}:={value("log_level")}', *enclave]
 
     def node(kind, **options):
         given = {
@@ -138,7 +145,7 @@ def start_nodes(context):
             name=f'{kind}_node',
             namespace=value('namespace'),
             parameters=[
-                value('params_file'),
+                *files,
                 {
                     'use_sim_time': ParameterValue(
                         LaunchConfiguration('use_sim_time'), value_type=bool
@@ -147,7 +154,7 @@ def start_nodes(context):
                 },
             ],
             remappings=remappings,
-            arguments=log_level(kind),
+            arguments=ros_arguments(kind),
             additional_env=environment,
             output='screen',
             **options,
@@ -176,4 +183,10 @@ def generate_launch_description():
         DeclareLaunchArgument(name, default_value=default, description=text)
         for name, default, text in topics + QUERY + parameters + OTHERS
     ]
-    return LaunchDescription([*arguments, OpaqueFunction(function=start_nodes)])
+    preset = DeclareLaunchArgument(
+        'preset',
+        default_value='',
+        choices=['', *sorted(path.stem for path in PRESETS.glob('*.yaml'))],
+        description='Parameters for a kind of computer, on top of params_file (config/presets)',
+    )
+    return LaunchDescription([*arguments, preset, OpaqueFunction(function=start_nodes)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,50 +74,6 @@ def draw_box(
             begin = end + (begin - end) * (end[2] - NEAR_PLANE) / (end[2] - begin[2])
         pixels, _ = camera.project(np.stack([begin, end]))
         draw.line([tuple(pixel) for pixel in pixels], fill=color, width=width)
-
-
-@dataclass(frozen=True)
-class Shown:
-    """An object as a live picture shows it."""
-
-    points: NDArray[np.float32]  # (N, 3) of its mask, world frame
-    color: tuple[int, int, int]
-    label: str
-
-
-def draw_objects(
-    color: NDArray[np.uint8],  # (H, W, 3)
-    camera: Camera,
-    world_from_camera: FloatArray,
-    objects: Sequence[Shown],
-) -> NDArray[np.uint8]:
-    """Draw masks, boxes and labels into a camera image; returns a new one (H, W, 3).
-
-    Without a depth image nothing is known about what hides what: masks are seen through walls.
-    """
-    camera_from_world = invert_transform(world_from_camera)
-    pixels = color.copy()
-    for shown in objects:
-        mask = np.zeros(color.shape[:2], bool)
-        at, depth = camera.project(transform_points(camera_from_world, shown.points))
-        at, depth = at[depth > NEAR_PLANE], depth[depth > NEAR_PLANE]
-        if len(depth):
-            size = max(1, round(POINT_RADIUS * camera.intrinsics[0, 0] / np.median(depth)))
-            _paint(mask, np.rint(at).astype(np.int64), np.ones(len(at), bool), size)
-        pixels[mask] = pixels[mask] // 2 + np.array(shown.color, np.uint8) // 2
-    image = Image.fromarray(pixels)
-    draw = ImageDraw.Draw(image)
-    font = ImageFont.load_default(max(11, camera.width // 45))
-    for shown in objects:
-        box = Box.from_points(shown.points)
-        draw_box(draw, camera, world_from_camera, box, shown.color, max(1, camera.width // 200))
-        top, depths = camera.project(
-            transform_points(camera_from_world, box.center + [0, 0, box.size[2] / 2])
-        )
-        if depths > NEAR_PLANE:
-            place = (float(top[0]), float(top[1]) - 2)
-            draw.text(place, shown.label, shown.color, font, 'mb', stroke_width=2, stroke_fill=0)
-    return np.asarray(image)
 
 
 def draw_answer(frame: RgbdFrame, answer: Grounding) -> Image.Image:
@@ -210,11 +165,11 @@ def render_points(
     colors = (255 * cloud.colors[order]).clip(0, 255).astype(np.uint8)
     for size in np.unique(sizes):  # grows towards the camera
         chosen = sizes == size
-        _paint(image, pixels[chosen], colors[chosen], size)
+        paint(image, pixels[chosen], colors[chosen], size)
     return image
 
 
-def _paint(image: NDArray, pixels: NDArray, colors: NDArray, size: int) -> None:
+def paint(image: NDArray, pixels: NDArray, colors: NDArray, size: int) -> None:
     """Paint a square (2 * size + 1 pixels wide) at every pixel (n, 2); later ones lie on top."""
     height, width = image.shape[:2]
     offsets = np.stack(np.meshgrid(*[np.arange(-size, size + 1)] * 2), axis=-1).reshape(-1, 2)
@@ -231,7 +186,7 @@ def _splat_mask(frame: RgbdFrame, points: FloatArray) -> NDArray[np.bool_]:
         return mask
     depth = np.median(frame.depth[pixels[:, 1], pixels[:, 0]])
     size = max(1, round(POINT_RADIUS * frame.camera.intrinsics[0, 0] / depth))
-    _paint(mask, pixels, np.ones(len(pixels), bool), size)
+    paint(mask, pixels, np.ones(len(pixels), bool), size)
     return mask
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from lift_gs_ros import packing
 from lift_gs_ros.geometry import Camera, FloatArray
 from lift_gs_ros.images import decode_color, decode_depth
 from lift_gs_ros.mapping.frame import depth_to_metres
@@ -52,7 +53,9 @@ def color_from_image(message: Any) -> NDArray[np.uint8]:
     pixels = _pixels(message, np.dtype(np.uint8), channels)
     if channels == 3 and order == (0, 1, 2):
         return pixels
-    return np.ascontiguousarray(pixels[..., list(order)])
+    color = np.empty((message.height, message.width, 3), np.uint8)
+    packing.reorder(pixels, np.array(order, np.uint64), color)
+    return color
 
 
 def depth_from_image(message: Any) -> NDArray[np.float32]:

@@ -1,5 +1,6 @@
 """What grounding_node's worker does between two messages, step by step, without a graph."""
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,8 +73,10 @@ class Bench:
     def publish(self, news) -> None:
         self.answers += [answer.message for answer in news.answers]
 
-    def put(self, number: int, version: int, chunk_size: float = 1.0, map_id: int = 1) -> None:
-        cloud = PointCloud(np.array([[number, 0, 0]]), np.zeros((1, 3)))
+    def put(
+        self, number: int, version: int, chunk_size: float = 1.0, map_id: int = 1, grey: float = 0
+    ) -> None:
+        cloud = PointCloud(np.array([[number, 0, 0]]), np.full((1, 3), grey))
         key, summary = (number, 0, 0), MapSummary(version=version)
         update = ChunkUpdate(key, cloud, chunk_size, 0.05, summary, version, 'map', map_id)
         self.answering.put_chunk(update)
@@ -93,6 +96,28 @@ def test_the_last_answer_knows_every_chunk_however_many_came_at_once():
     count = len(bench.answers)
     bench.step(2)
     assert len(bench.answers) == count, 'nothing has changed'
+
+
+def test_a_chunk_that_changes_all_the_time_is_encoded_again_at_answer_rate_and_a_new_one_at_once():
+    bench = Bench(answer_rate=4.0)
+    rounds: list = []
+    encode = bench.grounder.encode
+    bench.grounder.encode = lambda budget=None: rounds.append(bench.grounder.dirty[0]) or encode()
+    begin = time.monotonic()
+    version = 0
+    while time.monotonic() < begin + 0.9:  # changes much faster
+        version += 1
+        bench.put(0, version, grey=version % 2)
+        bench.step()
+    assert 2 <= len(rounds) <= 4
+    bench.put(1, version)
+    bench.step()
+    assert rounds[-1] == (1, 0, 0)
+    bench.put(0, version, map_id=2)  # another map does not wait either
+    bench.step()
+    assert rounds[-1] == (0, 0, 0)
+    bench.put(0, version + 1, map_id=2, grey=1)
+    assert bench.answering.encoding, 'answers do not know it yet'
 
 
 def test_a_query_that_came_before_chunks_that_wait_is_answered_from_them():

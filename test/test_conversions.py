@@ -190,6 +190,25 @@ def test_point_clouds_survive_the_round_trip():
     assert len(point_clouds.cloud_from_message(empty)) == 0
 
 
+def test_the_fast_way_of_usual_clouds_reads_what_the_way_of_all_others_reads(monkeypatch):
+    rng = np.random.default_rng(0)
+    points = np.zeros(
+        500, [('x', '<f4'), ('pad', '<u4'), ('z', '<f4'), ('y', '<f4'), ('rgb', '<u4')]
+    )
+    for name in 'xyz':
+        points[name] = rng.normal(size=500)
+    points['rgb'] = rng.integers(0, 2**32, 500, dtype=np.uint32)
+    for i, value in enumerate([np.nan, np.inf, -np.inf]):
+        points['xyz'[i]][7 * i : 7 * i + 3] = value
+    points['x'][-1] = points['y'][-1] = 3e38  # finite, but their sum is not
+    fast = point_clouds.cloud_from_message(make_cloud(points))
+    monkeypatch.setattr(point_clouds, '_word_columns', lambda *arguments: None)
+    slow = point_clouds.cloud_from_message(make_cloud(points))
+    assert len(fast) == 500 - 9
+    np.testing.assert_array_equal(fast.positions, slow.positions)
+    np.testing.assert_array_equal(fast.colors, slow.colors)
+
+
 @pytest.mark.parametrize('bigendian', [False, True])
 @pytest.mark.parametrize('color_type', ['u4', 'f4', 'i4'])
 @pytest.mark.parametrize('name', ['rgb', 'rgba'])

@@ -111,31 +111,3 @@ def test_the_overview_shows_the_whole_map_and_the_mask_in_colour():
 )
 def test_the_caption_says_what_came_out(answer, words):
     assert words in drawing.caption(answer)
-
-
-def test_objects_are_drawn_where_the_camera_sees_them_and_the_image_given_stays_as_it_is():
-    camera = Camera.from_focal(100, 100, 79.5, 59.5, 160, 120)
-    pose = look_at((0, 0, 1), (2, 0, 1))
-    grid = np.stack(np.meshgrid([2.0], np.linspace(-0.2, 0.2, 9), np.linspace(0.8, 1.2, 9)), -1)
-    points = grid.reshape(-1, 3).astype(np.float32)
-    image = np.full((120, 160, 3), 60, np.uint8)
-    drawn = drawing.draw_objects(
-        image, camera, pose, [drawing.Shown(points, (250, 220, 0), 'the mug 0.90')]
-    )
-    assert (image == 60).all()
-    assert drawn[60, 80].tolist() == [155, 140, 30]  # in the middle of the mask
-    assert (drawn[100:] == 60).all()
-    assert (drawn[:, :35] == 60).all()
-    red = drawn[:, :, 0].astype(int)
-    assert red[55:65, 87:93].max() == 250  # an edge of the box
-    assert red[35:50].max() > 200  # the label above it
-
-
-def test_an_object_behind_the_camera_is_not_drawn():
-    camera = Camera.from_focal(100, 100, 79.5, 59.5, 160, 120)
-    points = np.array([[-2, 0, 1], [-2.2, 0.1, 1.1]], np.float32)
-    image = np.zeros((120, 160, 3), np.uint8)
-    drawn = drawing.draw_objects(
-        image, camera, look_at((0, 0, 1), (2, 0, 1)), [drawing.Shown(points, (9, 9, 9), 'x')]
-    )
-    assert (drawn == 0).all()

@@ -10,8 +10,9 @@ import pytest
 
 pytest.importorskip('launch_ros', reason='launch_ros is not installed')
 
-import yaml  # noqa: E402
 from launch.actions import DeclareLaunchArgument  # noqa: E402
+from launch.utilities import perform_substitutions  # noqa: E402
+from launch_ros.parameter_descriptions import ParameterFile  # noqa: E402
 
 from launch import LaunchContext  # noqa: E402
 from lift_gs_ros.nodes import parameters  # noqa: E402
@@ -86,20 +87,37 @@ def test_the_demo_camera_is_heard_reliably_unless_asked_otherwise(launch_file):
 )
 def test_the_log_level_is_that_of_the_node_in_its_namespace(launch_file, namespace, logger):
     nodes, _ = start(launch_file, namespace=namespace, log_level='debug')
-    command = nodes['mapping_node'].cmd
-    words = [''.join(getattr(text, 'text', '') for text in word) for word in command]
-    assert f'{logger}:=debug' in words
+    assert f'{logger}:=debug' in words_of(nodes['mapping_node'])
 
 
-def test_rviz_shows_every_output_by_a_named_display_that_is_on():
-    config = yaml.safe_load((FILE.parents[1] / 'config' / 'grounding.rviz').read_text())
-    manager = config['Visualization Manager']
-    assert manager['Global Options']['Fixed Frame'] == 'map'
-    displays = manager['Displays']
-    assert all(display['Enabled'] and display['Name'] for display in displays)
-    topics = {display['Topic']['Value'] for display in displays if 'Topic' in display}
-    images = {'rgb/image', 'annotated_image', 'rendered_image'}
-    assert topics == {'map', 'masks', 'markers', 'odometry', *images}
+def words_of(node) -> list[str]:
+    """Return the command line of a node, as far as it is known before it starts."""
+    return [''.join(getattr(text, 'text', '') for text in word) for word in node.cmd]
+
+
+def test_every_node_has_an_enclave_of_its_own_where_there_are_enclaves(launch_file):
+    nodes, _ = start(launch_file, enclaves='/lift_gs_ros')
+    for kind in ('mapping', 'grounding', 'overlay', 'camera', 'viewer'):
+        words = words_of(nodes[f'{kind}_node'])
+        assert words[words.index('--enclave') + 1] == f'/lift_gs_ros/{kind}_node'
+    assert '--enclave' not in words_of(start(launch_file)[0]['mapping_node'])
+
+
+def test_a_preset_is_a_second_file_of_parameters_and_an_unknown_one_is_refused(launch_file):
+    nodes, context = start(launch_file, preset='cpu')
+    files = [
+        perform_substitutions(context, list(file.param_file))
+        for file in nodes['mapping_node']._Node__parameters
+        if isinstance(file, ParameterFile)
+    ]
+    assert [Path(file).name for file in files] == ['grounding.yaml', 'cpu.yaml']
+    [argument] = [
+        action
+        for action in launch_file.generate_launch_description().entities
+        if isinstance(action, DeclareLaunchArgument) and action.name == 'preset'
+    ]
+    presets = {path.stem for path in (FILE.parents[1] / 'config' / 'presets').glob('*.yaml')}
+    assert set(argument.choices) == {'', *presets}
 
 
 def processes_of(session: int) -> list[int]:

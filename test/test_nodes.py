@@ -410,7 +410,9 @@ def test_silence_is_reported_where_nobody_publishes_the_simulated_time(graph, cl
     wait_until(lambda: statuses, 'diagnostics')
 
 
-def test_a_callback_that_fails_does_not_make_a_node_deaf(graph):
+def test_a_callback_that_fails_is_logged_does_not_make_a_node_deaf_and_does_not_count_at_the_end(
+    graph, capfd
+):
     node = Node('unlucky', context=graph.context)
     executor = MultiThreadedExecutor(2, context=graph.context)
     executor.add_node(node)
@@ -421,12 +423,16 @@ def test_a_callback_that_fails_does_not_make_a_node_deaf(graph):
         raise RuntimeError('a defect')
 
     node.create_timer(0.02, fail)
-    thread = threading.Thread(target=spin, args=(executor, node), daemon=True)
+    ending = threading.Event()
+    thread = threading.Thread(target=spin, args=(executor, node, ending), daemon=True)
     thread.start()
     wait_until(lambda: len(calls) >= 5, 'further calls')
-    executor.shutdown(timeout_sec=5)
+    assert 'a callback failed: RuntimeError: a defect' in capfd.readouterr().err
+    ending.set()  # as when a node is taken down under its callbacks
     thread.join(5)
     assert not thread.is_alive()
+    assert 'a callback failed' not in capfd.readouterr().err
+    executor.shutdown(timeout_sec=5)
     node.destroy_node()
 
 

@@ -104,3 +104,14 @@ def test_a_node_that_cannot_work_says_why_and_ends_with_one(start, node, paramet
     assert process.returncode == 1
     assert reason in errors.decode()
     assert 'Traceback' not in errors.decode()
+
+
+def test_threads_of_the_model_do_not_spin_while_they_wait_for_each_other():
+    """Where other nodes want the processor too, they kept it from those that they waited for."""
+    make = "print(os.environ['OMP_WAIT_POLICY']) or 1 / 0"
+    code = f'import os; from lift_gs_ros.nodes import runner; runner.run("x", lambda: {make})'
+    environment = {k: v for k, v in os.environ.items() if not k.startswith('OMP_')}
+    done = subprocess.run(
+        [sys.executable, '-c', code], env=environment, capture_output=True, timeout=SECONDS
+    )
+    assert done.stdout.decode().split() == ['PASSIVE']

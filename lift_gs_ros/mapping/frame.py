@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Camera, FloatArray, PointCloud, rigid_transform, transform_points
+from lift_gs_ros.packing import scale_depth
 
 # 65535 is what several sensors and datasets (7-Scenes among them) write for "no depth".
 INVALID_UINT16 = 65535
@@ -22,14 +23,18 @@ def depth_to_metres(depth: NDArray, units_per_metre: float = 1000.0) -> NDArray[
     if depth.ndim != 2:
         raise ValueError(f'depth has shape {depth.shape}, expected (height, width)')
     if depth.dtype == np.uint16:
-        metres = depth * np.float32(1 / units_per_metre)
-        metres[depth == INVALID_UINT16] = 0
-        return metres
-    if depth.dtype.kind == 'f':
-        metres = depth.astype(np.float32)
-        metres[~(np.isfinite(metres) & (metres > 0))] = 0
-        return metres
-    raise ValueError(f'depth is {depth.dtype}, expected uint16 (millimetres) or float (metres)')
+        raw, invalid, scale = depth, np.uint16(INVALID_UINT16), np.float32(1 / units_per_metre)
+    elif depth.dtype.kind == 'f':
+        raw, invalid, scale = (
+            depth.astype(np.float32, copy=False),
+            np.float32(np.inf),
+            np.float32(1),
+        )
+    else:
+        raise ValueError(f'depth is {depth.dtype}, expected uint16 (millimetres) or float (metres)')
+    metres = np.empty(depth.shape, np.float32)
+    scale_depth(np.ascontiguousarray(raw).reshape(-1), invalid, scale, metres.reshape(-1))
+    return metres
 
 
 @dataclass(frozen=True)

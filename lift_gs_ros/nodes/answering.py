@@ -50,7 +50,7 @@ class Answering:
     ) -> None:
         self._values, self._load, self._publish, self._report = values, load, publish, report
         self._questions: BoundedQueue[Question] = BoundedQueue(values['query_queue_size'])
-        self._intake = MapIntake(values['map_frame'], report)
+        self._intake = MapIntake(values['map_frame'], report, lambda: values['answer_rate'])
         self._grounder: Grounds | None = None
         self._standing = StandingQueries()
         self.jobs = Jobs()
@@ -98,7 +98,8 @@ class Answering:
         """Do the most urgent thing; returns after a tenth of a second where there is none."""
         if self._grounder is None:
             self._grounder = self._load()
-        question = self._questions.get(timeout=0.0 if self.encoding else 0.1)
+        busy = self._to_encode or self._intake.due
+        question = self._questions.get(timeout=0.0 if busy else 0.1)
         # Before the answers: taking chunks in is quick, and nobody is told of "no map" when one is
         # waiting here, as after loading the model. Encoding them is slow and comes after.
         self._take_chunks()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -55,12 +56,17 @@ class Grounds(Protocol):
 
 
 class MapIntake:
-    """``put`` may be called from any thread, the rest only by the worker that owns the grounder."""
+    """``put`` may be called from any thread, the rest only by the worker that owns the grounder.
 
-    def __init__(self, frame_id: str, report: Report) -> None:
-        self._report = report
+    A chunk is taken in again at most ``rate()`` times a second: while the camera moves it changes
+    with every keyframe, and encoding it each time would leave queries, and the other nodes, little.
+    """
+
+    def __init__(self, frame_id: str, report: Report, rate: Callable[[], float]) -> None:
+        self._report, self._rate = report, rate
         self._lock = threading.Lock()
         self._chunks: dict[ChunkKey, ChunkUpdate] = {}  # the newest state of each changed one
+        self._taken: dict[ChunkKey, float] = {}  # when, on the clock time.monotonic
         self._sizes: dict[ChunkKey, int] = {}
         self._fingerprints: dict[ChunkKey, int] = {}
         self._map_id: int | None = None
@@ -73,6 +79,20 @@ class MapIntake:
         """Whether chunks have not been taken in yet."""
         return bool(self._chunks)
 
+    @property
+    def due(self) -> bool:
+        """Whether some of them may be taken in now."""
+        with self._lock:
+            return bool(self._due())
+
+    def _due(self) -> list[ChunkKey]:
+        before = time.monotonic() - 1 / self._rate()
+        return [
+            key
+            for key, update in self._chunks.items()
+            if update.map_id != self._map_id or self._taken.get(key, -np.inf) <= before
+        ]
+
     def put(self, update: ChunkUpdate) -> None:
         """Note the newest state of a chunk."""
         with self._lock:
@@ -80,12 +100,12 @@ class MapIntake:
             self._chunks[update.key] = update
 
     def take_in(self, grounder: Grounds) -> tuple[bool, bool]:
-        """Hand what came to the grounder; returns whether anything changed, and another map began.
+        """Hand what is due to the grounder; returns whether anything changed, another map began.
 
         Bad chunks are reported; the others are as good as before.
         """
         with self._lock:
-            updates, self._chunks = list(self._chunks.values()), {}
+            updates = [self._chunks.pop(key) for key in self._due()]
         changed = another = False
         for update in updates:
             if update.map_id in self._past_maps:
@@ -116,6 +136,7 @@ class MapIntake:
             grounder.settings = replace(
                 grounder.settings, frame_id=update.frame_id, chunk_size=update.chunk_size
             )
+        self._taken[update.key] = time.monotonic()
         grounder.update(update.key, update.cloud)
         self._sizes.pop(update.key, None)
         self._fingerprints.pop(update.key, None)
@@ -134,4 +155,5 @@ class MapIntake:
         """Start again without a map."""
         grounder.clear()
         self._sizes, self._fingerprints, self.summary = {}, {}, MapSummary()
+        self._taken = {}
         self._map_id = None

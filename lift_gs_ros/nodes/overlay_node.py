@@ -15,7 +15,7 @@ from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from lift_gs_ros import msg
-from lift_gs_ros.drawing import draw_objects
+from lift_gs_ros.annotation import draw_objects
 from lift_gs_ros.geometry import Camera, FloatArray
 from lift_gs_ros.nodes.conversions import (
     camera_from_info,

@@ -202,7 +202,7 @@ GROUNDING = (
     Parameter(
         'answer_rate',
         1.0,
-        'Answer the current query again, when the map has changed, at most so often, Hz',
+        'Encode a chunk that changes, and answer the current query, again at most so often, Hz',
         (0.01, 100),
         read_only=False,
     ),

@@ -20,14 +20,19 @@ THREADS = 4  # sensors, queries, a service that waits for its answer, timers
 STOP_SECONDS = 3.0  # ros2 launch sends SIGTERM five seconds after SIGINT
 
 
-def spin(executor: Executor, node: Node) -> None:
-    """Spin until the executor is shut down; a callback that fails is an error in the log."""
+def spin(executor: Executor, node: Node, ending: threading.Event) -> None:
+    """Spin until the executor is shut down; a callback that fails is an error in the log.
+
+    Once ``ending`` is set, it is no error, but what is taken down under it, and spinning ends.
+    """
     while True:
         try:
             # Leaves with what a callback raises: the node would live on, deaf.
             executor.spin()
             return
         except Exception as error:
+            if ending.is_set():
+                return
             text = f'a callback failed: {type(error).__name__}: {error}'
             node.get_logger().error(text, throttle_duration_sec=5.0)
 
@@ -49,6 +54,9 @@ def _start(adapter: ManagedNode) -> None:
 
 def run(name: str, make: Callable[[], ManagedNode], args: list[str] | None = None) -> None:
     """Run a node to its end and leave the process: 0 after a signal, 1 after a failure."""
+    # Read by OpenMP when torch is imported. Threads that spin while they wait for each other keep
+    # the processor from those that they wait for, where other nodes want it too.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     # rclpy's own handlers would shut the context down under a worker that is still publishing.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     interrupted = threading.Event()
@@ -64,9 +72,9 @@ def run(name: str, make: Callable[[], ManagedNode], args: list[str] | None = Non
         sys.exit(1)
     executor = MultiThreadedExecutor(THREADS)
     executor.add_node(adapter.node)
-    spinning = threading.Thread(
-        target=spin, args=(executor, adapter.node), name='executor', daemon=True
-    )
+    ending = threading.Event()
+    arguments = executor, adapter.node, ending
+    spinning = threading.Thread(target=spin, args=arguments, name='executor', daemon=True)
     spinning.start()
     # In a thread: a signal ends the process also while a model is being loaded.
     starting = threading.Thread(target=_start, args=(adapter,), name='start', daemon=True)
@@ -76,6 +84,7 @@ def run(name: str, make: Callable[[], ManagedNode], args: list[str] | None = Non
     ended = adapter.stop(STOP_SECONDS) and not starting.is_alive()
     if adapter.failure:
         adapter.node.get_logger().fatal(adapter.failure)
+    ending.set()
     executor.shutdown(timeout_sec=0.5)
     spinning.join(0.5)
     if ended and not spinning.is_alive():

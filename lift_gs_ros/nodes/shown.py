@@ -8,8 +8,8 @@ import numpy as np
 from sensor_msgs.msg import PointCloud2
 
 from lift_gs_ros import msg
+from lift_gs_ros.annotation import Shown
 from lift_gs_ros.colors import confidence_color
-from lift_gs_ros.drawing import Shown
 from lift_gs_ros.nodes.point_clouds import columns_from_message
 
 

@@ -1,0 +1,140 @@
+"""A camera at 30 Hz into the whole graph, and queries meanwhile: python -m benchmarks.load.
+
+mapping_node and grounding_node run as processes of their own with their default parameters. This
+process plays frames of a walk through a simulated room, rendered before, forth and back, and
+asks by the service ~/ground: first with the map made and the camera off, then with it on.
+
+What the nodes measure (queue, losses, callbacks) is what they publish on /diagnostics. Times here
+are those of the clock on the wall: the machine must have nothing else to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import threading
+import time
+
+import numpy as np
+from lift_gs_ros.srv import Ground
+
+from benchmarks import report
+from benchmarks.graph import Robot, running, there_and_back, walk
+from lift_gs_ros.mapping.frame import RgbdFrame
+from lift_gs_ros.simulation.expressions import make_expressions
+from lift_gs_ros.simulation.rooms import make_room
+
+RATE = 30.0  # Hz, of the camera
+MAPPING, GROUNDING = 'mapping_node', 'grounding_node'
+
+
+class Camera:
+    """Publishes frames at a rate, in a thread, while it is on."""
+
+    def __init__(self, robot: Robot, frames: list[RgbdFrame], rate: float) -> None:
+        self.published = 0
+        self._robot, self._frames, self._rate = robot, there_and_back(frames), rate
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Camera:
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            self._robot.publish(next(self._frames), time.time_ns(), np.zeros(3))
+            self.published += 1
+            due = max(due + 1 / self._rate, time.monotonic())
+
+
+class Asker:
+    """Asks one query after the other."""
+
+    def __init__(self, robot: Robot) -> None:
+        self._robot = robot
+        self._client = robot.node.create_client(Ground, f'{GROUNDING}/ground')
+        self._queries = [expression.text for expression in make_expressions(make_room(0), 0)]
+        robot.wait_for(self._client.service_is_ready, 'the service ground')
+
+    def ask(self, count: int, pause: float) -> list[float]:
+        """Ask so often; returns milliseconds from question to answer."""
+        times = []
+        for i in range(count):
+            query = self._queries[i % len(self._queries)]
+            begin = time.monotonic()
+            future = self._client.call_async(Ground.Request(query=query))
+            self._robot.wait_for(future.done, f"an answer to '{query}'")
+            if text := future.result().grounding.message:
+                raise RuntimeError(f"'{query}': {text}")
+            times.append(1e3 * (time.monotonic() - begin))
+            time.sleep(pause)
+        return times
+
+
+def measure(robot: Robot, frames: list[RgbdFrame], queries: int, seconds: float) -> None:
+    """Map, ask without load, ask under load."""
+    robot.wait_for_subscribers()
+    asker, camera = Asker(robot), Camera(robot, frames, RATE)
+    with camera:
+        robot.wait_for(lambda: camera.published >= 2 * len(frames), 'the map')
+        robot.wait_for(lambda: robot.count(GROUNDING, 'chunks'), 'chunks')
+    robot.wait_for(lambda: robot.value(GROUNDING, 'encoding') == 'False', 'encodings')
+    asker.ask(3, 0.0)  # warms up
+    alone = asker.ask(queries, 0.1)
+    before = {node: robot.losses(node) for node in (MAPPING, GROUNDING)}
+    robot.queued, published = 0, camera.published
+    with camera:
+        begin, keyframes = time.monotonic(), robot.count(MAPPING, 'keyframes')
+        loaded = asker.ask(queries, max(seconds / queries - 0.1, 0.0))
+        time.sleep(max(0.0, begin + seconds - time.monotonic()))
+        took = time.monotonic() - begin
+        fused = robot.count(MAPPING, 'keyframes') - keyframes
+        sent = camera.published - published
+    report('camera', sent / took, 'Hz', None, f'wanted: {RATE:.0f}')
+    note = f'of {sent / took:.1f} frames; goal: 5 at least'
+    report('keyframes fused', fused / took, 'a second', None, note)
+    report('image pairs waiting, at most', robot.queued, '', None, 'queue_size: 10')
+    for node in (MAPPING, GROUNDING):
+        report_node(robot, node, before[node])
+    note = 'service call to answer'
+    one, under = statistics.median(alone), statistics.median(loaded)
+    report('query, camera off', one, 'ms', (min(alone), max(alone)), note)
+    report('query, camera on', under, 'ms', (min(loaded), max(loaded)), note)
+    report('query, camera on against off', under / one, 'x', None, 'goal: 1.5 at most')
+
+
+def report_node(robot: Robot, node: str, before: dict[str, int]) -> None:
+    """Report losses since before, callbacks and memory of a node."""
+    losses = {k: n - before.get(k, 0) for k, n in robot.losses(node).items()}
+    named = ', '.join(f'{name}: {n}' for name, n in losses.items() if n) or 'none'
+    report(f'{node}: lost or refused', sum(losses.values()), '', None, named)
+    p50, p99 = map(float, robot.value(node, 'callback ms p50 / p99', '0 / 0').split(' / '))
+    report(f'{node}: callback, p99', p99, 'ms', None, f'p50: {p50} ms; goal: 20 at most')
+    report(f'{node}: memory', robot.count(node, 'memory MB'), 'MB')
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description='Load the graph with a camera and ask meanwhile.')
+    parser.add_argument('--width', type=int, default=640)
+    parser.add_argument('--height', type=int, default=480)
+    parser.add_argument('--frames', type=int, default=120)
+    parser.add_argument('--steps', type=int, default=360, help='of the walk: 12 s at 30 Hz')
+    parser.add_argument('--queries', type=int, default=60)
+    parser.add_argument('--seconds', type=float, default=60.0)
+    arguments = parser.parse_args()
+    frames = walk(arguments.frames, arguments.width, arguments.height, arguments.steps)
+    mapping = {'sensor_qos': 'reliable'}  # best effort loses large images on loopback
+    with running(mapping_node=mapping, grounding_node={'device': 'cpu'}) as robot:
+        measure(robot, frames, arguments.queries, arguments.seconds)
+
+
+if __name__ == '__main__':
+    main()
