@@ -22,6 +22,7 @@ def depth_to_metres(depth: NDArray, units_per_metre: float = 1000.0) -> NDArray[
     """
     if depth.ndim != 2:
         raise ValueError(f'depth has shape {depth.shape}, expected (height, width)')
+    invalid: np.uint16 | np.float32
     if depth.dtype == np.uint16:
         raw, invalid, scale = depth, np.uint16(INVALID_UINT16), np.float32(1 / units_per_metre)
     elif depth.dtype.kind == 'f':

@@ -188,7 +188,7 @@ GROUNDING = (
     ),
     Parameter(
         'mask_threshold',
-        0.5,
+        0.6,
         'A point belongs to an instance from this probability on',
         (0, 1),
         read_only=False,

@@ -62,7 +62,9 @@ def _word_columns(points: NDArray, color: tuple[str, ...]) -> NDArray[np.uint64]
     """
     if len(color) != 1 or points.dtype.itemsize % 4 or sys.byteorder != 'little':
         return None
-    fields = [(points.dtype.fields or {})[name][:2] for name in ('x', 'y', 'z', *color)]
+    described = points.dtype.fields
+    assert described is not None  # columns_from_message makes structured arrays
+    fields = [described[name][:2] for name in ('x', 'y', 'z', *color)]
     if [kind.str for kind, _ in fields] != ['<f4', '<f4', '<f4', '<u4']:
         return None
     offsets = np.array([offset for _, offset in fields], np.uint64)
@@ -175,7 +177,7 @@ def columns_to_message(columns: Mapping[str, NDArray], header: Header) -> PointC
     offsets = {name: dtype.fields[name][1] for name in columns} if dtype.fields else {}
     fields = [_field(name, offsets[name], _DATATYPES[columns[name].dtype]) for name in columns]
     data = array.array('B')
-    data.frombytes(points.view(np.uint8))
+    data.frombytes(points.view(np.uint8).data)
     return _message(data, fields, dtype.itemsize, header)
 
 
