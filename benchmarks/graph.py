@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import rclpy
@@ -52,7 +53,7 @@ def running(**nodes: dict[str, object]) -> Iterator[Robot]:
         command += ['--log-level', 'error']
         processes.append(subprocess.Popen(command, env=environment))
     rclpy.init()
-    robot = Robot()
+    robot = Robot({name: process.pid for name, process in zip(nodes, processes)})
     try:
         for name in nodes:
             robot.wait_for(lambda name=name: robot.value(name, 'state') == 'active', name)
@@ -68,8 +69,9 @@ def running(**nodes: dict[str, object]) -> Iterator[Robot]:
 class Robot:
     """The camera's side of the graph, and the newest diagnostics of every node."""
 
-    def __init__(self) -> None:
+    def __init__(self, processes: dict[str, int]) -> None:
         self.node = Node('bench')
+        self._processes = processes
         self._rows: dict[str, dict[str, str]] = {}
         self.queued = 0  # most image pairs that waited
         create = self.node.create_publisher
@@ -102,6 +104,11 @@ class Robot:
     def count(self, node: str, key: str) -> int:
         """Return a counter."""
         return int(self.value(node, key, '0'))
+
+    def cpu_seconds(self, node: str) -> float:
+        """Return the CPU time that a node has used up (Linux)."""
+        fields = Path(f'/proc/{self._processes[node]}/stat').read_text().rpartition(')')[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
     def losses(self, node: str) -> dict[str, int]:
         """Return what a node lost or refused, by cause."""

@@ -89,7 +89,8 @@ def measure(robot: Robot, frames: list[RgbdFrame], queries: int, seconds: float)
     asker.ask(3, 0.0)  # warms up
     alone = asker.ask(queries, 0.1)
     before = {node: robot.losses(node) for node in (MAPPING, GROUNDING)}
-    robot.queued, published = 0, camera.published
+    cpu = {node: robot.cpu_seconds(node) for node in (MAPPING, GROUNDING)}
+    robot.queued, published, own = 0, camera.published, time.process_time()
     with camera:
         begin, keyframes = time.monotonic(), robot.count(MAPPING, 'keyframes')
         loaded = asker.ask(queries, max(seconds / queries - 0.1, 0.0))
@@ -97,10 +98,16 @@ def measure(robot: Robot, frames: list[RgbdFrame], queries: int, seconds: float)
         took = time.monotonic() - begin
         fused = robot.count(MAPPING, 'keyframes') - keyframes
         sent = camera.published - published
+        own = time.process_time() - own
+        used = {node: robot.cpu_seconds(node) - cpu[node] for node in cpu}
     report('camera', sent / took, 'Hz', None, f'wanted: {RATE:.0f}')
     note = f'of {sent / took:.1f} frames; goal: 5 at least'
     report('keyframes fused', fused / took, 'a second', None, note)
     report('image pairs waiting, at most', robot.queued, '', None, 'queue_size: 10')
+    for name, seconds_used in {'camera': own, **used}.items():
+        share = 100 * seconds_used / took
+        note = f'{1e3 * seconds_used / sent:.1f} ms a frame of the camera'
+        report(f'{name}: processor', share, '% of a core', None, note)
     for node in (MAPPING, GROUNDING):
         report_node(robot, node, before[node])
     note = 'service call to answer'

@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument('--hours', type=float, default=2.0)
     parser.add_argument('--width', type=int, default=160)
     parser.add_argument('--height', type=int, default=120)
-    parser.add_argument('--max-voxels', type=int, default=150_000)
+    parser.add_argument('--max-voxels', type=int, default=60_000)
     parser.add_argument('--allowed-growth', type=float, default=0.05, help='of memory: a share')
     arguments = parser.parse_args()
     frames = walk(60, arguments.width, arguments.height, 60)

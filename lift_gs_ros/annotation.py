@@ -14,6 +14,7 @@ from lift_gs_ros.geometry import Box, Camera, FloatArray, invert_transform, tran
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 LONGEST_LABEL = 40  # characters
+SMALLEST_WITH_LABELS = 160  # pixels; in a narrower image they would hide what they name
 PADDING = 2  # pixels around the text of a label
 
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom; pixels
@@ -47,12 +48,13 @@ def draw_objects(
             seen.append((shown, mask))
     image = Image.fromarray(pixels)
     draw = ImageDraw.Draw(image)
-    width = max(1, camera.width // 300)
+    width, rim = max(1, camera.width // 300), camera.width // 320
     for shown, _ in seen:
         box = Box.from_points(shown.points)
-        draw_box(draw, camera, world_from_camera, box, BLACK, 3 * width)
+        draw_box(draw, camera, world_from_camera, box, BLACK, width + 2 * rim)
         draw_box(draw, camera, world_from_camera, box, shown.color, width)
-    _draw_labels(draw, seen)
+    if camera.width >= SMALLEST_WITH_LABELS:
+        _draw_labels(draw, seen)
     return np.asarray(image)
 
 

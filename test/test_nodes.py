@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,6 +177,24 @@ def test_a_late_reader_of_chunks_gets_the_whole_map(graph, client, camera):
         lambda: newest() == {key: len(expected.chunk(key)) for key in expected.chunk_keys()},
         'all chunks, as they are in the map',
     )
+
+
+def test_a_chunk_that_changes_all_the_time_is_sent_at_chunk_rate_and_as_it_is_at_last(
+    graph, client, camera
+):
+    mapping = make_mapping(graph, camera, chunk_rate=1.0)
+    chunks = listen(client, msg.MapChunk, 'map_chunks', LATCHED_CHUNKS)
+    begin = time.monotonic()
+    map_good_frames(mapping, camera, 12)
+    took = time.monotonic() - begin
+
+    def is_newest() -> bool:
+        versions = {tuple(chunk.key): chunk.map_version for chunk in list(chunks)}
+        return mapping._mapper.map.version in versions.values() and not mapping._mapper.pending
+
+    wait_until(is_newest, 'the last change')
+    keys = [tuple(chunk.key) for chunk in chunks]
+    assert max(keys.count(key) for key in keys) <= 2 + took, 'once a second, and the last change'
 
 
 def test_changed_chunks_are_a_plain_cloud_too_where_somebody_listens(graph, client, camera):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from typing import Any
@@ -11,6 +12,7 @@ from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
+from lift_gs_ros.mapping.chunks import ChunkKey
 from lift_gs_ros.mapping.synchronizer import PairSynchronizer
 from lift_gs_ros.msg import MapChunk
 from lift_gs_ros.nodes.conversions import (
@@ -69,6 +71,7 @@ class MappingNode(ManagedNode):
             self._registration,
         )
         self._resend, self._jobs = threading.Event(), Jobs()
+        self._sent: dict[ChunkKey, float] = {}  # when each chunk was published last
         self._map_version, self._map_readers, self._map_due = 0, 0, 0.0
         self._mapper.warm_up()
         self._advertise()
@@ -191,10 +194,15 @@ class MappingNode(ManagedNode):
         self._pose_publisher.publish(PoseStamped(header=header, pose=pose))
 
     def _publish_chunks(self) -> None:
-        updates = []
-        for key in list(self._mapper.pending)[:CHUNKS_A_STEP]:
+        now, updates = time.monotonic(), []
+        before = now - 1 / self.values['chunk_rate']
+        due = [key for key in self._mapper.pending if self._sent.get(key, -math.inf) <= before]
+        for key in due[:CHUNKS_A_STEP]:
             del self._mapper.pending[key]
             updates.append(self._mapper.chunk_update(key))
+            self._sent[key] = now
+            if not len(updates[-1].cloud):
+                del self._sent[key]
             self._chunk_publisher.publish(chunk_to_message(updates[-1]))
             self.report.count('chunks')
         if updates and self._update_publisher.get_subscription_count():

@@ -168,6 +168,13 @@ MAPPING = (
         'map_folder', '~/.ros/lift_gs_ros', 'Folder of the files that save_map and load_map name'
     ),
     Parameter(
+        'chunk_rate',
+        5.0,
+        'Publish a chunk that changes again at most so often, Hz',
+        (0.01, 100),
+        read_only=False,
+    ),
+    Parameter(
         'map_rate', 1.0, 'Publish the whole map at most so often, Hz', (0.01, 100), read_only=False
     ),
 )
