@@ -32,7 +32,7 @@ $(STAMP): scripts/make_venv.sh
 build: $(STAMP)  ## build the ROS 2 package into .ros_ws
 	@VENV='$(abspath $(VENV))' scripts/build_ros.sh
 
-test: build  ## all tests, ROS graph included (ARGS="-k voxel" for some)
+test: build  ## all tests but the slow ones, ROS graph included (ARGS="-k voxel" for some)
 	@$(RUN) python -m pytest $(ARGS)
 
 lint: $(STAMP)  ## ruff (rules and format) and mypy

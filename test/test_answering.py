@@ -120,6 +120,36 @@ def test_a_chunk_that_changes_all_the_time_is_encoded_again_at_answer_rate_and_a
     assert bench.answering.encoding, 'answers do not know it yet'
 
 
+def test_a_chunk_that_was_held_back_makes_no_answer_older():
+    bench = Bench(answer_rate=10.0)
+    bench.put(0, 1)
+    bench.step()
+    bench.put(0, 2, grey=1)  # waits
+    bench.put(1, 3)
+    bench.step()
+    assert (bench.answering.summary.version, bench.answering.summary.chunks) == (3, 2)
+    assert bench.answering.encoding
+    while bench.answering.encoding:
+        bench.step()
+    assert bench.answering.summary.version == 3
+    assert bench.grounder.map.version == 3
+
+
+def test_what_was_held_back_of_a_past_map_is_no_second_mapper():
+    bench = Bench(answer_rate=1.0)
+    bench.put(0, 1)
+    bench.step()
+    bench.put(0, 2, grey=1)  # waits
+    bench.put(1, 1, map_id=2)
+    bench.step()
+    bench.step()
+    assert not bench.answering.encoding
+    assert bench.report.counts() == {}
+    bench.put(0, 3, map_id=1)
+    bench.step()
+    assert bench.report.counts() == {'chunks_of_past_maps': 1}
+
+
 def test_a_query_that_came_before_chunks_that_wait_is_answered_from_them():
     bench = Bench()
     bench.answering.ask(Question('the red mug'))

@@ -2,11 +2,15 @@
 
 import json
 import logging
+import re
+import runpy
 import struct
+import sys
 import zipfile
 import zlib
 from dataclasses import replace
 
+import lzfse
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,7 +20,7 @@ from test_datasets import LAYOUTS, RECTIFIED
 from benchmarks.layouts import WRITERS
 from benchmarks.layouts.cameras import write_matterport, write_open3d, write_scannet, write_sens
 from benchmarks.layouts.phones import write_arkitscenes, write_record3d, write_scannetpp
-from lift_gs_ros.sequences import open_sequence
+from lift_gs_ros.sequences import open_sequence, record3d
 
 FOLDERS = [name for name in LAYOUTS if name not in ('ScanNet .sens', 'Record3D')]  # of many files
 
@@ -127,6 +131,60 @@ def test_a_missing_member_of_an_r3d_file_costs_its_frame_only(member, tmp_path):
     assert (len(list(sequence)), sequence.skipped) == (2, 1)
 
 
+def test_an_r3d_member_that_is_torn_in_the_archive_costs_its_frame_only(tmp_path):
+    path = write_record3d(tmp_path, RECORDING)
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo('rgbd/1.jpg')
+    data = bytearray(path.read_bytes())
+    data[info.header_offset + 200] ^= 255  # the archive's own sum does not fit any more
+    path.write_bytes(data)
+    sequence = open_sequence(path)
+    assert (len(list(sequence)), sequence.skipped) == (2, 1)
+
+
+def test_an_r3d_depth_that_grows_is_not_followed(tmp_path, caplog):
+    path = write_record3d(tmp_path, RECORDING)
+    bomb = lzfse.compress(bytes(50_000_000))
+    rewritten(path, lambda name, data: bomb if name == 'rgbd/1.depth' else data)
+    sequence = open_sequence(path)
+    assert (len(list(sequence)), sequence.skipped) == (2, 1)
+    size = 4 * RECORDING.camera.width * RECORDING.camera.height
+    assert f'1.depth has {size + 1} bytes or more' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [({'fps': 0}, 'says fps 0'), ({'dw': 10**9}, r'says dh dw \(120, 1000000000\)')],
+)
+def test_an_r3d_file_with_impossible_metadata_says_so(change, words, tmp_path, caplog):
+    path = write_record3d(tmp_path, RECORDING)
+    rewritten(
+        path,
+        lambda name, data: (
+            json.dumps({**json.loads(data), **change}) if name == 'metadata' else data
+        ),
+    )
+    try:
+        assert list(open_sequence(path)) == []
+    except ValueError as error:
+        logging.warning('%s', error)
+    assert re.search(words, caplog.text)
+
+
+def test_an_r3d_file_that_claims_too_much_is_refused(tmp_path, monkeypatch):
+    path = write_record3d(tmp_path, RECORDING)
+    monkeypatch.setattr('lift_gs_ros.sequences.record3d.MAX_BYTES', 100)
+    with pytest.raises(ValueError, match='expected a recording whose files have at most 100'):
+        open_sequence(path)
+
+
+def test_without_lzfse_only_r3d_files_are_not_read(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'lzfse', None)
+    runpy.run_path(record3d.__file__)  # as an import does, which every other reader needs
+    with pytest.raises(ImportError, match='pip install lzfse'):
+        open_sequence(write_record3d(tmp_path, RECORDING))
+
+
 def test_what_is_no_r3d_file_is_refused(tmp_path):
     path = write_record3d(tmp_path, RECORDING)
     truncate(path)
@@ -186,6 +244,17 @@ def test_what_is_no_sens_file_is_refused(data, tmp_path):
     (tmp_path / 'scan.sens').write_bytes(data)
     with pytest.raises(ValueError, match=r'scan\.sens'):
         open_sequence(tmp_path / 'scan.sens')
+
+
+def test_a_damaged_depth_stream_costs_its_frame_only(tmp_path):
+    path = write_sens(tmp_path, RECORDING)
+    data = bytearray(path.read_bytes())
+    begin = len(data) - _frame_sizes(data)[-1]
+    *_, depth_size = struct.unpack_from('<16fQQQQ', data, begin)
+    data[-depth_size] ^= 255
+    path.write_bytes(data)
+    sequence = open_sequence(path)
+    assert (len(list(sequence)), sequence.skipped) == (2, 1)
 
 
 def test_a_depth_stream_that_grows_is_not_followed(tmp_path):

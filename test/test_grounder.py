@@ -354,7 +354,7 @@ def test_an_object_keeps_its_number_in_several_queries_while_the_map_grows(shipp
     positions = np.concatenate([floor, box[shell]])
     colors = np.full_like(positions, 0.55)
     colors[len(floor) :] = [0.8, 0.1, 0.1]
-    queries = ['the red box', 'the box', 'red carton']
+    queries = ['the red cube', 'the red stool', 'a red cube']
     numbers = []
     for seen in (0.9, 1.4, 2.1):  # metres of x that have been mapped
         keep = positions[:, 0] < seen

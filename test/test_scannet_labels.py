@@ -416,11 +416,13 @@ def test_a_sentence_about_an_object_that_is_not_there_is_refused(tiny, tmp_path)
     [
         ([], r'no ScanNet scenes in'),
         (['--split', 'split.txt'], r'1 of the 1 scenes that split\.txt names are not in'),
+        (['--split', 'empty.txt'], r'empty\.txt names no scene'),
     ],
 )
 def test_a_folder_of_something_else_says_what_was_expected(more, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path('split.txt').write_text('scene0009_00')
+    Path('empty.txt').touch()
     monkeypatch.setattr(sys, 'argv', ['scannet_labels', str(tmp_path), '--out', 'out', *more])
     with pytest.raises(FileNotFoundError, match=message):
         scannet_labels.main()

@@ -1,3 +1,4 @@
+import gzip
 import json
 import os
 import tarfile
@@ -5,20 +6,21 @@ import tarfile
 import fsspec
 import numpy as np
 import pytest
-from training_rooms import two_boxes
+from training_rooms import read_rooms, two_boxes
 
 from lift_gs_ros.geometry import PointCloud
 from lift_gs_ros.mapping.chunks import split_into_chunks
-from training.data.load import load_rooms
+from training.data.embeddings import captioned
+from training.data.load import open_rooms
 from training.data.posed_image import PosedImage
 from training.data.pseudo_labels import PseudoLabels
 from training.data.shards import (
     from_tar,
     is_whole,
-    load_shards,
     read_room,
     read_samples,
     shard_names,
+    to_tar,
     write_shard,
 )
 from training.data.storage import Storage
@@ -117,7 +119,8 @@ def test_a_room_of_shards_is_what_pretraining_had_before(storage):
         assert np.array_equal(ours.semantics, theirs.semantics)
         before, after = theirs.weights.sum(axis=1), ours.weights.sum(axis=1)
         assert np.allclose(before, after, atol=1e-3)
-    assert [room.name for room in load_rooms(storage.url)] == ['boxes-0000']
+    assert np.array_equal(found.views[0].embeddings, embeddings(3))
+    assert [room.name for room in read_rooms(storage.url)] == ['boxes-0000']
 
 
 def test_a_shard_is_a_tar_that_anybody_can_read_and_the_same_every_time(tmp_path):
@@ -145,23 +148,28 @@ def test_a_shard_that_was_cut_off_changed_or_not_finished_is_never_taken_for_who
     storage.write('boxes-0000.tar', content[:cut])
     assert not is_whole(storage, 'boxes-0000')
     with pytest.raises(ValueError, match=f'has {cut} bytes, expected {len(content)}: run the job'):
-        load_shards(storage.url)
+        read_rooms(storage.url)
     storage.write('boxes-0000.tar', content[:-5] + b'xxxxx')
     with pytest.raises(ValueError, match='is damaged, its SHA-256'):
-        load_shards(storage.url)
+        read_rooms(storage.url)
     storage.write('boxes-0000.tar', content)
     assert is_whole(storage, 'boxes-0000')
     about = storage.read('boxes-0000.json')
     storage.write('boxes-0000.json', about[:30])
     with pytest.raises(ValueError, match='json is damaged'):
-        load_shards(storage.url)
+        read_rooms(storage.url)
     storage.write('boxes-0000.json', json.dumps({**json.loads(about), 'version': 0}).encode())
     with pytest.raises(ValueError, match='has version 0, expected 1'):
-        load_shards(storage.url)
+        read_rooms(storage.url)
     storage.remove('boxes-0000.json')
     assert shard_names(storage) == []
     with pytest.raises(FileNotFoundError, match='no (shards|cached rooms)'):
-        load_rooms(storage.url)
+        open_rooms(storage.url)
+
+
+def test_a_compressed_shard_is_refused_not_unpacked():
+    with pytest.raises(tarfile.ReadError):
+        from_tar(gzip.compress(to_tar({'a': {'image.jpg': bytes(1000)}})))
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
@@ -189,5 +197,12 @@ def test_two_jobs_do_not_write_to_one_folder(tmp_path):
 def test_what_has_no_captions_is_refused_with_what_to_do(storage):
     save(storage, with_captions=False)
     assert 'captions.json' not in read_samples(storage, 'boxes-0000')['000000']
-    with pytest.raises(ValueError, match='has no captions of 000000, which pretraining needs'):
-        load_rooms(storage.url)
+    room = read_room(storage, 'boxes-0000')
+    with pytest.raises(ValueError, match='has no captions in view 0, which pretraining needs'):
+        captioned(room)
+
+
+def test_a_shard_that_shows_nothing_is_refused(storage):
+    write_shard(storage, 'empty-0000', 'empty', {}, {}, {'000000': 'no teacher'}, 0)
+    with pytest.raises(ValueError, match='empty-0000.tar shows nothing'):
+        read_room(storage, 'empty-0000')

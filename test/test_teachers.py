@@ -1,4 +1,5 @@
 import importlib
+import pickle
 
 import numpy as np
 import pytest
@@ -57,7 +58,7 @@ def posed(pixels):
     return PosedImage('scene', '000000', 0, pixels, depth, camera, np.eye(4), [(0, 0, 0)])
 
 
-@pytest.mark.parametrize('kind', ['sam', 'sam2'])
+@pytest.mark.parametrize('kind', ['sam', 'slimsam', 'sam2', 'sam2_video', 'edgetam'])
 def test_sam_gives_masks_of_the_images_size_for_everything_and_for_boxes(weights, kind):
     sam = SegmentAnything.load(weights(kind), settings=EVERYTHING)
     masks = sam.regions(image()).masks
@@ -71,6 +72,29 @@ def test_sam_gives_masks_of_the_images_size_for_everything_and_for_boxes(weights
     # A box is what the model was asked about, in the image's own pixels.
     other = sam.masks_in(image(), [[0, 0, 8, 8], [36, 20, 60, 44]])
     assert np.array_equal(other[1], in_boxes[1])
+
+
+def test_weights_for_videos_give_the_masks_of_the_image_model_in_them(weights):
+    boxes = [[8, 10, 30, 30], [36, 20, 60, 44]]
+    of_images, of_videos = (
+        SegmentAnything.load(weights(kind)).masks_in(image(), boxes)
+        for kind in ('sam2', 'sam2_video')
+    )
+    assert of_images.any()
+    assert np.array_equal(of_images, of_videos)
+
+
+class _Bomb:
+    def __reduce__(self):
+        return pytest.fail, ('the checkpoint was unpickled',)
+
+
+@pytest.mark.parametrize('name', ['mobile_sam.pt', 'sam_vit_b_01ec64.pth'])
+def test_a_pickled_checkpoint_is_refused_unread_with_what_to_take_instead(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(pickle.dumps(_Bomb()))
+    with pytest.raises(ValueError, match=r'MobileSAM.*not read.*Zigeng/SlimSAM-uniform-77'):
+        load_teacher(TeacherSpec(f'sam:{path}'))
 
 
 @pytest.mark.parametrize('kind', ['sam', 'sam2'])
@@ -94,6 +118,20 @@ def test_a_detector_names_what_it_finds_with_words_of_its_vocabulary(weights, ki
     assert len(detector.regions(image()).masks) == 0
     with pytest.raises(ValueError, match='vocabulary is empty'):
         GroundedMasks.load(weights(kind), sam, [])
+
+
+def test_nouns_that_are_too_many_for_one_prompt_of_grounding_dino_are_shared_among_several(weights):
+    sam = SegmentAnything.load(weights('sam2'), settings=EVERYTHING)
+    nouns = read_vocabulary('scannet200')
+    detector = GroundedMasks.load(weights('grounding_dino'), sam, nouns)
+    prompts = detector._prompts(nouns)
+    assert [noun for prompt in prompts for noun in prompt] == nouns
+    tokenizer, limit = detector._processor.tokenizer, detector._model.config.max_text_len
+    lengths = [len(tokenizer('. '.join(prompt) + '.').input_ids) for prompt in prompts]
+    assert max(lengths) <= limit < sum(lengths)
+    detector._settings = DetectorSettings(min_score=0.0, min_text_score=0.0, max_area=1.0)
+    found = set(detector.regions(image()).captions)
+    assert all(found & set(prompt) for prompt in prompts)
 
 
 def test_words_that_a_detector_answers_with_become_a_noun_of_its_vocabulary():
@@ -245,12 +283,20 @@ def test_wrong_names_of_teachers_are_refused_with_the_right_ones():
         load_teacher(TeacherSpec('detector:x'))
     with pytest.raises(ValueError, match='names what it finds'):
         TeacherSpec('simulated', 'vlm:x')
+    with pytest.raises(ValueError, match='expected clip:WEIGHTS'):
+        TeacherSpec('detector:x,y', tags='ram:x')
+    with pytest.raises(ValueError, match='tags are what a detector looks for'):
+        TeacherSpec('sam:x', tags='clip:x')
 
 
 def test_a_vocabulary_is_a_noun_a_line(tmp_path):
     (tmp_path / 'nouns.txt').write_text('chair\n\n red box \n')
     assert read_vocabulary(str(tmp_path / 'nouns.txt')) == ['chair', 'red box']
     assert 'chair' in read_vocabulary('')
+    assert len(read_vocabulary('scannet200')) == 200
+    (tmp_path / 'nouns.txt').write_text('\n')
+    with pytest.raises(ValueError, match='expected a noun on each line'):
+        read_vocabulary(str(tmp_path / 'nouns.txt'))
 
 
 def test_importing_teachers_needs_none_of_their_libraries():

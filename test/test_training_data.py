@@ -1,12 +1,15 @@
+import threading
+
 import numpy as np
 import pytest
-from training_rooms import two_boxes
+from training_rooms import read_rooms, two_boxes
 
 from lift_gs_ros.model.language import load_language_encoder
 from lift_gs_ros.simulation.vocabulary import HELD_OUT_PAIRS
 from training.data.augment import Augmentation, augment
+from training.data.load import open_rooms
 from training.data.queries import Caption, Query, QueryMix, make_query
-from training.data.room_cache import load_room, load_rooms, save_room
+from training.data.room_cache import load_room, save_room
 from training.data.sample import SampleSettings, _draw_crop, make_sample
 
 
@@ -110,7 +113,7 @@ def test_a_cached_room_comes_back_as_it_was_and_damaged_or_old_ones_are_refused(
     room = two_boxes()
     path = tmp_path / 'room.npz'
     save_room(path, room)
-    loaded = load_rooms(tmp_path)[0]
+    loaded = read_rooms(tmp_path)[0]
     assert np.array_equal(loaded.positions, room.positions)
     assert np.allclose(loaded.colors, room.colors, atol=1 / 255)
     for ours, theirs in zip(room.views, loaded.views):
@@ -124,7 +127,7 @@ def test_a_cached_room_comes_back_as_it_was_and_damaged_or_old_ones_are_refused(
     with pytest.raises(ValueError, match='damaged'):
         load_room(path)
     with pytest.raises(FileNotFoundError, match='no cached rooms'):
-        load_rooms(tmp_path / 'nowhere')
+        open_rooms(str(tmp_path / 'nowhere'))
 
 
 def test_a_sample_is_repeatable_and_its_masks_lie_on_the_things_that_it_asks_for():
@@ -170,6 +173,17 @@ def test_a_crop_around_a_mask_holds_the_points_nearest_to_it():
         center = room.positions[crop][:, :2].mean(axis=0)
         distance = np.linalg.norm(room.positions[:, :2] - center, axis=1)
         assert distance[crop].mean() < 0.7 * distance[~crop].mean()
+
+
+def test_threads_composite_different_views_at_the_same_time(monkeypatch):
+    room, together = two_boxes(), threading.Barrier(2, timeout=20)
+    monkeypatch.setattr('training.data.room_cache.fixed_weights', lambda *_: together.wait())
+    threads = [threading.Thread(target=lambda view=view: view.weights) for view in room.views]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not together.broken
 
 
 def test_wrong_sample_settings_are_refused_by_name():

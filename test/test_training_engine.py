@@ -2,6 +2,7 @@ import csv
 import math
 import os
 import signal
+import time
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from training.config import load_settings
 from training.engine import RunFolder, Stopper, adamw, cosine_schedule, seed_torch, step_rng
 from training.journal import Journal
-from training.trainer import Prefetcher
+from training.prefetch import Prefetcher
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class _Drawing:
     def __init__(self) -> None:
         self.drawn: list[float] = []
 
-    def draw(self, rng: np.random.Generator) -> list[float]:
+    def draw(self, step: int, rng: np.random.Generator) -> list[float]:
         self.drawn.append(float(rng.uniform()))
         return self.drawn[-1:]
 
@@ -156,9 +157,33 @@ def test_samples_drawn_ahead_are_those_of_their_step():
     assert step_rng(3, 7, 1).uniform() in program.drawn  # asked for ahead, and never needed
 
 
+class _Slow:
+    """Takes its time for a sample, as reading a shard from far away does."""
+
+    def draw(self, step: int, rng: np.random.Generator) -> list[float]:
+        time.sleep(0.04)
+        return [rng.uniform()]
+
+
+def _waited(workers: int, steps: int = 15) -> float:
+    batches = Prefetcher(_Slow(), seed=0, rank=0, workers=workers)
+    begin = time.monotonic()
+    for step in range(steps):
+        batches.get(step)
+        time.sleep(0.02)  # the model
+    share = batches.waited / (time.monotonic() - begin)
+    batches.close()
+    return share
+
+
+def test_more_threads_let_steps_wait_less_for_a_slow_reader():
+    alone, several = _waited(1), _waited(6)
+    assert 0 < several < 0.6 * alone < 0.6
+
+
 def test_an_error_while_drawing_ahead_is_raised_at_its_step():
     class Failing:
-        def draw(self, rng: np.random.Generator) -> list[float]:
+        def draw(self, step: int, rng: np.random.Generator) -> list[float]:
             raise ValueError('nothing to draw from')
 
     batches = Prefetcher(Failing(), seed=0, rank=0)

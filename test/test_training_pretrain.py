@@ -10,13 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_rooms import two_boxes
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_shards import save
+from training_rooms import all_in_memory, two_boxes
 
 from lift_gs_ros.model.checkpoint import load_checkpoint, read_metadata
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from training.config import load_settings
 from training.data.room_cache import save_room
 from training.data.sample import make_sample
+from training.data.storage import Storage
 from training.engine import (
     Batch,
     RunFolder,
@@ -53,6 +56,20 @@ def cache(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture(scope='module')
+def shards(tmp_path_factory) -> Path:
+    """More shards than are kept in memory, no multiple of two, and one of them was cut off."""
+    folder = tmp_path_factory.mktemp('shards')
+    for number in range(3):
+        save(Storage(folder), f'boxes-{number:04d}', two_boxes(number))
+    tar = folder / 'boxes-0001.tar'
+    tar.write_bytes(tar.read_bytes()[:-1000])
+    return folder
+
+
+STREAMED = ('buffer=1', 'visit=2')
+
+
 def _options(cache: Path, output: Path, *more: str) -> list[str]:
     return [
         f'rooms={cache}', f'output={output}', 'model=tiny', 'accelerator=cpu', 'warmup=2',
@@ -70,18 +87,18 @@ def _losses(output: Path) -> dict[int, str]:
         return {int(row['step']): row['loss'] for row in csv.DictReader(file)}
 
 
-def test_a_run_that_was_killed_resumes_to_the_same_losses_and_parameters(cache, tmp_path):
-    whole = pretrain(_settings(cache, tmp_path / 'whole', 'steps=8'))
+def test_a_run_that_was_killed_resumes_to_the_same_losses_and_parameters(shards, tmp_path):
+    whole = pretrain(_settings(shards, tmp_path / 'whole', 'steps=8', *STREAMED))
     killed = tmp_path / 'killed'
     command = [sys.executable, '-m', 'training.pretrain', TINY]
-    options = _options(cache, killed, 'steps=8', 'checkpoint_minutes=0')
+    options = _options(shards, killed, 'steps=8', 'checkpoint_minutes=0', *STREAMED)
     process = subprocess.Popen([*command, *options], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
     while not (killed / 'log.csv').exists() or len(_losses(killed)) < 4:
         assert process.poll() is None, 'the run ended by itself'
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    resumed = pretrain(_settings(cache, killed, 'steps=8'))
+    resumed = pretrain(_settings(shards, killed, 'steps=8', *STREAMED))
     for name, tensor in load_checkpoint(whole).state_dict().items():
         assert torch.equal(tensor, load_checkpoint(resumed).state_dict()[name]), name
     assert _losses(killed) == _losses(tmp_path / 'whole')
@@ -106,18 +123,16 @@ def _by_hand(settings: PretrainSettings, processes: int) -> dict[str, torch.Tens
         for rank, program in enumerate(programs):
             seed_torch(settings.seed, state.step, rank)
             rng = step_rng(settings.seed, state.step, rank)
-            loss, _ = objective(Batch(program.draw(rng), rng, state.step / settings.steps))
+            samples = program.draw(state.step, rng)
+            loss, _ = objective(Batch(samples, rng, state.step / settings.steps))
             (loss / processes).backward()  # adds up
         state.advance(float(clip_gradients(model, settings.clip_norm)))
     return dict(model.named_parameters())
 
 
-def test_two_processes_take_steps_along_the_mean_of_their_gradients(cache, tmp_path):
-    rooms, output = tmp_path / 'rooms', tmp_path / 'run'
-    rooms.mkdir()
-    for seed in range(2):  # one for each process
-        save_room(rooms / f'train_{seed:06d}.npz', two_boxes(seed))
-    options = _options(rooms, output, 'steps=3', 'picture_every=2')
+def test_two_processes_take_steps_along_the_mean_of_their_gradients(shards, tmp_path):
+    output = tmp_path / 'run'
+    options = _options(shards, output, 'steps=3', 'picture_every=2', *STREAMED)
     command = [sys.executable, '-m', 'training.pretrain', TINY, *options, 'devices=2']
     # The pipes are open until both processes have ended.
     run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=250)
@@ -127,6 +142,11 @@ def test_two_processes_take_steps_along_the_mean_of_their_gradients(cache, tmp_p
         rows = list(csv.DictReader(file))
     assert [row['step'] for row in rows] == ['1', '2', '3']  # one process writes
     assert all(np.isfinite(float(row['loss'])) and row['skipped'] == '0' for row in rows)
+    for row in rows:
+        assert 0 <= float(row['data_wait']) <= 1
+    assert rows[-1]['unreadable'] != '0'  # of any process
+    events = EventAccumulator(str(output)).Reload()
+    assert [event.step for event in events.Scalars('data_wait')] == [1, 2, 3]
     assert read_metadata(output / 'model.safetensors')[1]['samples'] == 6
 
     found = RunFolder.read(output, {})['model']
@@ -203,10 +223,11 @@ def test_a_sample_with_nan_is_left_out_and_a_cache_of_nothing_else_is_an_error(c
     settings, room = _settings(cache, tmp_path), two_boxes()
     broken = two_boxes()
     broken.colors[:] = np.nan
-    samples = draw_samples([broken, room], settings, 0.05, np.random.default_rng(1))
+    rng = np.random.default_rng(1)
+    samples = draw_samples(all_in_memory([broken, room]), settings, 0.05, 0, rng)
     assert np.isfinite(samples[0].colors).all()
     with pytest.raises(ValueError, match='hold NaN'):
-        draw_samples([broken], settings, 0.05, np.random.default_rng(1))
+        draw_samples(all_in_memory([broken]), settings, 0.05, 0, rng)
 
 
 def test_learned_geometry_begins_as_the_fixed_one_and_has_gradients(cache, tmp_path):

@@ -91,6 +91,86 @@ def save_sam2(folder: Path) -> Path:
     return folder
 
 
+def save_slimsam(folder: Path) -> Path:
+    """Save SAM with the files and the nameless parts that SlimSAM has on the hub."""
+    save_sam(folder)
+    config = json.loads((folder / 'config.json').read_text())
+    for part in ('vision_config', 'prompt_encoder_config', 'mask_decoder_config'):
+        config[part]['model_type'] = ''
+    (folder / 'config.json').write_text(json.dumps(config))
+    processor = json.loads((folder / 'processor_config.json').read_text())
+    (folder / 'processor_config.json').unlink()
+    images = {**processor['image_processor'], 'processor_class': 'SamProcessor'}
+    (folder / 'preprocessor_config.json').write_text(json.dumps(images))
+    return folder
+
+
+def save_sam2_video(folder: Path) -> Path:
+    """Save the weights of ``save_sam2`` as the hub has SAM 2.1: inside of the model for videos."""
+    from transformers import Sam2Model, Sam2VideoConfig, Sam2VideoModel
+
+    save_sam2(folder)
+    sam2 = Sam2Model.from_pretrained(folder)
+    parts = ('vision_config', 'prompt_encoder_config', 'mask_decoder_config')
+    settings = {part: getattr(sam2.config, part).to_dict() for part in parts}
+    for part in parts[1:]:
+        del settings[part]['model_type']
+    config = Sam2VideoConfig(
+        **settings, image_size=64, memory_attention_hidden_size=16, memory_attention_num_layers=1,
+        memory_attention_rope_feat_sizes=[4, 4], memory_encoder_hidden_size=16,
+        memory_encoder_output_channels=8, mask_downsampler_embed_dim=16,
+        memory_fuser_embed_dim=16, memory_fuser_intermediate_dim=16,
+    )  # fmt: skip
+    model = Sam2VideoModel(config)
+    unknown = model.load_state_dict(sam2.state_dict(), strict=False).unexpected_keys
+    assert not unknown, unknown
+    model.save_pretrained(folder)
+    _save_video_processor(folder)
+    return folder
+
+
+def save_edgetam(folder: Path) -> Path:
+    """Save EdgeTAM's image model with the processor that it has on the hub."""
+    from transformers import EdgeTamConfig, EdgeTamModel, TimmWrapperConfig
+    from transformers.models.edgetam.configuration_edgetam import (
+        EdgeTamMaskDecoderConfig,
+        EdgeTamPromptEncoderConfig,
+        EdgeTamVisionConfig,
+    )
+
+    torch.manual_seed(0)
+    backbone = TimmWrapperConfig(
+        architecture='repvit_m1', initializer_range=0.5, model_args={
+            'in_chans': 3, 'features_only': True, 'out_indices': [0, 1, 2, 3],
+            'embed_dim': [8, 16, 32, 64], 'depth': [1, 1, 1, 1],
+        },
+    )  # fmt: skip
+    vision = EdgeTamVisionConfig(
+        backbone_config=backbone, backbone_channel_list=[64, 32, 16, 8],
+        backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]], fpn_hidden_size=16,
+        initializer_range=0.5,
+    )  # fmt: skip
+    prompt = EdgeTamPromptEncoderConfig(hidden_size=16, image_size=64, patch_size=16)
+    decoder = EdgeTamMaskDecoderConfig(
+        hidden_size=16, mlp_dim=16, num_attention_heads=2, iou_head_hidden_dim=16
+    )
+    config = EdgeTamConfig(
+        vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder,
+        initializer_range=0.5,
+    )  # fmt: skip
+    EdgeTamModel(config).save_pretrained(folder)
+    _save_video_processor(folder)
+    return folder
+
+
+def _save_video_processor(folder: Path) -> None:
+    from transformers import Sam2ImageProcessor, Sam2VideoProcessor, Sam2VideoVideoProcessor
+
+    size = {'height': 64, 'width': 64}
+    images = Sam2ImageProcessor(size=size, mask_size=size)
+    Sam2VideoProcessor(images, Sam2VideoVideoProcessor(size=size)).save_pretrained(folder)
+
+
 def word_tokenizer():
     """Return a tokenizer of a few words, made here: none has to be downloaded."""
     from tokenizers import Tokenizer, models, pre_tokenizers

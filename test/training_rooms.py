@@ -4,7 +4,15 @@ import numpy as np
 
 from lift_gs_ros.geometry import Camera, look_at
 from training.data.labelled import LabelledScene, Sentence
+from training.data.load import RoomFiles, open_rooms
 from training.data.room_cache import CachedRoom, CachedView
+from training.data.stream import RoomStream
+
+
+def read_rooms(folder: object) -> list[CachedRoom]:
+    """All rooms of a folder or URL."""
+    files = open_rooms(str(folder))
+    return [files.read(name) for name in files.names]
 
 
 def two_boxes(seed: int = 0) -> CachedRoom:
@@ -63,6 +71,12 @@ def _sentence(text: str, instances: dict[str, list[int]]) -> Sentence:
     return Sentence(
         text, [(begin, begin + len(phrase)) for begin, phrase in begins], list(instances.values())
     )
+
+
+def all_in_memory(rooms: list[CachedRoom]) -> RoomStream:
+    """Rooms that were never on a disk."""
+    files = RoomFiles('memory', [str(i) for i in range(len(rooms))], lambda name: rooms[int(name)])
+    return RoomStream(files, len(rooms), visit=1, seed=0)
 
 
 def _part(parts: list[np.ndarray]) -> np.ndarray:

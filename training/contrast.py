@@ -1,4 +1,4 @@
-"""The feature loss over captions: which of all captions does a feature belong to (equation 6)?"""
+"""The feature loss: which of all captions, or embeddings, does a feature belong to (equation 6)?"""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.lift_gs import LiftGS
 from lift_gs_ros.simulation.vocabulary import HELD_OUT_PAIRS, KINDS
 from training.data.queries import Caption
+from training.data.sample import ViewTarget
 from training.losses.features import feature_loss, unique_captions
 
 # Captions as a teacher gives them; those that a sample does not hold are its negatives. Pairs that
@@ -36,6 +37,11 @@ class CaptionContrast:
     ) -> None:
         self._model, self._language = model, language
         self._temperature, self._noun_weight = temperature, noun_weight
+
+    @staticmethod
+    def meanings(view: ViewTarget) -> tuple[list[str], NDArray[np.int64]]:
+        """What the masks of a view mean, without duplicates, and the row of each mask's."""
+        return unique_captions(view.captions)
 
     def __call__(
         self, features: Tensor, labels: NDArray[np.integer], captions: list[str]
@@ -63,3 +69,29 @@ class CaptionContrast:
     def text_features(self, captions: list[str]) -> Tensor:
         """Unit features (U, F) of captions: the mean of their tokens'."""
         return self._model.text_features([self._language.encode(caption) for caption in captions])
+
+
+class EmbeddingContrast:
+    """Contrasts features with the embeddings of the masks of a sample's views (A.1)."""
+
+    def __init__(self, model: LiftGS, temperature: float) -> None:
+        self._model, self._temperature = model, temperature
+
+    @staticmethod
+    def meanings(
+        view: ViewTarget,
+    ) -> tuple[list[NDArray[np.float32]], NDArray[np.int64]]:
+        """Return the embedding of each mask of a view, and its row among them: its own."""
+        assert view.embeddings is not None
+        return list(view.embeddings), np.arange(len(view.embeddings))
+
+    def __call__(
+        self, features: Tensor, labels: NDArray[np.integer], embeddings: list[NDArray[np.float32]]
+    ) -> Tensor:
+        """Return the loss of features (n, F), each with the embedding of its label (n,)."""
+        if not len(labels):
+            return features.sum() * 0.0
+        candidates = torch.from_numpy(np.stack(embeddings)).to(self._model.device)
+        texts = functional.normalize(self._model.text_to_feature(candidates), dim=1)
+        rows = torch.from_numpy(labels).to(texts.device)
+        return feature_loss(functional.normalize(features, dim=1), rows, texts, self._temperature)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import nn
@@ -50,10 +50,13 @@ class FinetuneSettings(TrainSettings):
 class Finetuning:
     """Samples and losses of fine-tuning, for ``trainer.train``."""
 
+    unreadable = 0  # a damaged scene is an error: labels are dear
+
     def __init__(self, settings: FinetuneSettings) -> None:
         self._settings = settings
         self._voxel_size = MODELS[settings.model]().voxel_size
         self._scenes: list[LabelledScene] = []
+        self.network: dict[str, Any] = {}
         start = 'a pretrained checkpoint' if settings.start_from else 'scratch'
         self.stage = f'fine-tuning with 3D labels from {start}'
 
@@ -65,8 +68,8 @@ class Finetuning:
         """Build the objective around a model."""
         return LabelledObjective(model, language, self._settings.loss)
 
-    def draw(self, rng: np.random.Generator) -> list[LabelledSample]:
-        """Draw a batch."""
+    def draw(self, step: int, rng: np.random.Generator) -> list[LabelledSample]:
+        """Draw a batch, of any scenes in any step."""
         scenes = rng.integers(len(self._scenes), size=self._settings.batch_size)
         return [
             make_labelled_sample(self._scenes[scene], self._settings.sample, self._voxel_size, rng)

@@ -10,7 +10,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-SHOWN = ('loss', 'mask', 'dice', 'correspondence', 'feature', 'named', 'oracle_iou')
+SHOWN = ('loss', 'mask', 'dice', 'correspondence', 'feature', 'named', 'oracle_iou', 'data_wait')
 
 
 class Journal:
@@ -35,9 +35,10 @@ class Journal:
         """Write a line of means, with values that are no means beside them."""
         means = {name: float(np.nanmean(values)) for name, values in self._values.items()}
         self._values.clear()
-        for name, value in (means | extra).items():
+        values = means | extra
+        for name, value in values.items():
             self._writer.add_scalar(name, value, step)
-        row = {'step': step, **means, **extra}
+        row = {'step': step, **values}
         if self._csv is None:
             columns = self._columns or list(row)
             self._csv = csv.DictWriter(self._file, columns, extrasaction='ignore')
@@ -45,7 +46,7 @@ class Journal:
                 self._csv.writeheader()
         self._csv.writerow({name: f'{value:.5g}' for name, value in row.items()})
         self._file.flush()
-        self._bar.set_postfix({name: f'{means[name]:.3g}' for name in SHOWN if name in means})
+        self._bar.set_postfix({name: f'{values[name]:.3g}' for name in SHOWN if name in values})
 
     def close(self) -> None:
         """Close files and bar."""

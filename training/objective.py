@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +16,11 @@ from lift_gs_ros.model.lift_gs import Decoded, LiftGS
 from lift_gs_ros.model.scene import SceneEncoding
 from lift_gs_ros.splat.render import render
 from lift_gs_ros.splat.spherical_harmonics import sh_to_colors
-from training.contrast import CaptionContrast
+from training.contrast import CaptionContrast, EmbeddingContrast
 from training.data.sample import Sample, ViewTarget
 from training.engine import Batch
 from training.losses.correspondence import token_targets
-from training.losses.features import balanced_rows, unique_captions
+from training.losses.features import balanced_rows
 from training.losses.grounding import (
     GroundingLoss,
     GroundingWeights,
@@ -76,13 +77,18 @@ class PretrainObjective(nn.Module):
         language: LanguageEncoder,
         weights: ObjectiveWeights,
         learn_geometry_from: float = 1.0,  # progress from which on Gaussians move
+        queries: str = 'captions',  # or 'embeddings'
     ) -> None:
         super().__init__()
         self.model = model
         self.weights = weights
         self.learn_geometry_from = learn_geometry_from
         self._language = language
-        self._contrast = CaptionContrast(model, language, weights.feature_temperature, weights.noun)
+        self._contrast: Any = (
+            CaptionContrast(model, language, weights.feature_temperature, weights.noun)
+            if queries == 'captions'
+            else EmbeddingContrast(model, weights.feature_temperature)
+        )
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
         """Return the mean loss of the samples, and means of what is worth logging."""
@@ -136,19 +142,19 @@ class PretrainObjective(nn.Module):
         return total, log
 
     def _feature_loss(self, views: list[RenderedTarget], rng: np.random.Generator) -> Tensor:
-        """Contrast rendered features with the captions of their pixels."""
-        captions: list[str] = []
+        """Contrast rendered features with the captions (or embeddings) of their pixels."""
+        meanings: list[Any] = []
         features, labels = [], []
         for view in views:
             semantics = np.where(view.valid.cpu().numpy(), view.target.semantics, -1)
             # No more of a caption than of a mask: a room has many walls and chairs, and one ball.
-            unique, row_of_mask = unique_captions(view.target.captions)
-            rows = np.where(semantics >= 0, row_of_mask[semantics], -1)
+            unique, row_of_mask = self._contrast.meanings(view.target)
+            rows = np.where(semantics >= 0, row_of_mask[semantics], -1) if unique else semantics
             pixels = balanced_rows(rows, self.weights.pixels_per_caption, rng)
             features.append(view.features[torch.from_numpy(pixels)])
-            labels.append(len(captions) + rows[pixels])
-            captions += unique
-        return self._contrast(torch.cat(features), np.concatenate(labels), captions)
+            labels.append(len(meanings) + rows[pixels])
+            meanings += unique
+        return self._contrast(torch.cat(features), np.concatenate(labels), meanings)
 
 
 def render_fixed(encoding: SceneEncoding, target: ViewTarget) -> RenderedTarget:

@@ -10,17 +10,19 @@ a kill), checkpoints for the robot (``model.safetensors``), TensorBoard events, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
 
 from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.lift_gs import LiftGS
-from training.data.load import load_rooms
-from training.data.room_cache import CachedRoom
+from training.data.embeddings import captioned, centred, mean_embedding
+from training.data.load import RoomFiles, open_rooms
 from training.data.sample import Sample, SampleSettings, make_sample
+from training.data.stream import RoomStream
 from training.engine import is_finite_sample
 from training.objective import ObjectiveWeights, PretrainObjective
 from training.pictures import draw_sample
@@ -33,13 +35,19 @@ class PretrainSettings(TrainSettings):
 
     output: str = 'runs/pretrain'
     rooms: str = 'runs/rooms_train'  # folder of training.data.rooms or training.pseudolabel
-    room_limit: int = 100_000
+    room_limit: int = 10_000_000
+    buffer: int = 64  # rooms (or shards) that a process has in memory; 0: all of its own
+    visit: int = 64  # samples from each of them, before another takes its place
     learn_geometry_from: float = 1.0  # share of the steps after which Gaussians move
     sample: SampleSettings = field(default_factory=SampleSettings)
     loss: ObjectiveWeights = field(default_factory=ObjectiveWeights)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.buffer < 0 or self.visit < 1:
+            raise ValueError(
+                f'buffer is {self.buffer} and visit {self.visit}, expected at least 0 and 1'
+            )
         if not 0 <= self.learn_geometry_from <= 1:
             raise ValueError(
                 f'learn_geometry_from is {self.learn_geometry_from}, expected a share in [0, 1]'
@@ -54,26 +62,33 @@ class Pretraining:
     def __init__(self, settings: PretrainSettings) -> None:
         self._settings = settings
         self._voxel_size = MODELS[settings.model]().voxel_size
-        self._rooms: list[CachedRoom] = []
+        # What is learned from one embedding for each thing is asked for by one for each phrase.
+        by_words = settings.sample.queries == 'captions'
+        self.network: dict[str, Any] = {} if by_words else {'query_tokens': 'phrases'}
+        self._stream: RoomStream
+
+    @property
+    def unreadable(self) -> int:
+        """Rooms that could not be read so far."""
+        return self._stream.unreadable
 
     def load(self, rank: int, world_size: int) -> None:
-        """Load every so many-th room of the cache."""
-        rooms = load_rooms(self._settings.rooms, self._settings.room_limit)
-        if len(rooms) < world_size:
-            raise ValueError(
-                f'{self._settings.rooms} holds {len(rooms)} rooms for {world_size} processes, '
-                'expected at least one each'
-            )
-        self._rooms = rooms[rank::world_size]
+        """Open every so many-th room of the cache; each is read when it is drawn."""
+        settings = self._settings
+        files = queried(open_rooms(settings.rooms, settings.room_limit), settings.sample.queries)
+        size = settings.buffer or len(files.names)
+        self._stream = RoomStream(files, size, settings.visit, settings.seed, rank, world_size)
 
     def objective(self, model: LiftGS, language: LanguageEncoder) -> nn.Module:
         """Build the objective around a model."""
         settings = self._settings
-        return PretrainObjective(model, language, settings.loss, settings.learn_geometry_from)
+        return PretrainObjective(
+            model, language, settings.loss, settings.learn_geometry_from, settings.sample.queries
+        )
 
-    def draw(self, rng: np.random.Generator) -> list[Sample]:
-        """Draw a batch."""
-        return draw_samples(self._rooms, self._settings, self._voxel_size, rng)
+    def draw(self, step: int, rng: np.random.Generator) -> list[Sample]:
+        """Draw the batch of a step."""
+        return draw_samples(self._stream, self._settings, self._voxel_size, step, rng)
 
     def picture(self, path: Path, model: LiftGS, language: LanguageEncoder, sample: Sample) -> None:
         """Draw what the model makes of a sample."""
@@ -85,13 +100,25 @@ def pretrain(settings: PretrainSettings) -> Path:
     return train(settings, Pretraining(settings))
 
 
+def queried(files: RoomFiles, queries: str) -> RoomFiles:
+    """Let rooms hold what they are asked for by: captions, or embeddings around their mean."""
+    if queries == 'captions':
+        return replace(files, read=lambda name: captioned(files.read(name)))
+    mean = mean_embedding(files)
+    return replace(files, read=lambda name: centred(files.read(name), mean))
+
+
 def draw_samples(
-    rooms: list[CachedRoom], settings: PretrainSettings, voxel_size: float, rng: np.random.Generator
+    rooms: RoomStream,
+    settings: PretrainSettings,
+    voxel_size: float,
+    step: int,
+    rng: np.random.Generator,
 ) -> list[Sample]:
     """Draw a batch; samples that hold NaN or show nothing are drawn again."""
     samples: list[Sample] = []
     for _ in range(100 * settings.batch_size):
-        room = rooms[rng.integers(len(rooms))]
+        room = rooms.draw(step * settings.batch_size + len(samples), rng)
         sample = make_sample(room, settings.sample, voxel_size, rng)
         if is_finite_sample(sample):
             samples.append(sample)

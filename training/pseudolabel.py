@@ -28,7 +28,7 @@ from training.labelling.plan import DENSE_CHANNELS
 from training.labelling.scenes import list_scenes, open_scene
 from training.labelling.settings import JobSettings
 from training.labelling.workers import connect, in_processes, local_devices, on_ray
-from training.teachers.load import CAPTIONS, EMBEDDINGS, MASKS, TeacherSpec
+from training.teachers.load import CAPTIONS, EMBEDDINGS, MASKS, TAGS, TeacherSpec
 
 SAMPLED = 5  # scenes of which a dry run reads the first frame
 SEMANTICS_PER_PIXEL = 0.03  # bytes, a guess: index images compress well
@@ -39,7 +39,9 @@ def main() -> int:
     """Run the command line program."""
     options = _parser().parse_args()
     logging.basicConfig(format='%(levelname)s: %(message)s')
-    spec = TeacherSpec(options.masks, options.captions, options.embeddings, options.vocabulary)
+    spec = TeacherSpec(
+        options.masks, options.captions, options.embeddings, options.vocabulary, options.tags
+    )
     settings = JobSettings(
         spec, options.every, options.width, options.shard_views, options.with_depth
     )
@@ -49,7 +51,7 @@ def main() -> int:
     if options.dry_run:
         print(estimate(out, scenes, settings))
         return 0
-    report = run_job(out, scenes, settings, _run(options.ray, options.workers))
+    report = run_job(out, scenes, settings, run_with(options.ray, options.workers))
     print(summary(report))
     return 1 if report.bad_scenes else 0
 
@@ -65,7 +67,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--masks', required=True, help=MASKS)
     parser.add_argument('--captions', default='', help=CAPTIONS)
     parser.add_argument('--embeddings', default='', help=EMBEDDINGS)
-    parser.add_argument('--vocabulary', default='', help='nouns for a detector, one a line')
+    parser.add_argument(
+        '--vocabulary', default='', help='nouns for a detector: a file, scannet20 or scannet200'
+    )
+    parser.add_argument('--tags', default='', help=f'what a detector looks for: {TAGS}')
     parser.add_argument('--every', type=int, default=10, help='label every so many-th frame')
     parser.add_argument('--width', type=int, default=320, help='of the images that are kept')
     parser.add_argument('--shard-views', type=int, default=32, help='at most, in one shard')
@@ -76,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(ray: str, workers: int) -> Run:
+def run_with(ray: str, workers: int) -> Run:
+    """Choose processes of this machine, or ('local', or an address) a Ray cluster."""
     if not ray:
         return partial(in_processes, devices=local_devices(workers))
     count, gpus = connect(ray, workers)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,9 +33,9 @@ from training.engine import (
     clip_gradients,
     cosine_schedule,
     seed_torch,
-    step_rng,
 )
 from training.journal import Journal
+from training.prefetch import Prefetcher
 
 MODELS: dict[str, Callable[..., LiftGSConfig]] = {
     'base': LiftGSConfig.base,
@@ -52,14 +51,17 @@ class TrainSettings:
 
     output: str = 'runs/train'
     model: str = 'small'
+    language: str = ''  # encoder of queries, minilm or open_clip; '' for the model's own
     start_from: str = ''  # checkpoint whose parameters are the start; '' for random ones
     seed: int = 0
     steps: int = 6000
     batch_size: int = 1  # per process
-    devices: int = 1  # processes, one per GPU or CPU core
+    devices: int = 1  # processes on a machine, one per GPU or CPU core
+    nodes: int = 1  # machines; training/launch/ starts the processes of all of them
     accelerator: str = 'auto'
     precision: str = '32-true'
     threads: int = 1  # per process, on the CPU
+    workers: int = 1  # threads per process that draw samples ahead
     dropout: float = 0.1
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
@@ -78,7 +80,10 @@ class TrainSettings:
     def __post_init__(self) -> None:
         if self.model not in MODELS:
             raise ValueError(f'model is {self.model!r}, expected one of {sorted(MODELS)}')
-        for name in ('steps', 'batch_size', 'devices', 'threads', 'log_every', 'picture_every'):
+        for name in (
+            'steps', 'batch_size', 'devices', 'nodes', 'threads', 'workers', 'log_every',
+            'picture_every',
+        ):  # fmt: skip
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f'{name} is {value}, expected at least 1')
         if not 0 < self.learning_rate < 1:
@@ -86,13 +91,18 @@ class TrainSettings:
 
 
 # Sizes of a network that its parameters do not depend on: a checkpoint may have other ones.
-FREE = ('dropout', 'max_proposals')
+FREE = ('dropout', 'max_proposals', 'query_tokens')
 
 
 class Program(Protocol):
     """What a training program brings along."""
 
     stage: str  # said in the checkpoint
+    network: dict[str, Any]  # what the network's config has to say because of it
+
+    @property
+    def unreadable(self) -> int:
+        """Pieces of data that could not be read so far."""
 
     def load(self, rank: int, world_size: int) -> None:
         """Load the data of one of several processes."""
@@ -100,8 +110,8 @@ class Program(Protocol):
     def objective(self, model: LiftGS, language: LanguageEncoder) -> nn.Module:
         """Build the module that maps a ``Batch`` to its loss and what to log."""
 
-    def draw(self, rng: np.random.Generator) -> Sequence[Any]:
-        """Draw the samples of a step."""
+    def draw(self, step: int, rng: np.random.Generator) -> Sequence[Any]:
+        """Draw the samples of a step; several threads do so at once."""
 
     def picture(self, path: Path, model: LiftGS, language: LanguageEncoder, sample: Any) -> None:
         """Draw what the model makes of a sample."""
@@ -114,8 +124,9 @@ def train(settings: TrainSettings, program: Program) -> Path:
     folder = RunFolder(path) if fabric.is_global_zero else None
     fabric.barrier()
     program.load(fabric.global_rank, fabric.world_size)
-    model = build_model(settings)
-    language = load_language_encoder(model.config.language).to(fabric.device)
+    name = settings.language or MODELS[settings.model]().language
+    language = load_language_encoder(name).to(fabric.device)
+    model = build_model(settings, language=name, language_dim=language.dim, **program.network)
     optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
     schedule = cosine_schedule(settings.warmup, settings.steps)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
@@ -125,7 +136,7 @@ def train(settings: TrainSettings, program: Program) -> Path:
         state.load(saved)
     objective, state.optimizer = fabric.setup(program.objective(model, language), optimizer)
     run = _Run(settings, program, fabric, folder, state, model, language)
-    batches = Prefetcher(program, settings.seed, fabric.global_rank)
+    batches = Prefetcher(program, settings.seed, fabric.global_rank, settings.workers)
     stopper = Stopper()
     model.train()
     while state.step < settings.steps and not stop_requested(fabric, stopper):
@@ -137,7 +148,7 @@ def train(settings: TrainSettings, program: Program) -> Path:
         fabric.backward(loss)
         norm = float(clip_gradients(model, settings.clip_norm))
         state.advance(norm)
-        run.note({**log, 'gradient': norm}, samples[0])
+        run.note({**log, 'gradient': norm}, samples[0], batches.waited)
     batches.close()
     stopper.close()
     run.close()
@@ -158,12 +169,13 @@ def run_command_line(
 
 def _launch(settings: TrainSettings) -> Fabric:
     strategy: Any = 'auto'
-    if settings.devices > 1:
+    if settings.devices * settings.nodes > 1:
         strategy = DDPStrategy(find_unused_parameters=True)
     fabric = Fabric(
         accelerator=settings.accelerator,
         strategy=strategy,
         devices=settings.devices,
+        num_nodes=settings.nodes,
         precision=cast(Any, settings.precision),
     )
     fabric.launch()
@@ -172,7 +184,8 @@ def _launch(settings: TrainSettings) -> Fabric:
 
 
 def _decisive(settings: TrainSettings) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in settings.DECISIVE}
+    decisive = {name: getattr(settings, name) for name in settings.DECISIVE}
+    return decisive | {'devices': settings.devices * settings.nodes}  # wherever they are
 
 
 class _Run:
@@ -188,28 +201,31 @@ class _Run:
         model: LiftGS,
         language: LanguageEncoder,
     ) -> None:
-        self.settings, self.program = settings, program
+        self.settings, self.program, self.fabric = settings, program, fabric
         self.folder, self.state = folder, state
         self.model, self.language = model, language
         self.path = Path(settings.output)
         self.checkpoint = self.path / 'model.safetensors'
         self.samples_per_step = settings.batch_size * fabric.world_size
         self.journal = Journal(self.path, settings.steps, state.step) if folder else None
-        self._clock = self._saved = time.monotonic()
+        self._clock = self._saved = self._written = time.monotonic()
+        self._waited = 0.0  # for data, until the last line
 
-    def note(self, log: dict[str, float], sample: Any) -> None:
+    def note(self, log: dict[str, float], sample: Any, waited: float) -> None:
         """Write down a step, as often as the settings say."""
         now = time.monotonic()
         self.state.seconds += now - self._clock
         self._clock = now
+        settings, step = self.settings, self.state.step
+        is_line = step % settings.log_every == 0
+        data = self._about_data(now, waited) if is_line else {}  # all processes together
         if self.journal is None:
             return
-        settings, step = self.settings, self.state.step
         self.journal.add(log)
-        if step % settings.log_every == 0:
+        if is_line:
             rate = float(self.state.scheduler.get_last_lr()[0])
             extra = {'seconds': self.state.seconds, 'skipped': self.state.skipped, 'rate': rate}
-            self.journal.write(step, extra)
+            self.journal.write(step, extra | data)
         if step % settings.picture_every == 0:
             self.model.eval()
             path = self.path / f'step_{step:06d}.png'
@@ -218,6 +234,14 @@ class _Run:
         if now - self._saved > 60 * settings.checkpoint_minutes:
             self.save()
             self._saved = time.monotonic()
+
+    def _about_data(self, now: float, waited: float) -> dict[str, float]:
+        """Share of the time since the last line that steps waited for samples; what is bad."""
+        own = [waited - self._waited, now - self._written, float(self.program.unreadable)]
+        self._waited, self._written = waited, now
+        total = torch.tensor(own, device=self.fabric.device)
+        waited, passed, unreadable = cast(Any, self.fabric.all_reduce(total, reduce_op='sum'))
+        return {'data_wait': float(waited / passed), 'unreadable': float(unreadable)}
 
     def save(self) -> None:
         """Write the run state and the checkpoint for the robot."""
@@ -244,13 +268,15 @@ class _Run:
             self.folder.close()
 
 
-def build_model(settings: TrainSettings) -> LiftGS:
+def build_model(settings: TrainSettings, **changes: Any) -> LiftGS:
     """Build the network, from random parameters that the seed decides or from a checkpoint.
 
-    Raises ValueError where ``start_from`` is a checkpoint of another network.
+    ``changes`` are those of its config. Raises ValueError where ``start_from`` is a checkpoint of
+    another network.
     """
     torch.manual_seed(settings.seed)
-    model = LiftGS(MODELS[settings.model](dropout=settings.dropout), settings.backend)
+    config = MODELS[settings.model](dropout=settings.dropout, **changes)
+    model = LiftGS(config, settings.backend)
     if settings.start_from:
         loaded = load_checkpoint(settings.start_from)
         theirs, ours = loaded.config.to_dict(), model.config.to_dict()
@@ -272,28 +298,3 @@ def stop_requested(fabric: Fabric, stopper: Stopper) -> bool:
     """Say whether any process was asked to stop, so that all of them stop after the same step."""
     flag = torch.tensor(float(stopper.requested), device=fabric.device)
     return bool(cast(torch.Tensor, fabric.all_reduce(flag, reduce_op='max')) > 0)
-
-
-class Prefetcher:
-    """Draws the samples of the next step in a thread, while the model works on this one's."""
-
-    def __init__(self, program: Program, seed: int, rank: int) -> None:
-        self._program, self._seed, self._rank = program, seed, rank
-        self._pool = ThreadPoolExecutor(1)
-        self._next: tuple[int, Future] | None = None
-
-    def get(self, step: int) -> tuple[Sequence[Any], np.random.Generator]:
-        """Return a step's samples and its generator, drawn from so far."""
-        if self._next is None or self._next[0] != step:
-            self._next = step, self._pool.submit(self._draw, step)
-        future = self._next[1]
-        self._next = step + 1, self._pool.submit(self._draw, step + 1)
-        return future.result()
-
-    def _draw(self, step: int) -> tuple[Sequence[Any], np.random.Generator]:
-        rng = step_rng(self._seed, step, self._rank)
-        return self._program.draw(rng), rng
-
-    def close(self) -> None:
-        """Wait for the thread to end."""
-        self._pool.shutdown(cancel_futures=True)

@@ -80,8 +80,9 @@ class Grounder:
         """Load a checkpoint ('' = the one that ships) onto 'cpu', 'cuda' or 'auto'."""
         device = resolve_device(device)
         model = load_checkpoint(checkpoint, device)
-        language = load_language_encoder(model.config.language).to(device)
-        relations = RelationHead.load(model.config.language)
+        config = model.config
+        language = load_language_encoder(config.language, query_tokens=config.query_tokens)
+        language, relations = language.to(device), RelationHead.load(config.language)
         return cls(model, language, settings, relations, Naming(model, language))
 
     @property

@@ -20,7 +20,7 @@ MIN_PROBABILITY = 0.01  # proposals below are not looked at: they can not win an
 class Proposal:
     """A mask that answers a phrase."""
 
-    score: float  # correspondence x mean mask probability, in [0, 1]
+    score: float  # probability of the phrase x mean mask probability, in [0, 1]
     point_indices: NDArray[np.int64]  # (n,) ascending
     point_scores: NDArray[np.float32]  # (n,) mask probability of each point
 

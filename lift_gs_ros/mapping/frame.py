@@ -22,11 +22,16 @@ def depth_to_metres(depth: NDArray, units_per_metre: float = 1000.0) -> NDArray[
     """
     if depth.ndim != 2:
         raise ValueError(f'depth has shape {depth.shape}, expected (height, width)')
-    raw, invalid, scale = depth, np.uint16(INVALID_UINT16), np.float32(1 / units_per_metre)
-    if depth.dtype.kind == 'f':
-        raw, scale = depth.astype(np.float32, copy=False), np.float32(1)
-        invalid = np.float32(np.inf)  # type: ignore[assignment]
-    elif depth.dtype != np.uint16:
+    invalid: np.uint16 | np.float32
+    if depth.dtype == np.uint16:
+        raw, invalid, scale = depth, np.uint16(INVALID_UINT16), np.float32(1 / units_per_metre)
+    elif depth.dtype.kind == 'f':
+        raw, invalid, scale = (
+            depth.astype(np.float32, copy=False),
+            np.float32(np.inf),
+            np.float32(1),
+        )
+    else:
         raise ValueError(f'depth is {depth.dtype}, expected uint16 (millimetres) or float (metres)')
     metres = np.empty(depth.shape, np.float32)
     scale_depth(np.ascontiguousarray(raw).reshape(-1), invalid, scale, metres.reshape(-1))

@@ -37,6 +37,7 @@ class LiftGSConfig:
     max_proposals: int = 256  # m in a large scene: the learnt ones are then used several times
     language: str = 'open_clip'  # the encoder that the weights were trained with
     language_dim: int = 768  # D, width of the language encoder's embeddings
+    query_tokens: str = 'words'  # or 'phrases': one vector each, as of an image (language.py)
     position_bands: int = 8  # octaves of the Fourier features, wavelengths 32 m down to 0.25 m
 
     def __post_init__(self) -> None:
@@ -75,6 +76,10 @@ class LiftGSConfig:
             )
         if self.language not in LANGUAGE_ENCODERS:
             raise ValueError(f'language is {self.language!r}, expected one of {LANGUAGE_ENCODERS}')
+        if self.query_tokens not in ('words', 'phrases'):
+            raise ValueError(
+                f"query_tokens is {self.query_tokens!r}, expected 'words' or 'phrases'"
+            )
         if not 0 <= self.dropout < 1:
             raise ValueError(f'dropout is {self.dropout}, expected a probability in [0, 1)')
 

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from lift_gs_ros.model.phrases import noun_phrases
 from lift_gs_ros.model.tokens import SEPARATOR, LanguageTokens
 
 CACHE_SIZE = 4096  # sentences; about 20 kB each
@@ -109,18 +110,56 @@ class LanguageEncoder:
         return results
 
 
-def load_language_encoder(name: str = 'minilm', weights: str | Path = '') -> LanguageEncoder:
+class PhraseVectors:
+    """Lets a backbone say one vector for each noun phrase in the place of one for each word.
+
+    A network that learned from one CLIP vector for each thing in an image (LIFT-GS, 3.3) is asked
+    in the same way: CLIP puts texts into the space of images, single words of a text it does not.
+    """
+
+    def __init__(self, backbone: LanguageBackbone) -> None:
+        self.dim, self._backbone = backbone.dim, backbone
+
+    def to(self, device: torch.device | str) -> PhraseVectors:
+        """Move the parameters to a device."""
+        self._backbone.to(device)
+        return self
+
+    def tokens(self, texts: list[str]) -> list[LanguageTokens]:
+        """Encode the noun phrases of texts; a text without any is one."""
+        return [self._encode(text) for text in texts]
+
+    def _encode(self, text: str) -> LanguageTokens:
+        spans = [(phrase.begin, phrase.end) for phrase in noun_phrases(text)] or [(0, len(text))]
+        parts = self._backbone.tokens([text[begin:end] for begin, end in spans])
+        vectors = np.stack([part.sentence for part in parts])
+        return LanguageTokens(
+            text,
+            vectors,
+            np.array(spans, np.int64),
+            vectors.mean(axis=0),
+            any(part.truncated for part in parts),
+        )
+
+
+def load_language_encoder(
+    name: str = 'minilm', weights: str | Path = '', query_tokens: str = 'words'
+) -> LanguageEncoder:
     """Load the encoder ``minilm`` or ``open_clip`` from local files, onto the CPU.
 
-    ``weights`` is the file of CLIP's weights ('' = the place that the error message names).
+    ``weights`` is the file of CLIP's weights ('' = the place that the error message names);
+    ``query_tokens`` is that of the network's config, ``'words'`` or ``'phrases'``.
     Raises ImportError or FileNotFoundError with what to install or to get; never downloads.
     """
+    backbone: LanguageBackbone
     if name == 'minilm':
         from lift_gs_ros.model.minilm import MiniLM
 
-        return LanguageEncoder(MiniLM.load())
-    if name == 'open_clip':
+        backbone = MiniLM.load()
+    elif name == 'open_clip':
         from lift_gs_ros.model.clip import OpenClip
 
-        return LanguageEncoder(OpenClip.load(weights))
-    raise ValueError(f'language encoder is {name!r}, expected "minilm" or "open_clip"')
+        backbone = OpenClip.load(weights)
+    else:
+        raise ValueError(f'language encoder is {name!r}, expected "minilm" or "open_clip"')
+    return LanguageEncoder(PhraseVectors(backbone) if query_tokens == 'phrases' else backbone)

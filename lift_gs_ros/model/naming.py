@@ -41,6 +41,7 @@ class Naming:
         self._model, self._language = model, language
         self._nouns = self._features(EVERYDAY_NOUNS)
 
+    @torch.inference_mode()
     def _features(self, texts: Sequence[str]) -> Tensor:
         return self._model.text_features(self._language.encode_batch(texts)).cpu()
 

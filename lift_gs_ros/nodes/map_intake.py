@@ -118,6 +118,7 @@ class MapIntake:
             if update.map_id != self._map_id:
                 if self._map_id is not None:
                     self._past_maps.append(self._map_id)
+                    self._drop(self._map_id)
                 self.forget(grounder)
                 self._map_id, another = update.map_id, True
             try:
@@ -126,6 +127,11 @@ class MapIntake:
             except ValueError as error:
                 self._report.problem('bad_chunks', error)
         return changed, another
+
+    def _drop(self, map_id: int) -> None:
+        """Leave out what was held back of a map that is past: it came in time."""
+        with self._lock:
+            self._chunks = {k: u for k, u in self._chunks.items() if u.map_id != map_id}
 
     def _apply(self, update: ChunkUpdate, grounder: Grounds) -> bool:
         # A new reader of map_chunks makes the mapping node send everything again.
@@ -136,20 +142,21 @@ class MapIntake:
             grounder.settings = replace(
                 grounder.settings, frame_id=update.frame_id, chunk_size=update.chunk_size
             )
-        self._taken[update.key] = time.monotonic()
         grounder.update(update.key, update.cloud)
-        self._sizes.pop(update.key, None)
-        self._fingerprints.pop(update.key, None)
+        for known in (self._sizes, self._fingerprints, self._taken):
+            known.pop(update.key, None)
         if len(update.cloud):
             self._sizes[update.key] = len(update.cloud)
             self._fingerprints[update.key] = fingerprint
+            self._taken[update.key] = time.monotonic()
         return True
 
-    def _summarise(self, newest: ChunkUpdate, grounder: Grounds) -> None:
+    def _summarise(self, update: ChunkUpdate, grounder: Grounds) -> None:
+        if update.map.version >= self.summary.version:  # a chunk that was held back may be older
+            self.summary, self.stamp, self.frame_id = update.map, update.stamp, update.frame_id
         voxels, chunks = sum(self._sizes.values()), len(self._sizes)
-        self.summary = replace(newest.map, voxels=voxels, chunks=chunks)
-        self.stamp, self.frame_id = newest.stamp, newest.frame_id
-        grounder.set_map(self.summary, newest.stamp)
+        self.summary = replace(self.summary, voxels=voxels, chunks=chunks)
+        grounder.set_map(self.summary, self.stamp)
 
     def forget(self, grounder: Grounds) -> None:
         """Start again without a map."""

@@ -62,8 +62,9 @@ def _word_columns(points: NDArray, color: tuple[str, ...]) -> NDArray[np.uint64]
     """
     if len(color) != 1 or points.dtype.itemsize % 4 or sys.byteorder != 'little':
         return None
-    assert points.dtype.fields is not None
-    fields = [points.dtype.fields[name][:2] for name in ('x', 'y', 'z', *color)]
+    described = points.dtype.fields
+    assert described is not None  # columns_from_message makes structured arrays
+    fields = [described[name][:2] for name in ('x', 'y', 'z', *color)]
     if [kind.str for kind, _ in fields] != ['<f4', '<f4', '<f4', '<u4']:
         return None
     offsets = np.array([offset for _, offset in fields], np.uint64)

@@ -8,7 +8,7 @@ which the third counts the depth images from 1, then the 4x4 **camera-to-world**
 (redwood-data.org/indoor/fileformat.html). Camera: a JSON with ``width``, ``height`` and
 ``intrinsic_matrix`` (column-major, as Open3D writes it), else the PrimeSense default, f 525 and
 c (319.5, 239.5). Colour is registered to depth. There are no stamps: frame i is at i / 30 s. The
-original ICL-NUIM (a left-handed camera, radial depth) is another layout and not read.
+original ICL-NUIM (left-handed) is another layout: ``icl_nuim.py``.
 """
 
 from __future__ import annotations

@@ -11,28 +11,30 @@ uint8, 0 low to 2; low confidence is taken as no depth). Newer versions also hav
 The world is turned so that z is up.
 
 The export "EXR + JPG" (``EXR_RGBD/``) is refused: the .r3d has the same depth without a library
-for EXR. LZFSE has no bound on what it unpacks to: take no .r3d from strangers.
+for EXR.
 """
 
 from __future__ import annotations
 
+import ctypes
 import zipfile
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import lzfse
 import numpy as np
 from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Camera
-from lift_gs_ros.images import decode_color
+from lift_gs_ros.images import MAX_PIXELS, decode_color
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
 from lift_gs_ros.sequences.axes import OPENGL_FROM_OPTICAL, Z_UP_FROM_Y_UP
 from lift_gs_ros.sequences.recorded import RecordedSequence, fitted_frame, numbers_of, read_json
 from lift_gs_ros.sequences.trajectory import pose_matrix
 
 LAYOUT = 'an .r3d file, or metadata and rgbd/0.jpg, rgbd/0.depth'
+MAX_BYTES = 2**29  # of a file in the archive; a ZIP file of a few kilobytes may claim any size
 Archive = Path | zipfile.Path
 
 
@@ -44,44 +46,100 @@ def is_record3d(path: Path) -> bool:
 
 
 def open_record3d(path: Path) -> RecordedSequence:
-    """Open a recording; ValueError where it is the export with EXR files, or damaged."""
+    """Open a recording; ValueError where it is the export with EXR files, or damaged.
+
+    ImportError, with what to install, without lzfse.
+    """
     if path.is_dir() and not (path / 'metadata').is_file():
         raise ValueError(f'{path} has EXR depth, which is not read: share the .r3d from Record3D')
+    _lzfse()
     try:
-        archive = zipfile.Path(path) if path.is_file() else path
+        archive = _opened(path) if path.is_file() else path
         metadata = read_json(archive / 'metadata')
-    except (zipfile.BadZipFile, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, OSError) as error:
         raise ValueError(f'{path} is no whole .r3d file: {error}') from error
     (rate,) = numbers_of(metadata, 'fps', path)
-    count = len(metadata.get('poses', ()))
-    readers = [(f'{i}', partial(_read_frame, archive, i, metadata, rate)) for i in range(count)]
+    if not rate > 0:
+        raise ValueError(f'{path} says fps {rate:g}, expected frames per second above 0')
+    times = metadata.get('frameTimestamps') or ()
+    count = len(metadata.get('poses') or ())
+    readers = [
+        (
+            f'{i}',
+            partial(_read_frame, archive, i, metadata, times[i] if i < len(times) else i / rate),
+        )
+        for i in range(count)
+    ]
     return RecordedSequence(path.resolve().stem, rate, readers)
 
 
-def _read_frame(archive: Archive, number: int, metadata: dict[str, Any], rate: float) -> RgbdFrame:
+def _opened(path: Path) -> zipfile.Path:
+    """Open an archive; no member is read beyond the size that is checked here."""
+    file = zipfile.ZipFile(path)
+    largest = max(file.infolist(), key=lambda info: info.file_size, default=None)
+    if largest is not None and largest.file_size > MAX_BYTES:
+        raise ValueError(
+            f'{path} holds {largest.filename} of {largest.file_size} bytes, expected a recording '
+            f'whose files have at most {MAX_BYTES}'
+        )
+    return zipfile.Path(file)
+
+
+def _read_frame(
+    archive: Archive, number: int, metadata: dict[str, Any], seconds: float
+) -> RgbdFrame:
     shape = tuple(map(int, numbers_of(metadata, 'dh dw', 'metadata')))
     depth = _unpack(archive / 'rgbd' / f'{number}.depth', shape, (np.float32, np.float16))
     confidence = archive / 'rgbd' / f'{number}.conf'
     if confidence.exists():
         depth = np.where(_unpack(confidence, shape, (np.uint8,)) > 0, depth, 0)
-    color = decode_color((archive / 'rgbd' / f'{number}.jpg').read_bytes(), f'{number}.jpg')
-    seconds = dict(enumerate(metadata.get('frameTimestamps') or ())).get(number, number / rate)
+    color = decode_color(_content(archive / 'rgbd' / f'{number}.jpg'), f'{number}.jpg')
     qx, qy, qz, qw, *position = metadata['poses'][number]
     pose = Z_UP_FROM_Y_UP @ pose_matrix([*position, qx, qy, qz, qw]) @ OPENGL_FROM_OPTICAL
     camera = _camera(metadata, number)
     return fitted_frame(round(seconds * 1e9), color, depth_to_metres(depth), camera, pose)
 
 
+def _content(file: Archive) -> bytes:
+    try:
+        return file.read_bytes()
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ValueError(f'{file.name} is damaged in the archive: {error}') from error
+
+
 def _unpack(file: Archive, shape: tuple[int, ...], kinds: tuple[type, ...]) -> NDArray:
     """Decompress an array (H, W) of the first of these types that fits its size."""
-    try:
-        data = lzfse.decompress(file.read_bytes())
-    except lzfse.error as error:
-        raise ValueError(f'{file.name} is no whole LZFSE stream: {error}') from error
+    count = int(np.prod(shape))
+    if not 0 < count <= MAX_PIXELS:
+        raise ValueError(f'metadata says dh dw {shape}, expected at most {MAX_PIXELS} pixels')
+    data = _decompress(_content(file), count * np.dtype(kinds[0]).itemsize, file.name)
     for kind in kinds:
-        if len(data) == np.prod(shape) * np.dtype(kind).itemsize:
-            return np.frombuffer(data, kind).reshape(shape)
-    raise ValueError(f'{file.name} has {len(data)} bytes, expected {shape} numbers')
+        if len(data) == count * np.dtype(kind).itemsize:
+            return data.view(kind).reshape(shape)
+    raise ValueError(f'{file.name} has {len(data)} bytes or more, expected {shape} numbers')
+
+
+def _decompress(data: bytes, most: int, name: str) -> NDArray[np.uint8]:
+    """Decompress LZFSE to at most one byte more than ``most``.
+
+    ``lzfse.decompress`` follows a stream to any size; the C function that it calls takes a buffer.
+    """
+    buffer = np.empty(most + 1, np.uint8)
+    decode = _lzfse().lzfse_decode_buffer
+    decode.restype = ctypes.c_size_t
+    decode.argtypes = (*2 * (ctypes.c_void_p, ctypes.c_size_t), ctypes.c_void_p)
+    size = decode(buffer.ctypes.data, len(buffer), data, len(data), None)
+    if size == 0:
+        raise ValueError(f'{name} is no whole LZFSE stream ({len(data)} bytes)')
+    return buffer[:size]
+
+
+def _lzfse() -> ctypes.CDLL:
+    try:
+        import lzfse
+    except ImportError as error:
+        raise ImportError('reading .r3d files needs lzfse: pip install lzfse') from error
+    return ctypes.CDLL(lzfse.__file__)
 
 
 def _camera(metadata: dict[str, Any], number: int) -> Camera:

@@ -132,7 +132,10 @@ class SensFrames:
         width, height = self.size
         expected = 2 * width * height
         # Not one byte more than the image has, whatever the stream claims.
-        values = zlib.decompressobj().decompress(depth, expected)
+        try:
+            values = zlib.decompressobj().decompress(depth, expected)
+        except zlib.error as error:
+            raise ValueError(f'depth is no whole zlib stream: {error}') from error
         if len(values) != expected:
             raise ValueError(f'depth has {len(values)} bytes, expected {expected}')
         raw = np.frombuffer(values, '<u2').reshape(height, width).astype(np.uint16)

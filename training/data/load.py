@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from training.data import room_cache
-from training.data.room_cache import CachedRoom
-from training.data.shards import load_shards, shard_names
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from training.data.cache_files import list_files
+from training.data.room_cache import MODULE, WHAT, CachedRoom, load_room
+from training.data.shards import read_room, shard_names
 from training.data.storage import Storage
 
 
-def load_rooms(folder: str, limit: int | None = None) -> list[CachedRoom]:
-    """Read shards of ``training.pseudolabel``, or npz files of ``training.data.rooms``.
+@dataclass(frozen=True)
+class RoomFiles:
+    """The rooms of a folder: their names, in order, and how to read one of them."""
 
-    Raises FileNotFoundError where there are neither, and ValueError where one is damaged.
+    folder: str
+    names: list[str]
+    read: Callable[[str], CachedRoom]  # raises ValueError where a room is damaged
+
+
+def open_rooms(folder: str, limit: int | None = None) -> RoomFiles:
+    """List shards of ``training.pseudolabel``, or npz files of ``training.data.rooms``.
+
+    A folder or, for shards, an fsspec URL. Nothing is read yet. Raises FileNotFoundError where
+    there are neither.
     """
-    if shard_names(Storage(folder)):
-        return load_shards(folder, limit)
+    storage = Storage(folder)
+    if names := shard_names(storage):
+        return RoomFiles(folder, names[:limit], partial(read_room, storage))
     if '://' in folder:
         raise FileNotFoundError(
             f'no shards in {folder}: make them with python -m training.pseudolabel --out {folder}'
         )
-    return room_cache.load_rooms(folder, limit)
+    names = [path.name for path in list_files(folder, WHAT, MODULE)]
+    return RoomFiles(folder, names[:limit], lambda name: load_room(Path(folder) / name))

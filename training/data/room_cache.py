@@ -7,8 +7,7 @@ the teacher says about each index - here a caption.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from lift_gs_ros.geometry import Camera, FloatArray
 from lift_gs_ros.model.gaussian_head import INITIAL_OPACITY, INITIAL_SCALE
 from lift_gs_ros.splat.gaussians import SH_COEFFICIENTS, Gaussians
 from lift_gs_ros.splat.render import compositing_weights
-from training.data.cache_files import list_files, read_arrays, write_arrays
+from training.data.cache_files import read_arrays, write_arrays
 
 CACHE_VERSION = 1
 WHAT, MODULE = 'cached room', 'training.data.rooms'
@@ -35,13 +34,24 @@ class CachedView:
     world_from_camera: FloatArray  # (4, 4)
     image: NDArray[np.uint8]  # (H, W, 3)
     semantics: NDArray[np.int16]  # (H, W) index of the mask, -1 where the teacher saw none
-    captions: list[str]  # of each mask
+    captions: list[str]  # of each mask; empty where the teacher gave none
     positions: NDArray[np.float32]  # (N, 3) the room's map
+    embeddings: NDArray[np.floating] | None = None  # (masks, F) CLIP's, where the teacher gave any
+    _weights: csr_array | None = field(default=None, init=False, repr=False)
 
-    @cached_property
+    @property
+    def num_masks(self) -> int:
+        """How many masks the teacher saw."""
+        return len(self.captions if self.embeddings is None else self.embeddings)
+
+    @property
     def weights(self) -> csr_array:
         """Compositing weights (H * W, N) of the map's points at their initial geometry."""
-        return fixed_weights(self.positions, self.camera, self.world_from_camera)
+        # No cached_property: before Python 3.12 all views share its lock, and threads that draw
+        # samples would composite one after the other.
+        if self._weights is None:
+            self._weights = fixed_weights(self.positions, self.camera, self.world_from_camera)
+        return self._weights
 
 
 @dataclass
@@ -114,12 +124,3 @@ def load_room(path: str | Path) -> CachedRoom:
     ]
     colors = data['colors'].astype(np.float32) / 255
     return CachedRoom(path.stem, data['positions'], colors, views)
-
-
-def load_rooms(folder: str | Path, limit: int | None = None) -> list[CachedRoom]:
-    """Read a folder's rooms in the order of their names.
-
-    Raises FileNotFoundError where there are none.
-    """
-    files = list_files(folder, WHAT, MODULE)
-    return [load_room(path) for path in files[:limit]]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lift_gs_ros.geometry import Camera, FloatArray, invert_transform, transform_points
 from training.compositing import CompositingWeights
 from training.data.augment import Augmentation, AugmentedCloud, augment
+from training.data.embeddings import EmbeddingQuery, make_embedding_query
 from training.data.queries import Caption, Query, QueryMix, make_query
 from training.data.room_cache import CachedRoom, CachedView
 
@@ -20,6 +21,7 @@ MIN_PIXELS = 8  # of a mask on the grid, within the crop; less says nothing abou
 class SampleSettings:
     """How samples are cut from rooms."""
 
+    queries: str = 'captions'  # or 'embeddings': CLIP's, of the masks themselves (paper, 3.3)
     views: int = 2  # posed images that supervise one crop
     whole_room: float = 0.05  # share of samples whose crop is the whole room
     around_mask: float = 0.7  # share of samples whose crop lies around something that is seen
@@ -34,6 +36,8 @@ class SampleSettings:
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     def __post_init__(self) -> None:
+        if self.queries not in ('captions', 'embeddings'):
+            raise ValueError(f"queries is {self.queries!r}, expected 'captions' or 'embeddings'")
         for name in ('views', 'stride', 'max_instances'):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f'{name} is {value}, expected at least 1')
@@ -48,6 +52,7 @@ class ViewTarget:
     semantics: NDArray[np.int64]  # (R,) index of the mask, -1 where the teacher saw none
     valid: NDArray[np.bool_]  # (R,) pixels that the crop covers
     captions: list[str]  # of each mask, for the feature loss
+    embeddings: NDArray[np.float32] | None  # of each mask, in the place of captions
     instances: NDArray[np.int64]  # (K,) masks that the query asks for
     satisfied: NDArray[np.bool_]  # (K, phrases) which phrases of the query each of them satisfies
     camera: Camera  # of the grid's pixels
@@ -61,7 +66,7 @@ class Sample:
     positions: NDArray[np.float32]  # (N, 3) metres, augmented
     colors: NDArray[np.float32]  # (N, 3) in [0, 1]
     views: list[ViewTarget]
-    query: Query
+    query: Query | EmbeddingQuery
     name: str  # for the error message when it holds NaN
 
 
@@ -76,14 +81,24 @@ def make_sample(
     points[crop] = cloud.kept
     offset = rng.integers(settings.stride, size=2)
     grids = [_grid(room.views[i], points, settings, offset) for i in chosen]
-    captions = [room.views[i].captions for i in chosen]
-    shown = [captions[0][i] for i in np.flatnonzero(grids[0].counts >= MIN_PIXELS)]
-    query = make_query(captions, shown, settings.query, settings.max_instances, rng)
+    query = _draw_query([room.views[i] for i in chosen], grids, settings, rng)
     views = [
         _target(room.views[i], grid, cloud, satisfied)
         for i, grid, satisfied in zip(chosen, grids, query.satisfied)
     ]
     return Sample(cloud.positions, cloud.colors, views, query, f'{room.name}, view {first}')
+
+
+def _draw_query(
+    views: list[CachedView], grids: list[_Grid], settings: SampleSettings, rng: np.random.Generator
+) -> Query | EmbeddingQuery:
+    in_crop = [grid.counts >= MIN_PIXELS for grid in grids]
+    if settings.queries == 'captions':
+        captions = [view.captions for view in views]
+        shown = [captions[0][i] for i in np.flatnonzero(in_crop[0])]
+        return make_query(captions, shown, settings.query, settings.max_instances, rng)
+    embeddings = [view.embeddings for view in views if view.embeddings is not None]
+    return make_embedding_query(embeddings, in_crop, settings.max_instances, rng)
 
 
 def _draw_crop(
@@ -96,7 +111,7 @@ def _draw_crop(
         view = room.views[first]
         if kind < settings.whole_room:
             return first, whole
-        if kind < settings.whole_room + settings.around_mask and view.captions:
+        if kind < settings.whole_room + settings.around_mask and view.num_masks:
             return first, _around_mask(room, view, settings, rng)
         crop = _frustum(room, view, settings, rng.uniform(*settings.depth))
         if crop.sum() >= settings.min_points:
@@ -108,11 +123,7 @@ def _around_mask(
     room: CachedRoom, view: CachedView, settings: SampleSettings, rng: np.random.Generator
 ) -> NDArray[np.bool_]:
     """Take the points nearest, on the floor plan, to where some pixel of some mask looks."""
-    # A caption first: four chairs are no more often in the middle than one ball.
-    things = [i for i, text in enumerate(view.captions) if Caption.parse(text).color]
-    captions = sorted({view.captions[i] for i in things})
-    caption = rng.choice(captions) if captions else rng.choice(view.captions)
-    mask = rng.choice([i for i, text in enumerate(view.captions) if text == caption])
+    mask = _draw_mask(view, rng)
     hits = np.diff(view.weights.indptr) > 0
     pixels = np.flatnonzero((view.semantics.ravel() == mask) & hits)
     if len(pixels) == 0:
@@ -120,6 +131,16 @@ def _around_mask(
     row = view.weights[[rng.choice(pixels)]]
     center = room.positions[row.indices[np.argmax(row.data)]]
     return nearest_on_floor(room.positions, center, settings.max_points)
+
+
+def _draw_mask(view: CachedView, rng: np.random.Generator) -> int:
+    if view.embeddings is not None:
+        return int(rng.integers(view.num_masks))
+    # A caption first: four chairs are no more often in the middle than one ball.
+    things = [i for i, text in enumerate(view.captions) if Caption.parse(text).color]
+    captions = sorted({view.captions[i] for i in things})
+    caption = rng.choice(captions) if captions else rng.choice(view.captions)
+    return int(rng.choice([i for i, text in enumerate(view.captions) if text == caption]))
 
 
 def nearest_on_floor(
@@ -194,7 +215,7 @@ def _grid(
     weights = CompositingWeights(view.weights).select(pixels, points)
     valid = weights.alpha.numpy() >= settings.min_alpha
     semantics = view.semantics[np.ix_(rows, columns)].ravel().astype(np.int64)
-    counts = np.bincount(semantics[valid & (semantics >= 0)], minlength=len(view.captions))
+    counts = np.bincount(semantics[valid & (semantics >= 0)], minlength=view.num_masks)
     intrinsics = view.camera.intrinsics.copy()
     intrinsics[:2, 2] -= offset
     intrinsics[:2] /= stride
@@ -212,6 +233,7 @@ def _target(
         grid.semantics,
         grid.valid,
         view.captions,
+        view.embeddings,
         asked,
         satisfied[asked],
         grid.camera,

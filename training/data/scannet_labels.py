@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.annotations import READERS, Annotation, read_annotations
+from training.data.annotations import READERS, Annotation, annotations_by_scene
 from training.data.annotations.spans import target_span
 from training.data.build import build_files
 from training.data.classes.scannet import BENCHMARKS
@@ -134,6 +134,8 @@ def scene_folders(scans: Path, split: Path | None) -> list[Path]:
     """
     if split is not None:
         wanted = split.read_text().split()
+        if not wanted:
+            raise FileNotFoundError(f'{split} names no scene, expected names like scene0000_00')
         missing = [name for name in wanted if not (scans / name).is_dir()]
         if missing:
             raise FileNotFoundError(
@@ -165,10 +167,7 @@ def main() -> None:
     labels = {}
     if options.label_map:
         labels = {name: read_label_map(options.label_map, name) for name in BENCHMARKS}
-    of_scene: dict[str, list[Annotation]] = {}
-    for source in options.annotations:
-        for annotation in read_annotations(source):
-            of_scene.setdefault(annotation.scene, []).append(annotation)
+    of_scene = annotations_by_scene(options.annotations)
     folders = scene_folders(options.scans, options.split)
     jobs = [
         (options.out / f'{folder.name}.npz', folder, of_scene.get(folder.name, []), labels)

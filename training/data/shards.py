@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from lift_gs_ros.geometry import PointCloud
 from training.data.room_cache import CachedRoom, CachedView
 from training.data.storage import Storage
@@ -59,7 +57,7 @@ def to_tar(samples: Mapping[str, Files]) -> bytes:
 def from_tar(content: bytes) -> dict[str, Files]:
     """Unpack samples; a tar that was cut off is not always noticed here, hence the sums."""
     samples: dict[str, Files] = {}
-    with tarfile.open(fileobj=io.BytesIO(content)) as tar:
+    with tarfile.open(fileobj=io.BytesIO(content), mode='r:') as tar:  # never decompresses
         for member in tar:
             name, _, kind = member.name.partition('.')
             file = tar.extractfile(member)
@@ -140,31 +138,30 @@ def read_samples(storage: Storage, name: str) -> dict[str, Files]:
 def read_room(storage: Storage, name: str) -> CachedRoom:
     """Read a shard as training sees it.
 
-    Raises ValueError where it is damaged, or has no captions to train with.
+    Raises ValueError where it is damaged, or shows nothing.
     """
     samples = read_samples(storage, name)
     clouds = [decode_cloud(files) for files in samples.values() if 'cloud.npz' in files]
+    labelled = [
+        (decode_view(files), decode_labels(files))
+        for files in samples.values()
+        if 'cloud.npz' not in files
+    ]
+    if not labelled or not sum(map(len, clouds)):
+        raise ValueError(f'{storage.url}/{name}.tar shows nothing')
     cloud = PointCloud.concatenate(clouds)
-    views = []
-    for key, files in samples.items():
-        if 'cloud.npz' in files:
-            continue
-        view, labels = decode_view(files), decode_labels(files)
-        if labels.captions is None:
-            raise ValueError(
-                f'{storage.url}/{name}.tar has no captions of {key}, which pretraining needs: '
-                'label it with a teacher that gives some (--captions vlm:..., --masks detector:...)'
-            )
-        views.append(
-            CachedView(
-                view.camera,
-                view.world_from_camera,
-                view.image,
-                labels.semantics,
-                labels.captions,
-                cloud.positions,
-            )
+    views = [
+        CachedView(
+            view.camera,
+            view.world_from_camera,
+            view.image,
+            labels.semantics,
+            labels.captions or [],
+            cloud.positions,
+            labels.embeddings,
         )
+        for view, labels in labelled
+    ]
     return CachedRoom(name, cloud.positions, cloud.colors, views)
 
 
@@ -175,10 +172,3 @@ def shard_names(storage: Storage) -> list[str]:
     for name in sorted(tars - whole):
         logger.warning('%s/%s.tar is left out, it has no .json: %s', storage.url, name, REDO)
     return sorted(tars & whole)
-
-
-def load_shards(folder: str | Path, limit: int | None = None) -> list[CachedRoom]:
-    """Read a folder's shards in the order of their names, without those that show nothing."""
-    storage = Storage(folder)
-    rooms = [read_room(storage, name) for name in shard_names(storage)[:limit]]
-    return [room for room in rooms if room.views and np.size(room.positions)]

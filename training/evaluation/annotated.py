@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from lift_gs_ros.geometry import Box, PointCloud
 from lift_gs_ros.grounding.grounder import Grounder
-from training.data.annotations import READERS, Annotation, read_annotations
+from training.data.annotations import READERS, Annotation, annotations_by_scene
 from training.data.labelled import LabelledScene, load_scenes
 from training.data.scannet_labels import FIRST
 from training.evaluation.benchmark import ANSWER_SCORE, Answering, give_map
@@ -101,13 +101,11 @@ def main() -> None:
     parser.add_argument('--checkpoint', default='', help='default: the one that ships')
     parser.add_argument('--out', type=Path, default=Path('annotated.json'))
     options = parser.parse_args()
-    of_scene: dict[str, list[Annotation]] = {}
-    for source in options.annotations:
-        for annotation in read_annotations(source):
-            of_scene.setdefault(annotation.scene, []).append(annotation)
+    of_scene = annotations_by_scene(options.annotations)
     scenes = [scene for scene in load_scenes(options.scenes) if scene.name in of_scene]
     if not scenes:
         parser.error(f'no sentence is about a scene of {options.scenes}: is it the right split?')
+    options.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after hours of questions
     grounder, scores = Grounder.load(options.checkpoint), AnnotatedScores()
     for scene in tqdm(scenes, desc='scenes'):
         evaluate_annotations(grounder, scene, of_scene[scene.name], scores)

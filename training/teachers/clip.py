@@ -41,22 +41,8 @@ class ClipRegions:
 
     @classmethod
     def load(cls, weights: str, kind: CropKind = 'both', device: str = 'cpu') -> ClipRegions:
-        """Load CLIP from a folder with ``open_clip_config.json``, or ViT-L-14 from a file."""
-        import open_clip
-
-        path = Path(weights).expanduser()
-        if path.is_file():
-            model = open_clip.create_model(MODEL_NAME, pretrained=None)
-            open_clip.load_checkpoint(model, str(path), weights_only=True)
-        elif (path / 'open_clip_config.json').is_file():
-            model = open_clip.create_model(f'local-dir:{path}', require_pretrained=True)
-        else:
-            raise FileNotFoundError(
-                f'no CLIP at {weights!r}: get open_clip_config.json and '
-                'open_clip_model.safetensors of "timm/vit_large_patch14_clip_224.openai" from the '
-                'Hugging Face hub into a folder and give its path (nothing is downloaded here)'
-            )
-        return cls(model, kind, device=device)
+        """Load CLIP by ``load_clip``."""
+        return cls(load_clip(weights)[0], kind, device=device)
 
     @torch.inference_mode()
     def embeddings(self, image: NDArray[np.uint8], masks: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -93,3 +79,25 @@ class ClipRegions:
         shown = mask[rows, columns] if masked else np.ones(inside.shape[:2], bool)
         inside[shown] = image[rows, columns][shown]
         return square
+
+
+def load_clip(weights: str) -> tuple[Any, str]:
+    """Load CLIP from a folder with ``open_clip_config.json``, or ViT-L-14 from a file.
+
+    Returns the model, and the name under which open_clip knows its tokenizer.
+    """
+    import open_clip
+
+    path = Path(weights).expanduser()
+    if path.is_file():
+        model = open_clip.create_model(MODEL_NAME, pretrained=None)
+        open_clip.load_checkpoint(model, str(path), weights_only=True)
+        return model, MODEL_NAME
+    if (path / 'open_clip_config.json').is_file():
+        name = f'local-dir:{path}'
+        return open_clip.create_model(name, require_pretrained=True), name
+    raise FileNotFoundError(
+        f'no CLIP at {weights!r}: get open_clip_config.json and open_clip_model.safetensors of '
+        '"timm/vit_large_patch14_clip_224.openai" from the Hugging Face hub into a folder and give '
+        'its path (nothing is downloaded here)'
+    )

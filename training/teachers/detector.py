@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torchvision.ops import batched_nms
 
-from training.teachers.labels import Regions
+from training.teachers.labels import Regions, Tagger
 from training.teachers.local import from_local
 from training.teachers.sam import SegmentAnything
 
@@ -27,7 +27,10 @@ class DetectorSettings:
 
 
 class GroundedMasks:
-    """Boxes of a vocabulary's nouns by Grounding DINO or OWLv2, masks of the boxes by SAM."""
+    """Boxes of a vocabulary's nouns by Grounding DINO or OWLv2, masks of the boxes by SAM.
+
+    With a tagger, an image is searched for what that sees in it, not for the whole vocabulary.
+    """
 
     def __init__(
         self,
@@ -37,18 +40,24 @@ class GroundedMasks:
         vocabulary: list[str],
         settings: DetectorSettings | None = None,
         device: str = 'cpu',
+        tagger: Tagger | None = None,
     ) -> None:
         if not vocabulary:
             raise ValueError('the vocabulary is empty, expected nouns to look for')
         self._model = model.eval().requires_grad_(False).to(device)
         self._processor, self._sam, self._device = processor, sam, device
-        self._vocabulary = vocabulary
+        self._vocabulary, self._tagger = vocabulary, tagger
         self._settings = settings or DetectorSettings()
         self._reads_prompt = 'dino' in model.config.model_type
 
     @classmethod
     def load(
-        cls, weights: str, sam: SegmentAnything, vocabulary: list[str], device: str = 'cpu'
+        cls,
+        weights: str,
+        sam: SegmentAnything,
+        vocabulary: list[str],
+        device: str = 'cpu',
+        tagger: Tagger | None = None,
     ) -> GroundedMasks:
         """Load a zero-shot detector that transformers knows, from a folder or the user's cache."""
         from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
@@ -56,17 +65,40 @@ class GroundedMasks:
         what = 'weights of a detector', 'IDEA-Research/grounding-dino-tiny'
         model = from_local(AutoModelForZeroShotObjectDetection.from_pretrained, weights, *what)
         processor = from_local(AutoProcessor.from_pretrained, weights, *what)
-        return cls(model, processor, sam, vocabulary, device=device)
+        return cls(model, processor, sam, vocabulary, device=device, tagger=tagger)
 
     def regions(self, image: NDArray[np.uint8]) -> Regions:
         """Masks of what the vocabulary names, with the name as caption."""
-        boxes, captions = self._boxes(image)
+        nouns = self._vocabulary if self._tagger is None else self._tagger.tags(image)
+        boxes: list[list[float]] = []
+        captions: list[str] = []
+        for part in self._prompts(nouns):
+            found, names = self._boxes(image, part)
+            boxes, captions = boxes + found, captions + names
         return Regions(self._sam.masks_in(image, boxes), captions)
 
+    def _prompts(self, nouns: list[str]) -> list[list[str]]:
+        """Share nouns among prompts: of one, Grounding DINO reads 256 tokens and drops the rest."""
+        if not self._reads_prompt:
+            return [nouns] if nouns else []
+        limit = self._model.config.max_text_len - 2  # [CLS] and [SEP] are two of them
+        prompts: list[list[str]] = []
+        length = 0
+        for noun in nouns:
+            tokens = len(self._processor.tokenizer.tokenize(f'{noun}.'))
+            if not prompts or length + tokens > limit:
+                prompts.append([])
+                length = 0
+            prompts[-1].append(noun)
+            length += tokens
+        return prompts
+
     @torch.inference_mode()
-    def _boxes(self, image: NDArray[np.uint8]) -> tuple[list[list[float]], list[str]]:
+    def _boxes(
+        self, image: NDArray[np.uint8], nouns: list[str]
+    ) -> tuple[list[list[float]], list[str]]:
         settings, size = self._settings, image.shape[:2]
-        text = [self._vocabulary]
+        text = [nouns]
         inputs = self._processor(images=image, text=text, return_tensors='pt').to(self._device)
         outputs = self._model(**inputs)
         thresholds: dict[str, Any] = {'threshold': settings.min_score}
@@ -75,7 +107,7 @@ class GroundedMasks:
         found = self._processor.post_process_grounded_object_detection(
             outputs, target_sizes=[size], text_labels=text, **thresholds
         )[0]
-        captions = [nearest_noun(str(label), self._vocabulary) for label in found['text_labels']]
+        captions = [nearest_noun(str(label), nouns) for label in found['text_labels']]
         boxes, scores = found['boxes'].float().cpu(), found['scores'].float().cpu()
         limit = torch.tensor([size[1], size[0], size[1], size[0]])
         boxes = boxes.clamp(min=0).minimum(limit)

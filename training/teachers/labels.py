@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -28,6 +28,13 @@ class MaskTeacher(Protocol):
 
     def regions(self, image: NDArray[np.uint8]) -> Regions:
         """Find the regions of an image (H, W, 3)."""
+
+
+class Tagger(Protocol):
+    """Says what to look for."""
+
+    def tags(self, image: NDArray[np.uint8]) -> list[str]:
+        """Nouns that an image (H, W, 3) shows; maybe none."""
 
 
 class CaptionTeacher(Protocol):
@@ -82,6 +89,21 @@ class RegionTeacher:
             found = self.embeddings.embeddings(image, masks_of(semantics, count))
             embeddings = found.astype(np.float16)
         return PseudoLabels(semantics, captions, embeddings)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Embeds what another teacher finds and names."""
+
+    teacher: Teacher
+    embeddings: EmbeddingTeacher
+
+    def label(self, view: PosedImage) -> PseudoLabels:
+        """Say what is in a posed image."""
+        found = self.teacher.label(view)
+        masks = masks_of(found.semantics, len(found.captions or []))
+        embeddings = self.embeddings.embeddings(view.image, masks)
+        return replace(found, embeddings=embeddings.astype(np.float16))
 
 
 def index_image(

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.data.classes.scannet import BENCHMARKS
 from training.teachers.labels import (
     CaptionTeacher,
+    Embedded,
     EmbeddingTeacher,
     MaskTeacher,
     RegionTeacher,
+    Tagger,
     Teacher,
 )
 from training.teachers.simulated import SimulatedTeacher
@@ -18,6 +21,7 @@ MASKS = (
     'sam:WEIGHTS, sam2:WEIGHTS, detector:WEIGHTS,SAM_WEIGHTS (Grounding DINO or OWLv2) or '
     'simulated[:SPLIT/SEED]'
 )
+TAGS = 'clip:WEIGHTS'
 CAPTIONS = 'vlm:WEIGHTS'
 EMBEDDINGS = 'clip:WEIGHTS, clip_crop:WEIGHTS or clip_masked_crop:WEIGHTS'
 
@@ -29,11 +33,13 @@ class TeacherSpec:
     masks: str
     captions: str = ''  # '': those of the masks' teacher, if it names what it finds
     embeddings: str = ''  # '': none
-    vocabulary: str = ''  # file with a noun a line, for a detector; '': things of a household
+    vocabulary: str = ''  # of a detector: a file, scannet20 or scannet200; '': household things
+    tags: str = ''  # which of it a detector looks for in an image; '': for all
 
     def __post_init__(self) -> None:
         for name, known, what in (
             ('masks', ('sam', 'sam2', 'detector', 'simulated'), MASKS),
+            ('tags', ('', 'clip'), TAGS),
             ('captions', ('', 'vlm'), CAPTIONS),
             ('embeddings', ('', 'clip', 'clip_crop', 'clip_masked_crop'), EMBEDDINGS),
         ):
@@ -41,8 +47,13 @@ class TeacherSpec:
             kind, _, weights = value.partition(':')
             if kind not in known or not (weights or kind in ('', 'simulated')):
                 raise ValueError(f'{name} teacher is {value!r}, expected {what}')
-        if self.masks.startswith('simulated') and (self.captions or self.embeddings):
-            raise ValueError('the simulated teacher names what it finds: give it no other teachers')
+        if self.tags and not self.masks.startswith('detector'):
+            raise ValueError(
+                f'tags are what a detector looks for, and the masks are of {self.masks!r}: '
+                'expected detector:WEIGHTS,SAM_WEIGHTS with them'
+            )
+        if self.masks.startswith('simulated') and self.captions:
+            raise ValueError('the simulated teacher names what it finds: give it no other captions')
 
 
 def load_teacher(spec: TeacherSpec, device: str = 'cpu') -> Teacher:
@@ -51,16 +62,18 @@ def load_teacher(spec: TeacherSpec, device: str = 'cpu') -> Teacher:
     Raises FileNotFoundError with what to get, and where to put it.
     """
     kind, _, weights = spec.masks.partition(':')
+    embeddings = _embeddings(spec.embeddings, device)
     if kind == 'simulated':
-        return SimulatedTeacher(weights)
+        simulated = SimulatedTeacher(weights)
+        return Embedded(simulated, embeddings) if embeddings else simulated
     return RegionTeacher(
-        _masks(kind, weights, spec.vocabulary, device),
+        _masks(kind, weights, spec, device),
         _captions(spec.captions, device),
-        _embeddings(spec.embeddings, device),
+        embeddings,
     )
 
 
-def _masks(kind: str, weights: str, vocabulary: str, device: str) -> MaskTeacher:
+def _masks(kind: str, weights: str, spec: TeacherSpec, device: str) -> MaskTeacher:
     from training.teachers.sam import SegmentAnything
 
     if kind in ('sam', 'sam2'):
@@ -70,8 +83,17 @@ def _masks(kind: str, weights: str, vocabulary: str, device: str) -> MaskTeacher
     detector, separator, sam = weights.rpartition(',')
     if not separator:
         raise ValueError(f'detector is {weights!r}, expected WEIGHTS,SAM_WEIGHTS: it needs both')
-    nouns = read_vocabulary(vocabulary)
-    return GroundedMasks.load(detector, SegmentAnything.load(sam, device), nouns, device)
+    nouns = read_vocabulary(spec.vocabulary)
+    tagger = _tagger(spec.tags, nouns, device)
+    return GroundedMasks.load(detector, SegmentAnything.load(sam, device), nouns, device, tagger)
+
+
+def _tagger(spec: str, vocabulary: list[str], device: str) -> Tagger | None:
+    if not spec:
+        return None
+    from training.teachers.tagger import ClipTagger
+
+    return ClipTagger.load(spec.partition(':')[2], vocabulary, device)
 
 
 def _captions(spec: str, device: str) -> CaptionTeacher | None:
@@ -94,9 +116,17 @@ def _embeddings(spec: str, device: str) -> EmbeddingTeacher | None:
 
 
 def read_vocabulary(path: str) -> list[str]:
-    """Read nouns, one a line; '' gives the kinds of things of the simulated rooms."""
+    """Read nouns, one a line, or the names of a ScanNet benchmark's classes by its name.
+
+    '' gives the kinds of things of the simulated rooms.
+    """
     if not path:
         from lift_gs_ros.simulation.vocabulary import KINDS
 
         return list(KINDS)
-    return [line.strip() for line in Path(path).read_text().splitlines() if line.strip()]
+    if path in BENCHMARKS:
+        return list(BENCHMARKS[path].values())
+    nouns = [line.strip() for line in Path(path).read_text().splitlines() if line.strip()]
+    if not nouns:
+        raise ValueError(f'{path} is empty, expected a noun on each line')
+    return nouns

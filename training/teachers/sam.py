@@ -1,14 +1,15 @@
 """Segment Anything (Kirillov et al. 2023), SAM 2 (Ravi et al. 2024) and their kin, by transformers.
 
-The size is that of the weights: ``facebook/sam-vit-huge`` is the paper's teacher, and
-``facebook/sam2.1-hiera-tiny`` the small one. (MobileSAM's encoder is not in transformers; SAM-HQ,
-SAM 3 and EdgeTAM, which is made for phones, are.)
+The size is that of the weights: ``facebook/sam-vit-huge`` is the paper's teacher. Small ones are
+SlimSAM (a pruned SAM), SAM 2.1 tiny and EdgeTAM (SAM 2 with RepViT, for phones): ``SMALL``. The
+encoders of MobileSAM (TinyViT), EdgeSAM and EfficientSAM are not in transformers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 
 from training.teachers.labels import Regions
 from training.teachers.local import from_local
+
+SMALL = 'Zigeng/SlimSAM-uniform-77', 'facebook/sam2.1-hiera-tiny', 'yonigozlan/EdgeTAM-hf'
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,18 @@ class SegmentAnything:
     def load(
         cls, weights: str, device: str = 'cpu', settings: SamSettings | None = None
     ) -> SegmentAnything:
-        """Load a SAM of any kind that transformers knows, from a folder or the user's cache."""
+        """Load a SAM of any kind that transformers knows, from a folder or the user's cache.
+
+        Raises ValueError for a file: those are pickled, and of models that are not here.
+        """
         from transformers import AutoModelForMaskGeneration, AutoProcessor
 
+        if Path(weights).expanduser().is_file():
+            raise ValueError(
+                f'{weights!r} is a file, expected a folder: checkpoints of MobileSAM, EdgeSAM and '
+                'other .pt files are not read; take one of the small models '
+                f'{", ".join(SMALL)} ("hf download NAME" on a machine with network) in its place'
+            )
         what = 'weights of SAM', 'facebook/sam2.1-hiera-tiny'
         model = from_local(AutoModelForMaskGeneration.from_pretrained, weights, *what)
         processor = from_local(AutoProcessor.from_pretrained, weights, *what)

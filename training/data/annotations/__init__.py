@@ -5,7 +5,7 @@ A new layout is one file with a ``read_x(path) -> list[Annotation]``, and a line
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from training.data.annotations.annotation import Annotation
@@ -17,7 +17,7 @@ from training.data.annotations.scanrefer import read_scanrefer
 from training.data.annotations.sr3d import read_sr3d
 from training.data.annotations.vla3d import read_vla3d
 
-__all__ = ['READERS', 'Annotation', 'read_annotations']
+__all__ = ['READERS', 'Annotation', 'annotations_by_scene', 'read_annotations']
 
 READERS: dict[str, Callable[[Path], list[Annotation]]] = {
     'scanrefer': read_scanrefer,
@@ -45,3 +45,12 @@ def read_annotations(source: str) -> list[Annotation]:
             f'no annotations at {path}: docs/datasets.md says where to get them'
         )
     return READERS[layout](Path(path))
+
+
+def annotations_by_scene(sources: Iterable[str]) -> dict[str, list[Annotation]]:
+    """Read several ``LAYOUT:PATH``; returns each scene's annotations, in the order of the files."""
+    of_scene: dict[str, list[Annotation]] = {}
+    for source in sources:
+        for annotation in read_annotations(source):
+            of_scene.setdefault(annotation.scene, []).append(annotation)
+    return of_scene
