@@ -47,7 +47,7 @@ def main() -> None:
         if status != 0:
             failed.append(name)
         elif arguments.write:
-            write(arguments.write, name, f'{machine(busy)}\n\n{printed}{tables[-1]}')
+            write(arguments.write, name, f'{machine(busy)}\n\n{tables[-1] or printed}')
     print('\n' + '\n'.join(filter(None, tables)))
     if failed:
         sys.exit(f'these benchmarks failed: {", ".join(failed)}')

@@ -7,7 +7,7 @@ room for ten minutes, is carried into the next one beside it (a jump), and so on
 bounded, so that old rooms leave. Every ten seconds it is asked something new on the topic query.
 
 Fails (exit status 1) where a keyframe or a query was lost, or the memory of a node grew by more
-than a tenth from the second quarter of the time to the last: malloc keeps what it may need again.
+than 5% from the second quarter of the time to the last.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def main() -> None:
     parser.add_argument('--width', type=int, default=160)
     parser.add_argument('--height', type=int, default=120)
     parser.add_argument('--max-voxels', type=int, default=60_000)
-    parser.add_argument('--allowed-growth', type=float, default=0.1, help='of memory: a share')
+    parser.add_argument('--allowed-growth', type=float, default=0.05, help='of memory: a share')
     arguments = parser.parse_args()
     frames = walk(60, arguments.width, arguments.height, 60)
     mapping = {
