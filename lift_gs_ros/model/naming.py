@@ -18,7 +18,7 @@ from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.lift_gs import LiftGS
 from lift_gs_ros.model.phrases import bare_noun
 
-# What is found indoors: the most frequent categories of ScanNet200, and what a floor is made of.
+# What is found indoors, and what a room is made of.
 _NOUNS = """
     backpack bag ball basket bathtub bed bench bicycle bin blackboard blanket blinds book
     bookshelf bottle bowl box broom bucket cabinet candle carpet ceiling chair clock coat computer
