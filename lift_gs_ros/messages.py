@@ -54,7 +54,10 @@ def color_from_image(message: Any) -> NDArray[np.uint8]:
     if channels == 3 and order == (0, 1, 2):
         return pixels
     color = np.empty((message.height, message.width, 3), np.uint8)
-    packing.reorder(pixels, np.array(order, np.uint64), color)
+    if channels == 3 and order == (2, 1, 0):
+        packing.swap_channels(pixels.reshape(-1), color.reshape(-1))
+    else:
+        packing.reorder(pixels, np.array(order, np.uint64), color)
     return color
 
 

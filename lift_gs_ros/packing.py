@@ -13,19 +13,52 @@ from numba import njit, types
 _WORDS = types.Array(types.uint32, 2, 'C', readonly=True)
 _FLOATS = types.Array(types.float32, 2, 'C', readonly=True)
 _POINTS = types.float32[:, ::1]
-_LEVELS = types.Array(types.float32, 1, 'C', readonly=True)
+_NUMBERS = types.Array(types.float32, 1, 'C', readonly=True)
 _BYTES = types.Array(types.uint8, 3, 'C', readonly=True)
+_ROW = types.Array(types.uint8, 1, 'C', readonly=True)
 
 LEVELS = np.arange(256, dtype=np.float32) / np.float32(255)  # of a colour channel's byte
 
 
-@njit(cache=True, nogil=True, inline='always')
-def _all_finite(a, b, d):
-    return np.isfinite(a) and np.isfinite(b) and np.isfinite(d)
+@njit(types.boolean(_NUMBERS), cache=True, nogil=True)
+def _all_finite(numbers):
+    bad = np.int32(0)
+    for i in range(len(numbers)):
+        bad |= np.int32(0) if numbers[i] * np.float32(0) == np.float32(0) else np.int32(1)
+    return bad == 0
+
+
+@njit(types.void(_NUMBERS, types.uint64, types.uint64, types.float32[::1]), cache=True, nogil=True)
+def _unpack_positions(numbers, width, first, positions):
+    """Copy three neighbours of every ``width`` numbers, which have a fourth one after them."""
+    rows = len(positions) // 3
+    for i in range(rows - 1):
+        o, a = width * np.uint64(i) + first, np.uint64(3 * i)
+        # Four at once are one instruction; the next point takes the place of the fourth.
+        x, y, z, w = (
+            numbers[o],
+            numbers[o + np.uint64(1)],
+            numbers[o + np.uint64(2)],
+            numbers[o + np.uint64(3)],
+        )
+        positions[a], positions[a + np.uint64(1)] = x, y
+        positions[a + np.uint64(2)], positions[a + np.uint64(3)] = z, w
+    if rows:
+        for k in range(3):
+            positions[3 * (rows - 1) + k] = numbers[width * (rows - 1) + first + k]
+
+
+@njit(types.void(_WORDS, types.uint64, _NUMBERS, types.float32[::1]), cache=True, nogil=True)
+def _unpack_colors(words, column, levels, colors):
+    for i in range(len(words)):
+        rgb, a = words[np.uint64(i), column], np.uint64(3 * i)
+        red = levels[(rgb >> np.uint32(16)) & np.uint32(255)]
+        green, blue = levels[(rgb >> np.uint32(8)) & np.uint32(255)], levels[rgb & np.uint32(255)]
+        colors[a], colors[a + np.uint64(1)], colors[a + np.uint64(2)] = red, green, blue
 
 
 @njit(
-    types.intp(_FLOATS, _WORDS, types.uint64[::1], _LEVELS, _POINTS, _POINTS),
+    types.intp(_FLOATS, _WORDS, types.uint64[::1], _NUMBERS, _POINTS, _POINTS),
     cache=True,
     nogil=True,
 )
@@ -36,6 +69,12 @@ def unpack_points(floats, words, columns, levels, positions, colors):
     0xAARRGGBB are. ``positions`` and ``colors`` are (N, 3).
     """
     x, y, z, c = columns[0], columns[1], columns[2], columns[3]
+    width = np.uint64(floats.shape[1])
+    if y == x + np.uint64(1) and z == x + np.uint64(2) and z + np.uint64(1) < width:
+        _unpack_positions(floats.reshape(floats.size), width, x, positions.reshape(positions.size))
+        if _all_finite(positions.reshape(positions.size)):
+            _unpack_colors(words, c, levels, colors.reshape(colors.size))
+            return len(floats)
     count = np.uint64(0)
     for i in range(len(floats)):
         a, b, d, rgb = floats[i, x], floats[i, y], floats[i, z], words[i, c]
@@ -44,23 +83,53 @@ def unpack_points(floats, words, columns, levels, positions, colors):
         colors[count, 1] = levels[(rgb >> np.uint32(8)) & np.uint32(255)]
         colors[count, 2] = levels[rgb & np.uint32(255)]
         # Kept unless one of them is NaN or inf: then the next point takes its place.
-        count += np.uint64(np.isfinite(a + b + d) or _all_finite(a, b, d))
+        count += np.uint64(np.isfinite(a) and np.isfinite(b) and np.isfinite(d))
     return count
 
 
 @njit(cache=True, nogil=True, inline='always')
 def _byte(level):
-    level = min(max(level, np.float32(0)), np.float32(1))
-    return np.uint32(np.int32(level * np.float32(255) + np.float32(0.5)))
+    level = level * np.float32(255) + np.float32(0.5)
+    level = level if level > 0 else np.float32(0)  # NaN is black
+    return np.int32(level if level < np.float32(255) else np.float32(255))
 
 
-@njit(types.void(_FLOATS, _FLOATS, _POINTS, types.uint32[:, ::1]), cache=True, nogil=True)
-def pack_points(positions, colors, floats, words):
-    """Fill in x, y, z and 0x00RRGGBB; ``floats`` and ``words`` (N, 4) are the same memory."""
-    for i in range(len(positions)):
-        floats[i, 0], floats[i, 1], floats[i, 2] = positions[i, 0], positions[i, 1], positions[i, 2]
-        red, green, blue = _byte(colors[i, 0]), _byte(colors[i, 1]), _byte(colors[i, 2])
-        words[i, 3] = (red << np.uint32(16)) | (green << np.uint32(8)) | blue
+@njit(types.void(_NUMBERS, types.uint32[::1]), cache=True, nogil=True)
+def _pack_colors(colors, words):
+    for i in range(len(words)):
+        a = np.uint64(3 * i)
+        red, green = _byte(colors[a]), _byte(colors[a + np.uint64(1)])
+        blue = _byte(colors[a + np.uint64(2)])
+        words[i] = np.uint32((red << np.int32(16)) | (green << np.int32(8)) | blue)
+
+
+@njit(types.void(_NUMBERS, _NUMBERS, types.float32[::1]), cache=True, nogil=True)
+def _interleave(positions, words, out):
+    for i in range(len(words)):
+        a, o = np.uint64(3 * i), np.uint64(4 * i)
+        x, y, z = positions[a], positions[a + np.uint64(1)], positions[a + np.uint64(2)]
+        word = words[i]
+        out[o], out[o + np.uint64(1)], out[o + np.uint64(2)], out[o + np.uint64(3)] = x, y, z, word
+
+
+@njit(types.void(_FLOATS, _FLOATS, types.float32[::1]), cache=True, nogil=True)
+def pack_points(positions, colors, out):
+    """Fill in x, y, z and 0x00RRGGBB of points (N, 3) with colours (N, 3) in [0, 1]: (4 N,).
+
+    In two passes: each is simple enough for the compiler to do several points at once.
+    """
+    words = np.empty(len(colors), np.uint32)
+    _pack_colors(colors.reshape(colors.size), words)
+    _interleave(positions.reshape(positions.size), words.view(np.float32), out)
+
+
+@njit(types.void(_ROW, types.uint8[::1]), cache=True, nogil=True)
+def swap_channels(pixels, out):
+    """Turn round the three channels of pixels (3 N,): blue, green, red to red, green, blue."""
+    for i in range(len(out) // 3):
+        a = np.uint64(3 * i)
+        out[a], out[a + np.uint64(1)] = pixels[a + np.uint64(2)], pixels[a + np.uint64(1)]
+        out[a + np.uint64(2)] = pixels[a]
 
 
 @njit(types.void(_BYTES, types.uint64[::1], types.uint8[:, :, ::1]), cache=True, nogil=True)
@@ -72,6 +141,22 @@ def reorder(pixels, order, out):
             out[v, u, 0] = pixels[v, u, red]
             out[v, u, 1] = pixels[v, u, green]
             out[v, u, 2] = pixels[v, u, blue]
+
+
+@njit(types.void(_NUMBERS, types.float32, types.uint16[::1]), cache=True, nogil=True)
+def round_to_millimetres(metres, most, out):
+    """Round depths (N,); 0 for what is not in [0, ``most``] millimetres, and for NaN."""
+    for i in range(len(metres)):
+        value = metres[i] * np.float32(1000)
+        fits = (value >= np.float32(0)) & (value <= most)
+        out[i] = np.uint16(np.int32(np.rint(value if fits else np.float32(0))))
+
+
+@njit(types.void(_NUMBERS, types.float32[::1]), cache=True, nogil=True)
+def unknown_as_nan(metres, out):
+    """Copy depths (N,), NaN for those that are not above 0."""
+    for i in range(len(metres)):
+        out[i] = metres[i] if metres[i] > 0 else np.float32(np.nan)
 
 
 @njit(

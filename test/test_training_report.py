@@ -44,7 +44,7 @@ def test_a_cell_is_percent_with_the_spread_of_several_seeds():
 
 def test_rows_hold_the_results_of_their_own_experiments(tmp_path):
     for seed, accuracy in ((0, 0.5), (1, 0.7)):
-        _write(tmp_path, Experiment('all losses', 0.1, seed), accuracy)
+        _write(tmp_path, Experiment('pretrained', 0.1, seed), accuracy)
     _write(tmp_path, Experiment('scratch', 0.1, 0), 0.2)
     (tmp_path / 'chance.json').write_text(json.dumps(_scores(0.01)))
     lines = table_a(read_results(tmp_path), read_baselines(tmp_path))
@@ -93,8 +93,8 @@ def test_every_experiment_has_a_name_of_its_own():
 
 def test_every_experiment_has_settings_that_load_and_leave_out_what_they_say(tmp_path):
     configs = Path(__file__).parent.parent / 'config/train'
-    pretrain, finetune = configs / 'small.yaml', configs / 'finetune.yaml'
-    bench = Bench(tmp_path, pretrain, finetune, ['steps=7'], 1, 0, 1)
+    pretrain, finetune = configs / 'ablation.yaml', configs / 'comparison.yaml'
+    bench = Bench(tmp_path, tmp_path / 'long', pretrain, finetune, ['steps=7'], 1, 0, 1)
     for kind, left_out in WITHOUT.items():
         settings = bench.pretrain_settings(kind, 3)
         loss = settings.loss
@@ -109,3 +109,4 @@ def test_every_experiment_has_settings_that_load_and_leave_out_what_they_say(tmp
             tuned = bench.finetune_settings(experiment, '')
             assert (tuned.data_ratio, tuned.seed) == (experiment.data_ratio, 2)
             assert tuned.output.endswith(experiment.name)
+            assert tuned.steps == (21 if experiment.pretraining == 'scratch' else 7)

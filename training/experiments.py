@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from training.config import load_settings
@@ -21,7 +21,7 @@ from training.finetune import FinetuneSettings, finetune
 from training.pretrain import PretrainSettings, pretrain
 
 RATIOS = (0.1, 0.2, 0.5, 1.0)
-# Loss weights that are 0 in pretraining, as in the paper's table 4.
+# Loss weights that are 0 in the short pretrainings of table B, as in the paper's table 4.
 WITHOUT = {
     'all losses': [],
     'no grounding': [f'grounding.{term}' for term in ('mask', 'dice', 'correspondence')],
@@ -29,13 +29,15 @@ WITHOUT = {
     'no photometric': ['photometric'],
 }
 SCRATCH = 'scratch'
+PRETRAINED = 'pretrained'  # from the checkpoint that is given: the long pretraining
+SCRATCH_STEPS = 3  # times those of the fine-tuning: without pretraining the plateau is farther
 
 
 @dataclass(frozen=True)
 class Experiment:
     """One line of a table: a pretraining, and what is fine-tuned from it, if anything is."""
 
-    pretraining: str  # key of ``WITHOUT``, or ``SCRATCH``
+    pretraining: str  # SCRATCH, PRETRAINED, or a key of WITHOUT: a short pretraining
     data_ratio: float  # of the labelled scenes; 0: as it is after pretraining
     seed: int
 
@@ -47,19 +49,17 @@ class Experiment:
 
 
 def experiments(seeds: Sequence[int]) -> list[Experiment]:
-    """All experiments, the cheap and telling ones first.
+    """All experiments of some seeds, those of table A first.
 
-    Table A: scratch against pretrained (and against an encoder pretrained without the grounding
-    loss) at several shares of the labels. Table B: which losses pretraining needs.
+    Table A: scratch against pretrained at several shares of the labels. Table B: which losses
+    pretraining needs, from pretrainings that are short, for each costs hours.
     """
     found = []
     for seed in seeds:
-        found += [Experiment('all losses', 0.0, seed)]
-        for ratio in RATIOS:
-            found += [Experiment(start, ratio, seed) for start in (SCRATCH, 'all losses')]
-        found += [Experiment('no grounding', ratio, seed) for ratio in RATIOS]
-        for left_out in ('no feature', 'no photometric'):
-            found += [Experiment(left_out, ratio, seed) for ratio in (0.0, 1.0)]
+        found += [Experiment(PRETRAINED, 0.0, seed)] if seed == seeds[0] else []  # no seed in it
+        found += [Experiment(start, r, seed) for r in RATIOS for start in (SCRATCH, PRETRAINED)]
+    for seed in seeds:
+        found += [Experiment(kind, ratio, seed) for kind in WITHOUT for ratio in (0.0, 1.0)]
     return found
 
 
@@ -68,7 +68,8 @@ class Bench:
     """How experiments are run."""
 
     out: Path
-    pretrain_config: Path
+    pretrained: Path  # checkpoint that table A starts from
+    pretrain_config: Path  # of the pretrainings of table B
     finetune_config: Path
     overrides: Sequence[str]  # of both configs
     rooms: int  # to evaluate on
@@ -94,7 +95,9 @@ class Bench:
 
     def _train(self, experiment: Experiment) -> Path:
         start = ''
-        if experiment.pretraining != SCRATCH:
+        if experiment.pretraining == PRETRAINED:
+            start = str(self.pretrained)
+        elif experiment.pretraining != SCRATCH:
             settings = self.pretrain_settings(experiment.pretraining, experiment.seed)
             start = str(pretrain(settings))
         if not experiment.data_ratio:
@@ -103,7 +106,7 @@ class Bench:
 
     def finetune_settings(self, experiment: Experiment, start: str) -> FinetuneSettings:
         """Settings of a fine-tuning from a checkpoint, '' for scratch."""
-        return load_settings(
+        settings = load_settings(
             FinetuneSettings,
             self.finetune_config,
             [
@@ -114,6 +117,9 @@ class Bench:
                 f'output={self.out / experiment.name}',
             ],
         )
+        if experiment.pretraining == SCRATCH:
+            return replace(settings, steps=SCRATCH_STEPS * settings.steps)
+        return settings
 
     def pretrain_settings(self, kind: str, seed: int) -> PretrainSettings:
         """Settings of a pretraining without some of the losses."""
@@ -130,8 +136,10 @@ def main() -> None:
     """Run the command line program."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--out', type=Path, default=Path('runs/experiments'))
-    parser.add_argument('--pretrain', type=Path, default=Path('config/train/small.yaml'))
-    parser.add_argument('--finetune', type=Path, default=Path('config/train/finetune.yaml'))
+    started = Path('runs/small_longer/model.safetensors')
+    parser.add_argument('--pretrained', type=Path, default=started, help='where table A starts')
+    parser.add_argument('--pretrain', type=Path, default=Path('config/train/ablation.yaml'))
+    parser.add_argument('--finetune', type=Path, default=Path('config/train/comparison.yaml'))
     parser.add_argument('--seeds', type=int, nargs='+', default=[0])
     parser.add_argument('--rooms', type=int, default=40, help='to evaluate on')
     parser.add_argument('--evaluation-seed', type=int, default=0)
@@ -143,6 +151,7 @@ def main() -> None:
     chosen = [e for e in experiments(options.seeds) if options.only in e.name]
     bench = Bench(
         options.out,
+        options.pretrained,
         options.pretrain,
         options.finetune,
         options.overrides,

@@ -19,7 +19,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from training.experiments import RATIOS, SCRATCH, WITHOUT, Experiment
+from training.experiments import PRETRAINED, RATIOS, SCRATCH, WITHOUT, Experiment
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402, after the choice of backend
@@ -71,7 +71,7 @@ def read_results(folder: str | Path) -> list[Result]:
 
 
 def read_baselines(folder: str | Path) -> dict[str, dict]:
-    """Read what ``training.evaluate --baseline`` wrote into a folder: scores by the file's name."""
+    """Read what ``training.evaluate`` wrote into a folder: scores by the file's name."""
     contents = {p.stem: json.loads(p.read_text()) for p in sorted(Path(folder).glob('*.json'))}
     return {name: scores for name, scores in contents.items() if 'experiment' not in scores}
 
@@ -108,21 +108,21 @@ def _select(results: list[Result], pretraining: str, ratio: float) -> list[dict]
 
 def table_a(results: list[Result], baselines: dict[str, dict]) -> list[str]:
     """Scratch against pretrained over shares of the labels (the paper's tables 1, 2, 5 and 6)."""
-    starts = {SCRATCH: 'from scratch', 'no grounding': 'encoder pretrained without grounding'}
     rows = [(name, [scores]) for name, scores in baselines.items()]
-    rows += [('pretrained, no labels', _select(results, 'all losses', 0.0))]
+    rows += [('pretrained, no labels', _select(results, PRETRAINED, 0.0))]
     for ratio in RATIOS:
-        for start in (SCRATCH, 'no grounding', 'all losses'):
-            name = f'{starts.get(start, "pretrained")}, {100 * ratio:.0f}% of the labels'
-            rows.append((name, _select(results, start, ratio)))
+        for start, name in ((SCRATCH, 'from scratch'), (PRETRAINED, 'pretrained')):
+            rows.append(
+                (f'{name}, {100 * ratio:.0f}% of the labels', _select(results, start, ratio))
+            )
     return table(rows)
 
 
 def table_b(results: list[Result]) -> list[str]:
     """What each loss of pretraining is good for (the paper's table 4)."""
-    rows = []
-    for ratio, stage in ((0.0, 'no labels'), (1.0, 'all labels')):
-        rows += [(f'{kind}, {stage}', _select(results, kind, ratio)) for kind in WITHOUT]
+    rows = [(f'{kind}, no labels', _select(results, kind, 0.0)) for kind in WITHOUT]
+    rows += [('from scratch, all labels', _select(results, SCRATCH, 1.0))]
+    rows += [(f'{kind}, all labels', _select(results, kind, 1.0)) for kind in WITHOUT]
     return table(rows)
 
 
@@ -130,7 +130,7 @@ def plot_ratios(results: list[Result], path: Path) -> None:
     """Draw accuracy over the share of the labels (the paper's figure 6)."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharex=True)
     for axis, group in zip(axes, ('nouns', 'referring')):
-        for start, label in ((SCRATCH, 'from scratch'), ('all losses', 'pretrained')):
+        for start, label in ((SCRATCH, 'from scratch'), (PRETRAINED, 'pretrained')):
             points: dict[float, list[float]] = defaultdict(list)
             for result in results:
                 if result.experiment.pretraining == start and result.experiment.data_ratio:
@@ -191,7 +191,7 @@ def main() -> None:
         '',
         *table_a(results, read_baselines(options.results)),
     ]
-    if any(result.experiment.pretraining not in (SCRATCH, 'all losses') for result in results):
+    if any(result.experiment.pretraining in WITHOUT for result in results):
         lines += ['', '### Table B: the losses of pretraining', '', *table_b(results)]
     picture = Path('images') / 'data_ratio.png'
     (options.into.parent / picture).parent.mkdir(parents=True, exist_ok=True)

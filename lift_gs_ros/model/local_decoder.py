@@ -208,10 +208,13 @@ class _Pass:
         pooled = self._seeds.new_zeros(len(self._seeds), self._tiles.features.shape[1])
         total = pooled[:, :1].clone()
         for inside in found:
-            weights = inside.probabilities[:, None]
-            features = self._tiles.encodings[inside.tile].features[inside.places]
-            pooled.index_add_(0, inside.masks, weights * features)
-            total.index_add_(0, inside.masks, weights)
+            features = self._tiles.encodings[inside.tile].features
+            masks, rows = inside.masks.unique_consecutive(return_inverse=True)
+            # As a matrix product even where it is mostly zeros: gathering is many times slower.
+            weights = features.new_zeros(len(masks), len(features))
+            weights[rows, inside.places] = inside.probabilities
+            pooled.index_add_(0, masks, weights @ features)
+            total.index_add_(0, masks, weights.sum(dim=1, keepdim=True))
         return (pooled / total.clamp(min=1e-6)).unflatten(0, (-1, self._count))
 
 

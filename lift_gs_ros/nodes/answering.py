@@ -12,10 +12,12 @@ from lift_gs_ros.grounding.instances import Grounding, MapSummary
 from lift_gs_ros.nodes.conversions import ChunkUpdate
 from lift_gs_ros.nodes.jobs import Jobs
 from lift_gs_ros.nodes.map_intake import Grounds, MapIntake
+from lift_gs_ros.nodes.memory import return_freed_memory
 from lift_gs_ros.nodes.reporting import ERROR, Report
 from lift_gs_ros.nodes.standing import StandingQueries
 from lift_gs_ros.nodes.worker import BoundedQueue
 
+TIDY_EVERY = 50  # encodings; each leaves holes of another size in the memory
 AGAIN_AT_ONCE = 4  # standing queries; on a large map each may take half a second of a CPU
 
 
@@ -58,6 +60,7 @@ class Answering:
         self.jobs = Jobs()
         self._to_encode = self._encoded = self._stale = False
         self._due = 0.0
+        self._untidy = 0  # encodings since memory was last given back
         self._again: list[str] = []  # standing queries whose turn to be answered again is to come
 
     @property
@@ -131,6 +134,10 @@ class Answering:
             self._report.time('encode', time.monotonic() - begin)
             self._encoded = True
             self._stale = True  # whatever was answered before knew less
+            self._untidy += 1
+            if self._untidy >= TIDY_EVERY:
+                self._untidy = 0
+                return_freed_memory()
 
     def _take_chunks(self) -> None:
         assert self._grounder is not None

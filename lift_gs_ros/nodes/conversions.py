@@ -20,6 +20,7 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
+from lift_gs_ros import packing
 from lift_gs_ros.geometry import Camera, FloatArray, PointCloud
 from lift_gs_ros.grounding.instances import MapSummary
 from lift_gs_ros.mapping.chunks import chunk_corner
@@ -86,12 +87,15 @@ def image_from_depth(depth: NDArray[np.float32], header: Header, encoding: str =
     """Write depth (H, W) float32 metres, 0 where unknown, as 16UC1 or as 32FC1 (NaN: unknown)."""
     if depth.ndim != 2:
         raise ValueError(f'depth has shape {depth.shape}, expected (H, W)')
+    metres = np.ascontiguousarray(depth, np.float32).reshape(-1)
     if encoding == '16UC1':
-        millimetres = np.nan_to_num(depth * np.float32(1000), posinf=0, neginf=0)
-        millimetres = np.where(millimetres > MAX_MILLIMETRES, 0, np.round(millimetres))
-        return _image(millimetres.astype('<u2'), encoding, header)
+        pixels = np.empty(depth.shape, np.uint16)
+        packing.round_to_millimetres(metres, MAX_MILLIMETRES, pixels.reshape(-1))
+        return _image(pixels.astype('<u2', copy=False), encoding, header)
     if encoding == '32FC1':
-        return _image(np.where(depth > 0, depth, np.nan).astype('<f4'), encoding, header)
+        pixels = np.empty(depth.shape, np.float32)
+        packing.unknown_as_nan(metres, pixels.reshape(-1))
+        return _image(pixels.astype('<f4', copy=False), encoding, header)
     raise ValueError(f"depth encoding is '{encoding}', expected '16UC1' or '32FC1'")
 
 

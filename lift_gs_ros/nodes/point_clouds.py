@@ -159,9 +159,8 @@ def pack_rgb(colors: NDArray[np.float32]) -> NDArray[np.float32]:
 def cloud_to_message(cloud: PointCloud, header: Header) -> PointCloud2:
     """Write x, y, z, rgb (float32 each, 16 bytes a point)."""
     data = array.array('B', [0]) * (16 * len(cloud))
-    words = np.frombuffer(data, '<u4').reshape(-1, 4)
     positions, colors = (np.ascontiguousarray(a) for a in (cloud.positions, cloud.colors))
-    packing.pack_points(positions, colors, words.view('<f4'), words)
+    packing.pack_points(positions, colors, np.frombuffer(data, '<f4'))
     fields = [
         _field(name, 4 * i, PointField.FLOAT32) for i, name in enumerate(('x', 'y', 'z', 'rgb'))
     ]
