@@ -44,6 +44,21 @@ def test_a_thing_answers_to_its_own_name_and_not_to_another(model, language, fea
     assert ((likely >= 0) & (likely <= 1)).all()
 
 
+def test_a_color_competes_with_other_colors_of_the_same_thing(model, language, features):
+    naming = Naming(model, language)
+    colors = ('red', 'blue', 'grey', 'brown')
+    chairs = torch.cat([features(f'{color} chair') for color in colors])
+    likely = torch.stack([naming.probability(chairs, f'the {color} chair') for color in colors])
+    own = likely.diagonal()
+    assert (own > 0.6).all()
+    assert (likely - torch.diag(own) < 0.6 * own.min()).all()
+    # Nothing is asked of the colour where none is named.
+    assert (naming.probability(chairs, 'the chair') > own).all()
+    assert torch.allclose(
+        *(naming.probability(chairs, f'{grey} chair') for grey in ('grey', 'gray')), atol=0.2
+    )
+
+
 def test_the_length_of_a_feature_does_not_matter(model, language, features):
     naming, chair = Naming(model, language), features('chair')
     assert torch.allclose(

@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from lift_gs_ros.model.relations import DEFAULT_WEIGHTS, FEATURES, RelationHead
-from training.data.references import Disturbance, ReferenceExample, room_examples
+from training.data.references import ABSOLUTE, Disturbance, ReferenceExample, room_examples
+from training.evaluation.grounding import auroc
 
 LANGUAGE = 'minilm'
 REFERRING = ('attribute', 'relation', 'ordinal')
@@ -31,19 +32,20 @@ def collate(
     rng: np.random.Generator,
     disturbance: Disturbance | None,
 ) -> tuple[list[Tensor], Tensor]:
-    """Pad examples to one batch: the arguments of the head, and target probabilities (B, n)."""
+    """Pad examples to one batch: the arguments of the head, and target probabilities (B, n + 1)."""
     drawn = [example.draw(rng, disturbance) for example in examples]
     count = max(len(features) for features, _ in drawn)
     length = max(len(example.reference.words) for example in examples)
     dim = examples[0].reference.words.shape[1]
     features = torch.zeros(len(examples), count, FEATURES)
-    wanted = torch.zeros(len(examples), count)
+    wanted = torch.zeros(len(examples), count + 1)
     is_candidate = torch.zeros(len(examples), count, dtype=torch.bool)
     words = torch.zeros(len(examples), length, dim)
     is_word = torch.zeros(len(examples), length, dtype=torch.bool)
     for row, (example, (own, target)) in enumerate(zip(examples, drawn)):
         features[row, : len(own)] = torch.from_numpy(own)
         wanted[row, : len(own)] = torch.from_numpy(target)
+        wanted[row, -1] = 1 - wanted[row].sum()  # none of them
         is_candidate[row, : len(own)] = True
         words[row, : len(example.reference.words)] = torch.from_numpy(example.reference.words)
         is_word[row, : len(example.reference.words)] = True
@@ -56,21 +58,34 @@ def collate(
 def accuracy(
     head: RelationHead, examples: Sequence[ReferenceExample], disturbance: Disturbance | None
 ) -> dict[str, float]:
-    """Share of the referring sentences whose likeliest candidate is right, by kind; and chance."""
+    """Share of the referring sentences whose likeliest candidate is right, by kind; and chance.
+
+    'none' is how well the probability of none tells sentences that mean nothing from those with
+    the same relations that mean something (AUROC).
+    """
     head.eval()
     rng = np.random.default_rng(0)
     right: dict[str, list[float]] = defaultdict(list)
-    asked = [example for example in examples if example.kind in REFERRING]
+    asked = [example for example in examples if example.kind in (*REFERRING, 'none')]
+    none: dict[bool, list[float]] = {False: [], True: []}
     for first in range(0, len(asked), 64):
         part = asked[first : first + 64]
         arguments, wanted = collate(part, rng, disturbance)
-        best = head(*arguments).argmax(dim=1)
+        found = head(*arguments)
+        best = found[:, :-1].argmax(dim=1)
         hits = wanted.gather(1, best[:, None])[:, 0] > 0
-        for example, hit in zip(part, hits.tolist()):
+        is_none = wanted[:, -1] > 0
+        for example, hit, absent, p in zip(part, hits.tolist(), is_none.tolist(), found[:, -1]):
+            if example.relation in ABSOLUTE:
+                none[absent].append(float(p))
+            if absent:
+                continue
             right[example.kind].append(hit)
             right['all'].append(hit)
             right['chance'].append(1 / len(example.candidates))
-    return {name: round(float(np.mean(values)), 3) for name, values in sorted(right.items())}
+    shares = {name: float(np.mean(values)) for name, values in sorted(right.items())}
+    shares['none'] = auroc(none[True], none[False])
+    return {name: round(share, 3) for name, share in shares.items()}
 
 
 def build(rooms: int, split: str, language: LanguageEncoder) -> list[ReferenceExample]:
@@ -98,6 +113,7 @@ def train_head(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     # Most rooms have two of a kind, and of two the second is the last.
     weights = np.array([max(len(e.candidates) - 1, 1) / (1 + e.is_plain) for e in examples])
+    weights[[e.kind == 'none' for e in examples]] *= 0.5  # about as many as hold
     weights /= weights.sum()
     progress = tqdm(range(steps), desc='training')
     for step in progress:

@@ -26,23 +26,24 @@ def resolve_reference(
 ) -> list[list[Proposal]]:
     """Weigh the candidates of the target by what the sentence says of it beside its noun.
 
-    The likeliest keeps its score, the others lose in proportion. Of the other phrases the best
-    proposal counts. A prompt that asks for several things, and a target with a single candidate,
-    are left as they are.
+    The likeliest keeps its score, the others lose in proportion; where the sentence says how the
+    target stands to something else, all lose by how likely it is that none of them stands so. Of
+    the other phrases the best proposal counts. A prompt that asks for several things is left as it
+    is, and so is a target with a single candidate and nothing to compare it with.
     """
     targets = [i for i, phrase in enumerate(phrases) if phrase.is_target]
-    if len(targets) != 1 or len(proposals[targets[0]]) < 2:
+    if len(targets) != 1 or not proposals[targets[0]]:
         return list(proposals)
     own = proposals[targets[0]]
+    anchors = [(p, found[0]) for p, found in zip(phrases, proposals) if found and not p.is_target]
     scores = np.array([proposal.score for proposal in own])
     count = int((scores >= MIN_LIKELIHOOD * scores[0]).sum())
-    if count < 2 or scores[0] <= 0:
+    if (count < 2 and not anchors) or scores[0] <= 0:
         return list(proposals)
 
     def box(proposal: Proposal) -> Box:
         return Box.from_points(positions[proposal.point_indices])
 
-    anchors = [(p, found[0]) for p, found in zip(phrases, proposals) if found and not p.is_target]
     features = relation_features(
         [box(proposal) for proposal in own[:count]],
         scores[:count] / scores[0],
@@ -53,8 +54,10 @@ def resolve_reference(
     reference = Reference.read(
         tokens, (target.begin, target.end), [(p.begin, p.end) for p, _ in anchors]
     )
-    probability = head.probabilities(features, reference)
-    factors = np.append(probability / probability.max(), np.ones(len(own) - count))
+    *probability, none = head.probabilities(features, reference)
+    factors = np.append(probability / max(probability), np.ones(len(own) - count))
+    if anchors:
+        factors *= 1 - none
     weighed = [replace(p, score=float(p.score * factor)) for p, factor in zip(own, factors)]
     resolved = list(proposals)
     resolved[targets[0]] = sorted(weighed, key=lambda proposal: -proposal.score)

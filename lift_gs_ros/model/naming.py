@@ -4,7 +4,8 @@ The decoder compares a proposal with the words of one sentence: asked for "the d
 no other word to answer to. So the mean feature under a mask is also compared with everyday nouns,
 in the space and at the temperature that the feature loss trains (LIFT-GS, equation 6); LERF's
 relevancy does so with a few canonical phrases (Kerr et al. 2023). Nouns that mean the same as the
-phrase ("cushion", "pillow") do not compete with it.
+phrase ("cushion", "pillow") do not compete with it. A name with a colour in it also competes with
+the same noun in other colours.
 """
 
 from __future__ import annotations
@@ -29,6 +30,10 @@ _NOUNS = """
     television toaster toilet towel toy tray vase wall wardrobe washer whiteboard window
 """
 EVERYDAY_NOUNS = tuple(_NOUNS.split())
+COLORS = (
+    'red', 'orange', 'yellow', 'green', 'blue', 'purple', 'pink', 'brown', 'beige', 'black',
+    'white', 'grey', 'gray',
+)  # fmt: skip
 TEMPERATURE = 0.1  # of the feature loss
 SAME_MEANING = 0.8  # cosine from which on a noun is another word for the phrase
 EVEN = 0.03  # share of the softmax with which a name is as likely right as wrong
@@ -48,8 +53,27 @@ class Naming:
     @torch.inference_mode()
     def probability(self, features: Tensor, phrase: str) -> Tensor:
         """Return how likely it is that each of the features (m, F) is what a phrase names: (m,)."""
-        name = self._features([bare_noun(phrase)])
-        others = self._nouns[(self._nouns @ name[0]) < SAME_MEANING]
+        name = bare_noun(phrase)
         unit = torch.nn.functional.normalize(features.float().cpu(), dim=1)
-        share = (unit @ torch.cat([name, others]).T / TEMPERATURE).softmax(dim=1)[:, 0]
-        return share / (share + EVEN)
+        own = self._features([name])
+        others = self._nouns[(self._nouns @ own[0]) < SAME_MEANING]
+        probability = _likely(unit, own, others)
+        if recolored := _in_other_colors(name):
+            probability = probability * _likely(unit, own, self._features(recolored))
+        return probability
+
+
+def _likely(unit: Tensor, own: Tensor, others: Tensor) -> Tensor:
+    """Compare features (m, F) with a name (1, F) and with the names that compete with it."""
+    share = (unit @ torch.cat([own, others]).T / TEMPERATURE).softmax(dim=1)[:, 0]
+    return share / (share + EVEN)
+
+
+def _in_other_colors(name: str) -> list[str]:
+    """Return "red chair" and so on for "blue chair"; nothing where the name has no colour."""
+    words = name.lower().split()
+    at = next((i for i, word in enumerate(words[:-1]) if word in COLORS), None)
+    if at is None:
+        return []
+    same = {'grey', 'gray'} if words[at] in ('grey', 'gray') else {words[at]}
+    return [' '.join([*words[:at], c, *words[at + 1 :]]) for c in COLORS if c not in same]

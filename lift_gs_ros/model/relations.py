@@ -1,8 +1,9 @@
-"""Which candidate a sentence means: "the chair closest to the door", "the tallest lamp".
+"""Which candidate a sentence means, if any: "the chair closest to the door", "the mug on the desk".
 
 The decoder says what each noun phrase could be; telling candidates of one phrase apart takes
 comparisons between boxes, which it learns very slowly (docs/design.md). Here a sentence's words
-and the boxes of its phrases go in, and a probability for each candidate of the target comes out.
+and the boxes of its phrases go in, and a probability for each candidate of the target comes out,
+and one for none of them.
 Comparing, ranking and measuring is done by ``relation_features``; what the words mean is learnt,
 from sentences about the boxes of simulated rooms (``training.relations``). The idea of relations
 between grounded boxes is that of ViL3DRel (Chen et al. 2022) and ZSVG3D (Yuan et al. 2024).
@@ -28,7 +29,7 @@ from lift_gs_ros.model.tokens import LanguageTokens
 Span = tuple[int, int]
 Array = NDArray[np.float32]
 
-FORMAT = 'lift_gs_ros/relations/2'  # 1: ranks of all candidates alike
+FORMAT = 'lift_gs_ros/relations/3'  # 2: always one of the candidates
 DEFAULT_WEIGHTS = Path(__file__).parent.parent / 'weights' / 'relations.safetensors'
 MAX_ANCHORS = 2
 RANKS = 4  # first, second, third, fourth; and last
@@ -175,6 +176,7 @@ class RelationHead(nn.Module):
         self.features = nn.Linear(FEATURES, hidden)
         self.hidden = nn.Sequential(nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
         self.score = nn.Sequential(nn.Linear(2 * hidden, 64), nn.ReLU(), nn.Linear(64, 1))
+        self.none = nn.Sequential(nn.Linear(hidden, 64), nn.ReLU(), nn.Linear(64, 1))
         self.mean: Tensor
         self.deviation: Tensor
         self.register_buffer('mean', torch.zeros(FEATURES))
@@ -189,7 +191,7 @@ class RelationHead(nn.Module):
         target: Tensor,  # (B, D)
         links: Tensor,  # (B, MAX_ANCHORS, D)
     ) -> Tensor:
-        """Return log-probabilities (B, n) that a candidate is meant, of those of its sentence."""
+        """Return log-probabilities (B, n + 1) that a candidate is meant; the last one: none is."""
         weights = self.attention(words).masked_fill(~is_word[..., None], -1e4).softmax(dim=1)
         read = torch.einsum('bth,btc->bhc', weights, self.value(words)).flatten(1)
         code = torch.cat([read, self.link(links).flatten(1), self.target(target)], dim=1)
@@ -199,11 +201,12 @@ class RelationHead(nn.Module):
         rows = self.hidden(rows)
         others = rows.masked_fill(~is_candidate[..., None], -1e4).amax(dim=1, keepdim=True)
         scores = self.score(torch.cat([rows, others.expand_as(rows)], dim=2))[..., 0]
-        return scores.masked_fill(~is_candidate, -1e4).log_softmax(dim=1)
+        scores = scores.masked_fill(~is_candidate, -1e4)
+        return torch.cat([scores, self.none(others[:, 0])], dim=1).log_softmax(dim=1)
 
     @torch.inference_mode()
     def probabilities(self, features: Array, reference: Reference) -> Array:
-        """Return probabilities (n,) of the candidates of one sentence."""
+        """Return probabilities (n + 1,) of the candidates of one sentence, and of none of them."""
         rows = torch.from_numpy(features)[None]
         words = torch.from_numpy(reference.words)[None]
         log_probability = self(

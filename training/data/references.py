@@ -18,10 +18,11 @@ from lift_gs_ros.model.relations import Reference, relation_features
 from lift_gs_ros.simulation.expressions import Expression, Mention, make_expressions
 from lift_gs_ros.simulation.room import Room, RoomObject
 from lift_gs_ros.simulation.rooms import make_room
-from lift_gs_ros.simulation.words import color_words
+from lift_gs_ros.simulation.words import NOUNS, color_words
 
-KINDS = ('attribute', 'relation', 'ordinal', 'several', 'noun', 'colour_noun')
+KINDS = ('attribute', 'relation', 'ordinal', 'several', 'noun', 'colour_noun', 'none')
 PLAIN = ('several', 'noun', 'colour_noun')  # say nothing of how things stand
+ABSOLUTE = ('on', 'under')  # hold or do not, whatever the other candidates do
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,15 @@ class Disturbance:
     most_wrong: int = 4  # of them
     halved: float = 0.1  # of the candidates, of which a part is another candidate
     wrong_anchor: float = 0.15
+    unseen: float = 0.15  # targets that are not among the candidates, where that leaves nothing
 
 
 @dataclass(frozen=True)
 class ReferenceExample:
-    """A sentence, its candidates, and which of them it means."""
+    """A sentence, its candidates, and which of them it means, if it means any."""
 
     kind: str
+    relation: str
     reference: Reference
     candidates: list[RoomObject]
     is_target: NDArray[np.bool_]  # (n,)
@@ -55,7 +58,10 @@ class ReferenceExample:
     def draw(
         self, rng: np.random.Generator, disturbance: Disturbance | None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return features (n, C) and target probabilities (n,); None: of the true boxes."""
+        """Return features (n, C) and target probabilities (n,); None: of the true boxes.
+
+        The probabilities are all 0 where none of the candidates is meant.
+        """
         middle = np.array([*np.mean([o.position[:2] for o in self.room.objects], axis=0), 1.0])
         if disturbance is None:
             boxes, anchors = [o.box for o in self.candidates], [o.box for o in self.anchors]
@@ -73,13 +79,18 @@ class ReferenceExample:
         if self.is_plain:
             wanted = np.ones_like(wanted)
         features = relation_features(boxes, likelihood, anchors, middle)
-        return features, wanted / wanted.sum()
+        return features, wanted / max(wanted.sum(), 1)
 
     def _disturbed_candidates(
         self, quarters: int, disturbance: Disturbance, rng: np.random.Generator
     ) -> tuple[list[Box], NDArray[np.float32], NDArray[np.floating]]:
         """Return boxes, whether each is the target, and how likely each is by its noun."""
         kept = (rng.uniform(size=len(self.candidates)) >= disturbance.missing) | self.is_target
+        unseen = self.relation in ABSOLUTE and rng.uniform() < disturbance.unseen
+        if unseen and not self.is_target.all():
+            kept = ~self.is_target
+        if not kept.any():
+            kept[rng.integers(len(kept))] = True
         things = [thing for thing, keep in zip(self.candidates, kept) if keep]
         likelihood = 1 - 0.7 * rng.uniform(0, 1, len(things)) ** 3
         if rng.uniform() < disturbance.wrong:
@@ -124,6 +135,10 @@ def room_examples(
     """Make the examples of one room: all sentences whose phrases the parser finds."""
     room = make_room(seed, split)
     expressions = make_expressions(room, 0, KINDS, None, limit)
+    # Things that stand on others, or do not, are few among so many kinds of sentences.
+    more = make_expressions(room, 1, ('relation', 'none'), None, 5 * limit)
+    known = {expression.text for expression in expressions}
+    expressions += [e for e in more if e.relation in ABSOLUTE and e.text not in known]
     expressions += _plain(room)
     language.encode_batch([expression.text for expression in expressions])
     examples = [_example(room, expression, language) for expression in expressions]
@@ -155,25 +170,38 @@ def _example(
     others = [mention for i, mention in enumerate(mentions) if i != at and mention is not None]
     if any(len(mention.instance_ids) != 1 for mention in others):
         return None
+    if expression.kind == 'none' and not others:  # a matter of names
+        return None
     spans = [(p.begin, p.end) for p in phrases]
     target_span = spans.pop(at)
-    first = room.object(expression.target_ids[0])
-    words = expression.text[slice(*target_span)].split()
-    colored = expression.kind not in PLAIN and any(
-        word in words for word in color_words(first.color_name)
-    )
-    candidates = [
-        o
-        for o in room.objects
-        if o.kind == first.kind and (not colored or o.color_name == first.color_name)
-    ]
+    words = expression.text[slice(*target_span)].lower().split()
+    candidates = _possible(room, expression, words)
     is_target = np.isin([o.instance_id for o in candidates], expression.target_ids)
-    too_few = len(candidates) < 2 and expression.kind not in PLAIN
-    if too_few or is_target.sum() != len(expression.target_ids):
+    too_few = len(candidates) < 2 and expression.kind not in (*PLAIN, 'none')
+    if too_few or not candidates or is_target.sum() != len(expression.target_ids):
         return None
     reference = Reference.read(language.encode(expression.text), target_span, spans)
     anchors = [room.object(mention.instance_ids[0]) for mention in others]
-    return ReferenceExample(expression.kind, reference, candidates, is_target, anchors, room)
+    return ReferenceExample(
+        expression.kind, expression.relation, reference, candidates, is_target, anchors, room
+    )
+
+
+def _possible(room: Room, expression: Expression, words: list[str]) -> list[RoomObject]:
+    """Return what the target's noun, and its colour, could mean."""
+    if expression.target_ids:
+        first = room.object(expression.target_ids[0])
+        same = [o for o in room.objects if o.kind == first.kind]
+        colored = expression.kind not in PLAIN and _has_color(first, words)
+    else:
+        nouns = [noun for noun in NOUNS if f' {" ".join(words)}'.endswith(f' {noun.text}')]
+        same = [o for o in room.objects if any(noun.may_mean(o) for noun in nouns)]
+        colored = any(_has_color(o, words) for o in same)
+    return [o for o in same if not colored or _has_color(o, words)]
+
+
+def _has_color(thing: RoomObject, words: list[str]) -> bool:
+    return any(word in words for word in color_words(thing.color_name))
 
 
 def _mention(expression: Expression, span: tuple[int, int]) -> Mention | None:
