@@ -119,6 +119,21 @@ def test_a_dslr_without_rendered_depth_says_how_to_render_it(tmp_path):
     assert_refused(scene, 'a DSLR measures no depth.*common.render')
 
 
+@pytest.mark.parametrize(
+    ('name', 'numbered'),
+    [
+        ('ScanNet', 'pose/0.txt'),
+        ('Polycam', 'keyframes/corrected_cameras/*.json'),
+        ('Structured3D', '2D_rendering/*/perspective/full/0'),
+    ],
+)
+def test_names_that_should_be_numbers_and_are_not_are_said(name, numbered, tmp_path):
+    scene = WRITERS[name](tmp_path, RECORDING)
+    first = sorted(scene.glob(numbered))[0]
+    first.rename(first.with_stem('copy'))
+    assert_refused(scene, "is called 'copy', expected a number")
+
+
 def test_structured3d_panoramas_are_refused(tmp_path):
     (tmp_path / '2D_rendering' / '485142' / 'panorama' / 'full').mkdir(parents=True)
     assert_refused(tmp_path, 'panoramas are not read')

@@ -77,6 +77,7 @@ def test_a_state_of_other_settings_or_version_or_damaged_is_refused(tmp_path):
     folder.save({'settings': {'seed': 1}})
     with pytest.raises(ValueError, match='seed = 1, this run has 2'):
         RunFolder.read(tmp_path, {'seed': 2})
+    assert RunFolder.read(tmp_path, {'seed': 1, 'newer': 3}) is not None  # older than a setting
     folder.state_file.write_bytes(folder.state_file.read_bytes()[:100])
     with pytest.raises(ValueError, match='can not be read'):
         RunFolder.read(tmp_path, {})

@@ -108,6 +108,13 @@ def test_a_run_that_was_killed_resumes_to_the_same_losses_and_parameters(shards,
     assert (tmp_path / 'whole' / 'step_000004.png').stat().st_size > 1000
 
 
+@pytest.mark.parametrize('other', ['buffer=7', 'visit=3', 'sample.queries=embeddings'])
+def test_resuming_with_other_samples_is_refused(shards, tmp_path, other):
+    pretrain(_settings(shards, tmp_path, 'steps=1'))
+    with pytest.raises(ValueError, match=f'this run has {other.partition("=")[2]}'):
+        pretrain(_settings(shards, tmp_path, 'steps=2', other))
+
+
 def _by_hand(settings: PretrainSettings, processes: int) -> dict[str, torch.Tensor]:
     """Parameters after steps with the mean of the gradients that each process has by itself."""
     model = build_model(settings)

@@ -85,10 +85,11 @@ class RunFolder:
                 f'{STATE_VERSION}: delete it to begin anew'
             )
         for name, value in settings.items():
-            if state['settings'].get(name) != value:
+            # A state from before a setting counted does not have it.
+            if (made_with := state['settings'].get(name, value)) != value:
                 raise ValueError(
-                    f'{state_file} was made with {name} = {state["settings"].get(name)}, this '
-                    f'run has {value}: use the same settings, or another output folder'
+                    f'{state_file} was made with {name} = {made_with}, this run has {value}: '
+                    'use the same settings, or another output folder'
                 )
         return state
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import nn
@@ -41,6 +41,10 @@ class PretrainSettings(TrainSettings):
     learn_geometry_from: float = 1.0  # share of the steps after which Gaussians move
     sample: SampleSettings = field(default_factory=SampleSettings)
     loss: ObjectiveWeights = field(default_factory=ObjectiveWeights)
+
+    DECISIVE: ClassVar[tuple[str, ...]] = (
+        *TrainSettings.DECISIVE, 'buffer', 'visit', 'sample.queries'
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         super().__post_init__()

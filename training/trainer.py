@@ -9,7 +9,7 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, cast
 
@@ -74,7 +74,7 @@ class TrainSettings:
 
     # What a run can not be resumed without. Other settings may change: to end it earlier, say.
     DECISIVE: ClassVar[tuple[str, ...]] = (
-        'model', 'seed', 'batch_size', 'devices', 'dropout', 'start_from'
+        'model', 'language', 'seed', 'batch_size', 'devices', 'dropout', 'start_from'
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -139,19 +139,22 @@ def train(settings: TrainSettings, program: Program) -> Path:
     batches = Prefetcher(program, settings.seed, fabric.global_rank, settings.workers)
     stopper = Stopper()
     model.train()
-    while state.step < settings.steps and not stop_requested(fabric, stopper):
-        seed_torch(settings.seed, state.step, fabric.global_rank)
-        samples, rng = batches.get(state.step)
-        loss: torch.Tensor
-        log: dict[str, float]
-        loss, log = objective(Batch(samples, rng, state.step / settings.steps))
-        fabric.backward(loss)
-        norm = float(clip_gradients(model, settings.clip_norm))
-        state.advance(norm)
-        run.note({**log, 'gradient': norm}, samples[0], batches.waited)
-    batches.close()
-    stopper.close()
-    run.close()
+    try:
+        while state.step < settings.steps and not stop_requested(fabric, stopper):
+            seed_torch(settings.seed, state.step, fabric.global_rank)
+            samples, rng = batches.get(state.step)
+            loss: torch.Tensor
+            log: dict[str, float]
+            loss, log = objective(Batch(samples, rng, state.step / settings.steps))
+            fabric.backward(loss)
+            norm = float(clip_gradients(model, settings.clip_norm))
+            state.advance(norm)
+            run.note({**log, 'gradient': norm}, samples[0], batches.waited)
+        run.save()
+    finally:
+        batches.close()
+        stopper.close()
+        run.close()
     return run.checkpoint
 
 
@@ -184,7 +187,7 @@ def _launch(settings: TrainSettings) -> Fabric:
 
 
 def _decisive(settings: TrainSettings) -> dict[str, Any]:
-    decisive = {name: getattr(settings, name) for name in settings.DECISIVE}
+    decisive = {name: reduce(getattr, name.split('.'), settings) for name in settings.DECISIVE}
     return decisive | {'devices': settings.devices * settings.nodes}  # wherever they are
 
 
@@ -260,8 +263,7 @@ class _Run:
         )
 
     def close(self) -> None:
-        """Save, and let go of the folder."""
-        self.save()
+        """Let go of the folder."""
         if self.journal is not None:
             self.journal.close()
         if self.folder is not None:

@@ -24,6 +24,7 @@ from lift_gs_ros.sequences.recorded import (
     camera_of,
     fitted_frame,
     median_rate,
+    number_in_name,
     numbers_of,
     read_color,
     read_depth,
@@ -46,9 +47,9 @@ def open_polycam(path: Path) -> RecordedSequence:
     folder = path / 'keyframes'
     corrected = all((folder / f'corrected_{kind}').is_dir() for kind in ('images', 'cameras'))
     prefix = 'corrected_' if corrected else ''
-    cameras = sorted((folder / f'{prefix}cameras').glob('*.json'), key=lambda file: int(file.stem))
+    cameras = sorted((folder / f'{prefix}cameras').glob('*.json'), key=number_in_name)
     readers = [(file.stem, partial(_read_frame, folder, prefix, file)) for file in cameras]
-    rate = median_rate([int(file.stem) / 1e6 for file in cameras])
+    rate = median_rate([number_in_name(file) / 1e6 for file in cameras])
     return RecordedSequence(path.resolve().name, rate, readers)
 
 
@@ -65,4 +66,4 @@ def _read_frame(folder: Path, prefix: str, file: Path) -> RgbdFrame:
         depth = np.where(confidence > 0, depth, np.float32(0))
     color = read_color(folder / f'{prefix}images' / f'{file.stem}.jpg')
     pose = Z_UP_FROM_Y_UP @ pose @ OPENGL_FROM_OPTICAL
-    return fitted_frame(int(file.stem) * 1000, color, depth, camera, pose)
+    return fitted_frame(number_in_name(file) * 1000, color, depth, camera, pose)

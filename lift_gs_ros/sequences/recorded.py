@@ -95,6 +95,14 @@ def read_json(path: Path | zipfile.Path) -> dict[str, Any]:
     return values
 
 
+def number_in_name(path: Path) -> int:
+    """Return the number that a file or folder is called; ValueError for another name."""
+    try:
+        return int(path.stem)
+    except ValueError as error:
+        raise ValueError(f'{path} is called {path.stem!r}, expected a number') from error
+
+
 def numbers_of(values: Mapping[str, Any], names: str, where: object) -> list[float]:
     """Numbers of a JSON object by their names, separated by blanks; ValueError if one is missing.
 

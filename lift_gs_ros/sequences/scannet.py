@@ -33,6 +33,7 @@ from lift_gs_ros.images import decode_color
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
 from lift_gs_ros.sequences.recorded import (
     RecordedSequence,
+    number_in_name,
     read_color,
     read_depth,
     read_matrix,
@@ -63,7 +64,7 @@ def open_scannet(path: Path) -> RecordedSequence:
         read_matrix(path / 'intrinsic' / f'intrinsic_{kind}.txt', (4, 4)) for kind in
         ('depth', 'color')
     ]  # fmt: skip
-    numbers = sorted(int(file.stem) for file in (path / 'pose').glob('*.txt'))
+    numbers = sorted(number_in_name(file) for file in (path / 'pose').glob('*.txt'))
     readers = [(f'{n}', partial(_read_exported, path, n, *intrinsics)) for n in numbers]
     step = np.median(np.diff(numbers)) if len(numbers) > 1 else 1
     return RecordedSequence(path.resolve().name, RATE / float(step), readers)

@@ -24,6 +24,7 @@ from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
 from lift_gs_ros.sequences.recorded import (
     RecordedSequence,
     fitted_frame,
+    number_in_name,
     read_color,
     read_depth,
     read_matrix,
@@ -54,7 +55,7 @@ def open_structured3d(path: Path) -> RecordedSequence:
 
 
 def _room_and_position(folder: Path) -> tuple[str, int]:
-    return folder.parents[2].name, int(folder.name)
+    return folder.parents[2].name, number_in_name(folder)
 
 
 def _read_frame(number: int, folder: Path) -> RgbdFrame:
