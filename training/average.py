@@ -1,7 +1,7 @@
 r"""Average the parameters of a network before and after fine-tuning.
 
     python -m training.average runs/small_longer/model.safetensors \
-        runs/small_longer_finetuned/model.safetensors --out runs/averaged.safetensors
+        runs/small_finetuned/model.safetensors --out runs/averaged.safetensors
 
 Fine-tuning gains what its labels teach and loses some of what they do not; between the two networks
 lies one that keeps most of both (WiSE-FT, Wortsman et al. 2022, equation 1).

@@ -1,4 +1,4 @@
-"""Train the relation head on sentences about the boxes of simulated rooms (ten minutes on a core).
+"""Train the relation head on sentences about boxes of simulated rooms (15 minutes on a core).
 
     python -m training.relations --rooms 800 --out lift_gs_ros/weights/relations.safetensors
 

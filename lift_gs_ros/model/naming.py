@@ -55,8 +55,8 @@ class Naming:
         """Return how likely it is that each of the features (m, F) is what a phrase names: (m,)."""
         name = bare_noun(phrase)
         unit = torch.nn.functional.normalize(features.float().cpu(), dim=1)
-        own = self._features([name])
-        others = self._nouns[(self._nouns @ own[0]) < SAME_MEANING]
+        own, noun = self._features([name]), self._features([_without_color(name)])
+        others = self._nouns[(self._nouns @ noun[0]) < SAME_MEANING]
         probability = _likely(unit, own, others)
         if recolored := _in_other_colors(name):
             probability = probability * _likely(unit, own, self._features(recolored))
@@ -69,11 +69,22 @@ def _likely(unit: Tensor, own: Tensor, others: Tensor) -> Tensor:
     return share / (share + EVEN)
 
 
+def _color_at(words: Sequence[str]) -> int | None:
+    """Find the colour among the words before the last one."""
+    return next((i for i, word in enumerate(words[:-1]) if word.lower() in COLORS), None)
+
+
+def _without_color(name: str) -> str:
+    words = name.split()
+    at = _color_at(words)
+    return name if at is None else ' '.join([*words[:at], *words[at + 1 :]])
+
+
 def _in_other_colors(name: str) -> list[str]:
     """Return "red chair" and so on for "blue chair"; nothing where the name has no colour."""
-    words = name.lower().split()
-    at = next((i for i, word in enumerate(words[:-1]) if word in COLORS), None)
+    words = name.split()
+    at = _color_at(words)
     if at is None:
         return []
-    same = {'grey', 'gray'} if words[at] in ('grey', 'gray') else {words[at]}
+    same = {'grey', 'gray'} if words[at].lower() in ('grey', 'gray') else {words[at].lower()}
     return [' '.join([*words[:at], c, *words[at + 1 :]]) for c in COLORS if c not in same]
