@@ -53,7 +53,7 @@ def test_a_color_competes_with_other_colors_of_the_same_thing(model, language, f
     assert (own > 0.6).all()
     assert (likely - torch.diag(own) < 0.6 * own.min()).all()
     # Nothing is asked of the colour where none is named.
-    assert (naming.probability(chairs, 'the chair') > own).all()
+    assert (naming.probability(chairs, 'the chair') > 0.9).all()
     assert torch.allclose(
         *(naming.probability(chairs, f'{grey} chair') for grey in ('grey', 'gray')), atol=0.2
     )
