@@ -121,10 +121,11 @@ def test_an_unknown_encoding_is_refused_with_the_known_ones():
 
 @pytest.mark.parametrize(('encoding', 'tolerance'), [('16UC1', 5.1e-4), ('32FC1', 0)])
 def test_depth_images_survive_the_round_trip(encoding, tolerance):
-    depth = np.array([[0, 0.5, 1.2345], [70.0, 3.0, 0.001]], np.float32)
+    depth = np.array([[0, 0.5, 1.2345], [70.0, 3.0, 0.001], [65.534, -1.0, np.nan]], np.float32)
     message = conversions.image_from_depth(depth, HEADER, encoding)
     if encoding == '16UC1':
         depth[1, 0] = 0  # 70 m do not fit into 16 bits of millimetres
+    depth[2, 1:] = 0  # no depth at all
     np.testing.assert_allclose(conversions.depth_from_image(message), depth, atol=tolerance)
 
 
@@ -190,21 +191,28 @@ def test_point_clouds_survive_the_round_trip():
     assert len(point_clouds.cloud_from_message(empty)) == 0
 
 
-def test_the_fast_way_of_usual_clouds_reads_what_the_way_of_all_others_reads(monkeypatch):
+@pytest.mark.parametrize('count', [1, 2, 500])
+@pytest.mark.parametrize('broken', [False, True])
+@pytest.mark.parametrize('order', ['x y z rgb', 'x y z pad rgb', 'pad x y z rgb', 'x pad z y rgb'])
+def test_the_fast_way_of_usual_clouds_reads_what_the_way_of_all_others_reads(
+    monkeypatch, order, broken, count
+):
     rng = np.random.default_rng(0)
-    points = np.zeros(
-        500, [('x', '<f4'), ('pad', '<u4'), ('z', '<f4'), ('y', '<f4'), ('rgb', '<u4')]
-    )
+    kinds = {'rgb': '<u4', 'pad': '<u4'}
+    points = np.zeros(count, [(name, kinds.get(name, '<f4')) for name in order.split()])
     for name in 'xyz':
-        points[name] = rng.normal(size=500)
-    points['rgb'] = rng.integers(0, 2**32, 500, dtype=np.uint32)
-    for i, value in enumerate([np.nan, np.inf, -np.inf]):
-        points['xyz'[i]][7 * i : 7 * i + 3] = value
+        points[name] = rng.normal(size=count)
+    points['rgb'] = rng.integers(0, 2**32, count, dtype=np.uint32)
     points['x'][-1] = points['y'][-1] = 3e38  # finite, but their sum is not
+    if 'pad' in order:
+        points['pad'] = 0x7FC00000  # read as a number, NaN
+    if broken:
+        for i, value in enumerate([np.nan, np.inf, -np.inf]):
+            points['xyz'[i]][7 * i : 7 * i + 3] = value
     fast = point_clouds.cloud_from_message(make_cloud(points))
     monkeypatch.setattr(point_clouds, '_word_columns', lambda *arguments: None)
     slow = point_clouds.cloud_from_message(make_cloud(points))
-    assert len(fast) == 500 - 9
+    assert len(fast) == (count if not broken else count - min(count, 9))
     np.testing.assert_array_equal(fast.positions, slow.positions)
     np.testing.assert_array_equal(fast.colors, slow.colors)
 
