@@ -10,7 +10,6 @@ from test_model import CONFIG, cloud, words
 from lift_gs_ros.model import local_decoder, tiles
 from lift_gs_ros.model.lift_gs import Decoded, LiftGS, LocallyDecoded
 from lift_gs_ros.model.local_decoder import decode_locally
-from lift_gs_ros.model.scene import SceneEncoding
 from lift_gs_ros.model.tiles import Tiles
 
 SENTENCES = [words(4, 0), words(7, 1), words(1, 2), words(0), words(5, 3)]
@@ -155,16 +154,31 @@ def test_small_limits_change_the_cost_and_not_the_answer(model, scene, monkeypat
 
 
 def test_masks_that_are_empty_keep_their_faint_tail(model, scene):
-    encodings, as_tiles = scene
+    [encoding, *_], _ = scene
     bias = torch.tensor(-30.0)
-    tokens = words(4)
-    reading = model.read(as_tiles, tokens, max_tiles=99)
-    [(masks, correspondence, _)] = decode_locally(model.decoder, as_tiles, [reading], bias)
+    reading = model.read(Tiles([encoding]), words(4), max_tiles=99)
+    local = decode_locally(model.decoder, Tiles([encoding]), [reading], bias)
     with torch.inference_mode():
-        scene = SceneEncoding.concatenate(encodings)
-        expected = model.decoder(scene, reading.embeddings, reading.features, bias)[-1]
+        expected = model.decoder(encoding, reading.embeddings, reading.features, bias)[-1]
+    [(masks, correspondence, _)] = local
     torch.testing.assert_close(masks, expected.mask_embeddings, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(correspondence, expected.correspondence, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize('points', [False, True])
+def test_masks_that_are_empty_stay_in_the_tile_that_they_began_in(model, scene, points):
+    encodings, as_tiles = scene
+    [local] = answer(model, as_tiles, [words(3)])
+    home = torch.arange(len(local.mask_embeddings)) % len(encodings)
+    allowed = torch.ones(len(home), len(encodings), dtype=torch.bool)
+    found = list(as_tiles.inside(local.mask_embeddings, torch.tensor(-30.0), allowed, home, points))
+    places = torch.zeros(len(home), len(encodings), dtype=torch.int64)
+    for inside in found:
+        places[:, inside.tile] += torch.bincount(inside.masks, minlength=len(home))
+    sizes = [len(e.positions if points else e.token_positions) for e in encodings]
+    expected = torch.zeros_like(places)
+    expected[torch.arange(len(home)), home] = torch.tensor(sizes)[home]
+    assert torch.equal(places, expected)
 
 
 def test_no_encodings_are_refused(model):

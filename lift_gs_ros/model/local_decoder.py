@@ -1,8 +1,9 @@
 """Many sentences decoded together on many encodings, each proposal looking where its mask can be.
 
 The same network as ``MaskDecoder.forward``, which training runs, and the same answers up to
-rounding. That one compares every proposal with every point of the scene; here a proposal costs in a
-large map what it costs in a room, and all sentences share the products with weights and masks.
+rounding, but that an empty mask reads one encoding, as in training, and not all of them. That one
+compares every proposal with every point of the scene; here a proposal costs in a large map what it
+costs in a room, and all sentences share the products with weights and masks.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def decode_locally(
         rows = decoder.norm(proposals)
         masks = pass_.masks(rows)
         is_last = i == len(layers) - 1
-        inside = tiles.inside(masks, mask_bias, pass_.allowed, points=is_last)
+        inside = tiles.inside(masks, mask_bias, pass_.allowed, pass_.home, points=is_last)
         if not is_last:
             attended = list(inside)
             geometry = pass_.measure(attended)
@@ -124,6 +125,7 @@ class _Pass:
         similarity.masked_fill_(~allowed[:, tiles.tile_of_token], -torch.inf)
         self._places = _choose_among_best(similarity, tiles.positions, self._count)
         self._seeds = tiles.positions[self._places].flatten(0, 1)
+        self.home = tiles.tile_of_token[self._places].flatten()
 
     def first_proposals(self) -> Tensor:
         """Return the learnt proposals with the content of their seeds."""

@@ -112,18 +112,21 @@ class Tiles:
         embeddings: Tensor,  # (n, d) of masks
         bias: Tensor,  # ()
         allowed: Tensor,  # (n, K) bool, the tiles that each mask may lie in
+        home: Tensor,  # (n,) the tile that each mask began in
         points: bool,  # of points, else of tokens
     ) -> Iterator[Inside]:
         """Find where the masks' probability is above one half, tile by tile.
 
-        A mask that reaches it nowhere is everywhere, with its faint tail (``mask_weights``).
+        A mask that reaches it nowhere is everywhere in the tile that it began in, with its faint
+        tail (``mask_weights``). Training knows one tile at a time.
         """
         empty = torch.ones(len(embeddings), dtype=torch.bool, device=embeddings.device)
         reached = self.reached(embeddings, bias) & allowed
         for found in self._search(embeddings, bias, reached, points):
             empty[found.masks] = False
             yield found
-        yield from self._search(embeddings, bias, allowed & empty[:, None], points, -torch.inf)
+        at_home = functional.one_hot(home, len(self.encodings)).bool() & empty[:, None]
+        yield from self._search(embeddings, bias, at_home, points, -torch.inf)
 
     def _search(
         self, embeddings: Tensor, bias: Tensor, where: Tensor, points: bool, above: float = 0.0
