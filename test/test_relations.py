@@ -159,7 +159,8 @@ class TestResolving:
         phrases = noun_phrases(text)
         found = [doors if 'door' in text[p.begin : p.end] else chairs for p in phrases]
         tokens = language.encode_prompt(text)
-        return resolve_reference(head, tokens, phrases, found, self.POSITIONS)
+        middle = self.POSITIONS.mean(axis=0)
+        return resolve_reference(head, tokens, phrases, found, self.POSITIONS, lambda place: middle)
 
     @pytest.mark.parametrize(
         ('text', 'number'),
@@ -216,7 +217,9 @@ class TestNoneOfThem:
         positions = np.concatenate([thing.corners() for thing in self.THINGS]).astype(np.float32)
         phrases = noun_phrases(text)
         found = [mugs if p.is_target else [self.TABLE] for p in phrases]
-        resolved = resolve_reference(head, language.encode_prompt(text), phrases, found, positions)
+        resolved = resolve_reference(
+            head, language.encode_prompt(text), phrases, found, positions, lambda place: MIDDLE
+        )
         own = next(found for found, p in zip(resolved, phrases) if p.is_target)
         return {int(proposal.point_indices[0]) // 8: proposal.score for proposal in own}
 

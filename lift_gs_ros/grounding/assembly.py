@@ -48,7 +48,9 @@ def assemble(
             probability = probability * naming.probability(decoded.features, name)
         proposals.append(select_proposals(masks, probability.numpy(), settings.score_threshold))
     if relations is not None:
-        proposals = resolve_reference(relations, tokens, phrases, proposals, positions)
+        proposals = resolve_reference(
+            relations, tokens, phrases, proposals, positions, encoded_map.middle_around
+        )
     found: list[tuple[Phrase, Proposal, Box]] = []
     target_score = 0.0
     for phrase, own in zip(phrases, proposals):

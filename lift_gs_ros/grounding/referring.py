@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +23,7 @@ def resolve_reference(
     phrases: Sequence[Phrase],
     proposals: Sequence[list[Proposal]],  # of each phrase, best first
     positions: NDArray[np.floating],  # (N, 3) that the proposals' indices count, metres
+    middle_around: Callable[[NDArray[np.floating]], NDArray[np.floating]],  # of a place's room (3,)
 ) -> list[list[Proposal]]:
     """Weigh the candidates of the target by what the sentence says of it beside its noun.
 
@@ -44,11 +45,12 @@ def resolve_reference(
     def box(proposal: Proposal) -> Box:
         return Box.from_points(positions[proposal.point_indices])
 
+    boxes = [box(proposal) for proposal in own[:count]]
     features = relation_features(
-        [box(proposal) for proposal in own[:count]],
+        boxes,
         scores[:count] / scores[0],
         [box(proposal) for _, proposal in anchors],
-        positions.mean(axis=0, dtype=np.float64),
+        middle_around(boxes[0].center),
     )
     target = phrases[targets[0]]
     reference = Reference.read(
