@@ -127,7 +127,7 @@ class TestShippedHead:
         head.save(path, 'minilm', {'rooms': 1})
         again = RelationHead.load('minilm', path)
         reference = Reference.read(language.encode('the chair next to the bed'), (4, 9), [(18, 25)])
-        features = relation_features([box(1, 0), box(4, 0)], np.ones(2), [box(0, 0)], MIDDLE)[None]
+        features = relation_features([box(1, 0), box(4, 0)], np.ones(2), [box(0, 0)], MIDDLE)
         np.testing.assert_allclose(
             again.probabilities(features, reference), head.probabilities(features, reference)
         )
@@ -183,7 +183,9 @@ class TestResolving:
             head, language, 'the chair closest to the door', chairs, [self.proposal(3, 0.9)]
         )
         assert resolved[0][0].point_indices[0] == 8
-        assert [p.score for p in resolved[0] if p.point_indices[0] == 0] == pytest.approx([0.1], rel=0.1)
+        assert [p.score for p in resolved[0] if p.point_indices[0] == 0] == pytest.approx(
+            [0.1], rel=0.1
+        )
 
     def test_a_prompt_for_several_things_stays_as_it_is(self, head, language):
         chairs, doors = [self.proposal(1, 0.8), self.proposal(2, 0.7)], [self.proposal(3, 0.9)]

@@ -206,24 +206,18 @@ class RelationHead(nn.Module):
 
     @torch.inference_mode()
     def probabilities(self, features: Array, reference: Reference) -> Array:
-        """Return probabilities (B, n + 1) of the candidates of one sentence, and of none of them.
-
-        features: (B, n, C), with B choices of anchors.
-        """
-        rows = torch.from_numpy(features)
-        parts = (reference.words, reference.target, reference.links)
-        words, target, links = (
-            torch.from_numpy(part).expand(len(rows), *part.shape) for part in parts
-        )
+        """Return probabilities (n + 1,) of the candidates of one sentence, and of none of them."""
+        rows = torch.from_numpy(features)[None]
+        words = torch.from_numpy(reference.words)[None]
         log_probability = self(
             rows,
             torch.ones(rows.shape[:2], dtype=torch.bool),
             words,
             torch.ones(words.shape[:2], dtype=torch.bool),
-            target,
-            links,
+            torch.from_numpy(reference.target)[None],
+            torch.from_numpy(reference.links)[None],
         )
-        return log_probability.exp().numpy()
+        return log_probability[0].exp().numpy()
 
     def save(self, path: str | Path, language: str, notes: dict) -> None:
         """Write the weights (float16) with the language encoder that they were trained with."""
