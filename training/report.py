@@ -39,6 +39,7 @@ COLUMNS = {  # title: group and key in evaluate.json
     'referring @0.5': ('referring', 'acc50'),
     'right of its kind': ('referring', 'target_given_kind'),
     'AUROC absent': ('absent', 'auroc'),
+    'false answers': ('absent', 'false_answers_at_90_recall'),
 }
 
 
