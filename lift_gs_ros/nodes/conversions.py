@@ -7,7 +7,6 @@ cameras and poses, imported here so that nodes find both ways in one place. Poin
 
 from __future__ import annotations
 
-import array
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from lift_gs_ros.messages import (
     stamp_to_ns,
 )
 from lift_gs_ros.msg import MapChunk
+from lift_gs_ros.nodes.buffers import set_data
 from lift_gs_ros.nodes.point_clouds import (
     cloud_from_message,
     cloud_to_message,
@@ -87,25 +87,23 @@ def image_from_depth(depth: NDArray[np.float32], header: Header, encoding: str =
     """Write depth (H, W) float32 metres, 0 where unknown, as 16UC1 or as 32FC1 (NaN: unknown)."""
     if depth.ndim != 2:
         raise ValueError(f'depth has shape {depth.shape}, expected (H, W)')
+    if encoding not in ('16UC1', '32FC1'):
+        raise ValueError(f"depth encoding is '{encoding}', expected '16UC1' or '32FC1'")
     metres = np.ascontiguousarray(depth, np.float32).reshape(-1)
     if encoding == '16UC1':
-        pixels = np.empty(depth.shape, np.uint16)
+        pixels: NDArray = np.empty(depth.shape, '<u2')
         packing.round_to_millimetres(metres, MAX_MILLIMETRES, pixels.reshape(-1))
-        return _image(pixels.astype('<u2', copy=False), encoding, header)
-    if encoding == '32FC1':
-        pixels = np.empty(depth.shape, np.float32)
+    else:
+        pixels = np.empty(depth.shape, '<f4')
         packing.unknown_as_nan(metres, pixels.reshape(-1))
-        return _image(pixels.astype('<f4', copy=False), encoding, header)
-    raise ValueError(f"depth encoding is '{encoding}', expected '16UC1' or '32FC1'")
+    return _image(pixels, encoding, header)
 
 
 def _image(pixels: NDArray, encoding: str, header: Header) -> Image:
-    pixels = np.ascontiguousarray(pixels)
     message = Image(header=header, encoding=encoding, is_bigendian=0)
     message.height, message.width = pixels.shape[:2]
-    message.step = pixels.strides[0]
-    message.data = array.array('B')
-    message.data.frombytes(pixels.reshape(-1).view(np.uint8))
+    message.step = pixels.nbytes // pixels.shape[0]
+    set_data(message, pixels)
     return message
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import array
 import sys
 from collections.abc import Mapping
 
@@ -13,6 +12,7 @@ from std_msgs.msg import Header
 
 from lift_gs_ros import packing
 from lift_gs_ros.geometry import PointCloud
+from lift_gs_ros.nodes.buffers import make_data
 
 _FORMATS = {
     PointField.INT8: 'i1',
@@ -158,26 +158,25 @@ def pack_rgb(colors: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def cloud_to_message(cloud: PointCloud, header: Header) -> PointCloud2:
     """Write x, y, z, rgb (float32 each, 16 bytes a point)."""
-    data = array.array('B', [0]) * (16 * len(cloud))
-    positions, colors = (np.ascontiguousarray(a) for a in (cloud.positions, cloud.colors))
-    packing.pack_points(positions, colors, np.frombuffer(data, '<f4'))
     fields = [
         _field(name, 4 * i, PointField.FLOAT32) for i, name in enumerate(('x', 'y', 'z', 'rgb'))
     ]
-    return _message(data, fields, 16, header)
+    message, data = _message(len(cloud), fields, 16, header)
+    positions, colors = (np.ascontiguousarray(a) for a in (cloud.positions, cloud.colors))
+    packing.pack_points(positions, colors, data.view('<f4'))
+    return message
 
 
 def columns_to_message(columns: Mapping[str, NDArray], header: Header) -> PointCloud2:
     """Write named columns (N,) of any PointField datatype, packed in the given order."""
     dtype = np.dtype([(name, column.dtype.newbyteorder('<')) for name, column in columns.items()])
-    points = np.empty(len(next(iter(columns.values()))), dtype)
-    for name, column in columns.items():
-        points[name] = column
     offsets = {name: dtype.fields[name][1] for name in columns} if dtype.fields else {}
     fields = [_field(name, offsets[name], _DATATYPES[columns[name].dtype]) for name in columns]
-    data = array.array('B')
-    data.frombytes(points.view(np.uint8).data)
-    return _message(data, fields, dtype.itemsize, header)
+    count = len(next(iter(columns.values())))
+    message, data = _message(count, fields, dtype.itemsize, header)
+    for name, column in columns.items():
+        data.view(dtype)[name] = column
+    return message
 
 
 def _field(name: str, offset: int, datatype: int) -> PointField:
@@ -185,11 +184,10 @@ def _field(name: str, offset: int, datatype: int) -> PointField:
 
 
 def _message(
-    data: array.array, fields: list[PointField], point_step: int, header: Header
-) -> PointCloud2:
-    message = PointCloud2(header=header, fields=fields, height=1)
-    message.width = len(data) // point_step
-    message.point_step, message.row_step = point_step, len(data)
+    count: int, fields: list[PointField], point_step: int, header: Header
+) -> tuple[PointCloud2, NDArray[np.uint8]]:
+    """Make a cloud of zeros, and return its bytes too."""
+    message = PointCloud2(header=header, fields=fields, height=1, width=count)
+    message.point_step, message.row_step = point_step, count * point_step
     message.is_bigendian, message.is_dense = False, True
-    message.data = data
-    return message
+    return message, make_data(message, message.row_step)
