@@ -74,7 +74,7 @@ def accuracy(
         found = head(*arguments)
         best = found[:, :-1].argmax(dim=1)
         hits = wanted.gather(1, best[:, None])[:, 0] > 0
-        is_none = wanted[:, -1] > 0
+        is_none = wanted[:, -1] > 0.5
         for example, hit, absent, p in zip(part, hits.tolist(), is_none.tolist(), found[:, -1]):
             if example.relation in ABSOLUTE:
                 none[absent].append(float(p))
