@@ -9,7 +9,8 @@ def return_freed_memory() -> bool:
     """Give the system what the C library keeps of freed memory; True where there was any.
 
     Arrays of ever changing sizes leave holes between blocks that live longer, and glibc keeps the
-    pages of those. Takes some milliseconds per gigabyte. False under another C library.
+    pages of those. Takes a tenth of a second where a gigabyte is free, some milliseconds where
+    nothing is; other threads go on meanwhile. False under another C library.
     """
     trim = getattr(ctypes.CDLL(None), 'malloc_trim', None)
     return bool(trim(0)) if trim is not None else False
