@@ -20,7 +20,7 @@ from training.data.labelled import save_scene
 from training.data.labelled_sample import make_labelled_sample
 from training.engine import RunFolder
 from training.finetune import FinetuneSettings, Finetuning, finetune
-from training.trainer import MODELS, build_model
+from training.trainer import MODELS, Stopped, build_model
 
 REPOSITORY = Path(__file__).parent.parent
 CONFIG = REPOSITORY / 'config/train/finetune.yaml'
@@ -104,8 +104,9 @@ def test_a_run_that_was_stopped_resumes_to_the_same_losses_and_parameters(
 
     with monkeypatch.context() as patch:
         patch.setattr('training.finetune.make_labelled_sample', interrupted)
-        checkpoint = finetune(_settings(scenes, stopped, *more))
-    assert 1 <= read_metadata(checkpoint)[1]['steps'] <= 3
+        with pytest.raises(Stopped):
+            finetune(_settings(scenes, stopped, *more))
+    assert 1 <= read_metadata(stopped / 'model.safetensors')[1]['steps'] <= 3
     resumed = finetune(_settings(scenes, stopped, *more))
     assert read_metadata(resumed)[1]['steps'] == 6
     assert _losses(stopped) == _losses(tmp_path / 'whole')

@@ -32,7 +32,7 @@ from training.engine import (
 )
 from training.objective import PretrainObjective, render_fixed, render_learned
 from training.pretrain import Pretraining, PretrainSettings, draw_samples, pretrain
-from training.trainer import build_model
+from training.trainer import Stopped, build_model, run_command_line
 
 REPOSITORY = Path(__file__).parent.parent
 TINY = REPOSITORY / 'config/train/tiny.yaml'
@@ -220,10 +220,22 @@ def test_interrupting_leaves_a_checkpoint_and_other_settings_are_refused(
         return draw_samples(*arguments)
 
     monkeypatch.setattr('training.pretrain.draw_samples', interrupted)
-    checkpoint = pretrain(_settings(cache, tmp_path, 'steps=50'))
-    assert read_metadata(checkpoint)[1]['steps'] == 1
+    with pytest.raises(Stopped, match='after step 1 of 50'):
+        pretrain(_settings(cache, tmp_path, 'steps=50'))
+    assert read_metadata(tmp_path / 'model.safetensors')[1]['steps'] == 1
     with pytest.raises(ValueError, match='seed = 0, this run has 1'):
         pretrain(_settings(cache, tmp_path, 'steps=50', 'seed=1'))
+
+
+def test_a_command_that_was_stopped_says_so_and_fails(cache, tmp_path, monkeypatch, capsys):
+    def stopped(_):
+        raise Stopped('stopped after step 3 of 9')
+
+    monkeypatch.setattr(sys, 'argv', ['pretrain', str(TINY)])
+    with pytest.raises(SystemExit) as ended:
+        run_command_line('Pretrain.', PretrainSettings, stopped)
+    assert ended.value.code == 130
+    assert 'step 3 of 9' in capsys.readouterr().err
 
 
 def test_a_sample_with_nan_is_left_out_and_a_cache_of_nothing_else_is_an_error(cache, tmp_path):

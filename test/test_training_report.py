@@ -1,12 +1,13 @@
 """Tables of made-up results: right numbers in right cells, and what can not be compared refused."""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
-from training.experiments import WITHOUT, Bench, Experiment, experiments
+from training.experiments import WITHOUT, Bench, Experiment, experiments, main
 from training.report import (
     cell,
     insert,
@@ -16,6 +17,7 @@ from training.report import (
     read_results,
     table_a,
 )
+from training.trainer import Stopped
 
 
 def _scores(accuracy: float) -> dict:
@@ -112,3 +114,17 @@ def test_every_experiment_has_settings_that_load_and_leave_out_what_they_say(tmp
             assert (tuned.data_ratio, tuned.seed) == (experiment.data_ratio, 2)
             assert tuned.output.endswith(experiment.name)
             assert tuned.steps == (21 if experiment.pretraining == 'scratch' else 7)
+
+
+def test_a_training_that_was_stopped_is_not_measured(tmp_path, monkeypatch, capsys):
+    def stopped(_):
+        raise Stopped('stopped after step 3 of 9')
+
+    monkeypatch.setattr('training.experiments.finetune', stopped)
+    command = ['experiments', '--out', str(tmp_path), '--only', 'scratch-finetuned_10']
+    monkeypatch.setattr(sys, 'argv', command)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 130
+    assert 'step 3 of 9' in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from training.config import load_settings
 from training.evaluate import evaluate
 from training.finetune import FinetuneSettings, finetune
 from training.pretrain import PretrainSettings, pretrain
+from training.trainer import Stopped
 
 RATIOS = (0.1, 0.2, 0.5, 1.0)
 # Loss weights that are 0 in the short pretrainings of table B, as in the paper's table 4.
@@ -163,8 +165,13 @@ def main() -> None:
     for number, experiment in enumerate(chosen, 1):
         done = (options.out / f'{experiment.name}.json').exists()
         print(f'{number}/{len(chosen)} {experiment.name}{": done" if done else ""}', flush=True)
-        if not options.list:
+        if options.list:
+            continue
+        try:
             bench.run(experiment)
+        except Stopped as stopped:
+            print(stopped, file=sys.stderr)
+            sys.exit(130)
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@
 
 The output folder receives the run state (``state.pt``; the same command resumes from it, also after
 a kill), checkpoints for the robot (``model.safetensors``), TensorBoard events, pictures and
-``log.csv``. Ctrl-C ends the run after the current step, with a checkpoint.
+``log.csv``. Ctrl-C ends the run after the current step, with a checkpoint and exit status 130.
 """
 
 from __future__ import annotations

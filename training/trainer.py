@@ -6,6 +6,7 @@ What a program adds is how a step's samples are drawn and what loss they have.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -117,8 +118,16 @@ class Program(Protocol):
         """Draw what the model makes of a sample."""
 
 
+class Stopped(Exception):
+    """A run was told to stop before its last step; its state is saved, so that it can go on."""
+
+
 def train(settings: TrainSettings, program: Program) -> Path:
-    """Run (or resume) a program; returns the checkpoint for the robot."""
+    """Run (or resume) a program; returns the checkpoint for the robot.
+
+    Raises ``Stopped`` after Ctrl-C or SIGTERM: what follows is not to take the checkpoint for one
+    of a whole run.
+    """
     fabric = _launch(settings)
     path = Path(settings.output)
     folder = RunFolder(path) if fabric.is_global_zero else None
@@ -155,19 +164,31 @@ def train(settings: TrainSettings, program: Program) -> Path:
         batches.close()
         stopper.close()
         run.close()
+    if state.step < settings.steps:
+        raise Stopped(
+            f'stopped after step {state.step} of {settings.steps}; {run.checkpoint} is what there '
+            'is, and the same command goes on'
+        )
     return run.checkpoint
 
 
 def run_command_line(
     description: str, settings_class: type[Settings], run: Callable[[Settings], Path]
 ) -> None:
-    """Run a program with the config file and the settings that the command line names."""
+    """Run a program with the config file and the settings that the command line names.
+
+    The exit status of a run that was stopped is 130, as is that of other programs after a Ctrl-C.
+    """
     parser = argparse.ArgumentParser(description=description.split('\n')[0])
     parser.add_argument('config', type=Path, help='YAML file, see config/train/')
     parser.add_argument('overrides', nargs='*', help='name=value, or group.name=value')
     arguments = parser.parse_args()
     settings = load_settings(settings_class, arguments.config, arguments.overrides)
-    print(f'wrote {run(settings)}')
+    try:
+        print(f'wrote {run(settings)}')
+    except Stopped as stopped:
+        print(stopped, file=sys.stderr)
+        sys.exit(130)
 
 
 def _launch(settings: TrainSettings) -> Fabric:
