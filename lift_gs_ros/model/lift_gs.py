@@ -249,7 +249,7 @@ class LiftGS(nn.Module):
         What ``decode`` says of each sentence and its encodings, up to rounding, at a cost that
         hardly grows with the map (``local_decoder.py``). Not for training.
         """
-        num_tokens = [int(reading.allowed.long() @ tiles.sizes) for reading in readings]
+        num_tokens = [int(tiles.sizes[reading.allowed].sum()) for reading in readings]
         counts = [len(self.decoder.proposals_for(number)) for number in num_tokens]
         answers: dict[int, LocallyDecoded] = {}
         bias = self.mask_bias.detach()
