@@ -11,7 +11,7 @@ from splat_scenes import CAMERA, POSE, make_scene
 from lift_gs_ros.geometry import Camera
 from lift_gs_ros.splat.gaussians import Gaussians
 from lift_gs_ros.splat.projection import View, gsplat_intrinsics, project
-from lift_gs_ros.splat.render import compositing_weights, render
+from lift_gs_ros.splat.render import _why_no_gsplat, compositing_weights, render
 from lift_gs_ros.splat.spherical_harmonics import sh_to_colors
 
 pytest.importorskip('numba')
@@ -56,7 +56,8 @@ def test_compiled_and_its_gradients_equal_the_reference(kernel, seed, dtype, tol
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs CUDA')
 @KERNELS
 def test_gsplat_and_its_gradients_equal_the_reference(kernel):
-    pytest.importorskip('gsplat')
+    if reason := _why_no_gsplat():
+        pytest.skip(reason)
     # Surfels of some pixels: gsplat misses part of smaller ones at the border of its tiles.
     scene, features = make_scene(300, 0, channels=95, scale=0.2)
     scene, features = scene.to('cuda'), features.cuda()

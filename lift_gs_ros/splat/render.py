@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from dataclasses import dataclass, replace
+from functools import cache
 from types import ModuleType
 from typing import Literal
 
@@ -62,8 +63,10 @@ def render(
 
     Kernels: ``'3d'`` ellipsoids (3DGS, Kerbl et al. 2023) and ``'2d'`` surfels (2DGS, Huang et al.
     2024), both with the constants and the order (by depth of the centres) of gsplat's defaults.
-    Backends: ``'gsplat'`` needs CUDA, ``'compiled'`` needs a CPU and numba, ``'reference'`` runs
-    anywhere; ``'auto'`` takes the first of them that can run where the Gaussians are.
+    Backends: ``'gsplat'`` needs CUDA and its kernels (which it compiles by itself, in minutes and
+    once, where the CUDA toolkit is), ``'compiled'`` needs a CPU and numba, ``'reference'`` runs
+    anywhere; ``'auto'`` takes the first of them that can run where the Gaussians are, and warns
+    once where that is not gsplat on CUDA.
 
     Gradients reach all tensors of the Gaussians and the features, not the pose. The result has
     the Gaussians' dtype (features are converted to it, also under autocast) and device.
@@ -130,7 +133,7 @@ def compositing_weights(
 def _choose_backend(backend: Backend, device: torch.device) -> Backend:
     has_numba = importlib.util.find_spec('numba') is not None
     if backend == 'auto':
-        if device.type == 'cuda' and importlib.util.find_spec('gsplat') is not None:
+        if device.type == 'cuda' and not _why_no_gsplat():
             return 'gsplat'
         return 'compiled' if device.type == 'cpu' and has_numba else 'reference'
     if backend == 'gsplat' and device.type != 'cuda':
@@ -138,6 +141,8 @@ def _choose_backend(backend: Backend, device: torch.device) -> Backend:
             f"backend 'gsplat' needs Gaussians on a CUDA device, these are on {device}: move them "
             "with .to('cuda'), or take backend 'auto'"
         )
+    if backend == 'gsplat' and (reason := _why_no_gsplat()):
+        raise RuntimeError(f"backend 'gsplat' cannot run: {reason}; or take backend 'auto'")
     if backend == 'compiled' and (device.type != 'cpu' or not has_numba):
         raise RuntimeError(
             f"backend 'compiled' needs Gaussians on the CPU (these are on {device}) and numba "
@@ -148,6 +153,27 @@ def _choose_backend(backend: Backend, device: torch.device) -> Backend:
             f"backend is {backend!r}, expected 'auto', 'gsplat', 'compiled' or 'reference'"
         )
     return backend
+
+
+@cache
+def _why_no_gsplat() -> str:
+    """Say what gsplat lacks on this computer; nothing where its kernels are there."""
+    if importlib.util.find_spec('gsplat') is None:
+        reason = 'gsplat is not installed: pip install gsplat'
+    else:
+        try:  # the wheel brings sources; this compiles them, where they are not compiled yet
+            from gsplat.cuda._backend import _C
+        except Exception as error:  # whatever the compiler, ninja or the linker says
+            reason = f'its CUDA kernels could not be compiled ({type(error).__name__}: {error})'
+        else:
+            if _C is not None:
+                return ''
+            reason = (
+                'its CUDA kernels are missing: install the CUDA toolkit (nvcc) of the version '
+                f'that torch was built with, {torch.version.cuda}'
+            )
+    warnings.warn(f'Gaussians are drawn without gsplat, many times slower: {reason}', stacklevel=2)
+    return reason
 
 
 def _compositor(backend: Backend) -> ModuleType:
@@ -197,19 +223,20 @@ def _composite_gsplat(
         padding = (1 << (count - 1).bit_length()) - count
         channels = torch.nn.functional.pad(channels, (0, padding))
     draw = gsplat.rasterization if kernel == '3d' else gsplat.rasterization_2dgs
-    result = draw(
-        gaussians.means,
-        gaussians.quats,
-        gaussians.scales,
-        gaussians.opacities,
-        channels,
-        viewmat[None],
-        torch.from_numpy(gsplat_intrinsics(view.camera)).to(gaussians.means)[None],
-        view.camera.width,
-        view.camera.height,
-        near_plane=NEAR,
-        far_plane=FAR,
-        eps2d=EPS2D,
-        packed=False,
-    )
+    with torch.cuda.device_of(gaussians.means):  # a part of gsplat works on the current device
+        result = draw(
+            gaussians.means,
+            gaussians.quats,
+            gaussians.scales,
+            gaussians.opacities,
+            channels,
+            viewmat[None],
+            torch.from_numpy(gsplat_intrinsics(view.camera)).to(gaussians.means)[None],
+            view.camera.width,
+            view.camera.height,
+            near_plane=NEAR,
+            far_plane=FAR,
+            eps2d=EPS2D,
+            packed=False,
+        )
     return result[0][0, ..., :count], result[1][0, ..., 0]
