@@ -123,6 +123,32 @@ def test_both_backends_give_the_same_features_tokens_and_gradients(size, stem):
         assert error < 1e-2, name  # a ReLU at zero may go either way
 
 
+@needs_spconv
+def test_a_network_that_was_made_for_a_gpu_runs_on_a_cpu_too(monkeypatch):
+    config = LiftGSConfig.tiny()
+    voxels = voxelize([room_cloud(0)], config.voxel_size)
+    expected = SparseUNet(config, load_backend('torch')).eval()
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    net = SparseUNet(config, load_backend('auto')).eval()
+    assert net.backend.name == 'spconv'
+    net.load_state_dict(expected.state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(net(voxels)[0], expected(voxels)[0], atol=1e-4, rtol=1e-3)
+
+
+@needs_spconv
+@pytest.mark.parametrize('name', ['torch', 'spconv'])
+def test_convolutions_are_summed_in_full_precision_under_autocast_too(name):
+    backend, x = load_backend(name), random_tensor(3)
+    layer = backend.submanifold(3, 4, 3, 0)
+    features = x.features.detach().bfloat16()
+    expected = layer(backend.tensor(features.float(), x.indices, 2)).features
+    with torch.autocast('cpu', torch.bfloat16):
+        summed = layer(backend.tensor(features, x.indices, 2)).features
+    assert summed.dtype == torch.float32
+    assert torch.equal(summed, expected)
+
+
 def test_voxels_of_a_cloud_do_not_depend_on_where_the_map_begins():
     positions, colors = room_cloud(0)
     positions = (positions / 0.05).round() * 0.05 + 0.005  # away from the borders of voxels

@@ -172,12 +172,11 @@ def _spconv_backend() -> Backend:
         warnings.simplefilter('ignore', FutureWarning)  # spconv 2.3 uses torch.cuda.amp's old names
         import spconv.pytorch as spconv
         import spconv.pytorch.ops as ops
-    algorithm = None  # spconv's choice
     if not torch.cuda.is_available():
-        algorithm = spconv.ConvAlgo.Native  # the only one on a CPU
         # Its CPU backward asks for a CUDA stream, which it then does not use.
         ops.get_current_stream = lambda: 0
-    common: dict[str, Any] = {'bias': False, 'algo': algorithm}
+    layers = spconv.SubMConv3d, spconv.SparseConv3d, spconv.SparseInverseConv3d
+    same, halving, doubling = (_where_its_input_is(layer, spconv.ConvAlgo) for layer in layers)
 
     def tensor(features: Tensor, indices: Tensor, clouds: int) -> Any:
         # Stride-2 layers drop an odd last voxel: the grid's size must halve evenly four times.
@@ -185,12 +184,37 @@ def _spconv_backend() -> Backend:
         return spconv.SparseConvTensor(features, indices.int(), extent, clouds)
 
     def submanifold(i: int, o: int, kernel: int, level: int) -> nn.Module:
-        return spconv.SubMConv3d(i, o, kernel, indice_key=f'same{level}_{kernel}', **common)
+        return same(i, o, kernel, bias=False, indice_key=f'same{level}_{kernel}')
 
     def down(i: int, o: int, level: int) -> nn.Module:
-        return spconv.SparseConv3d(i, o, 2, stride=2, indice_key=f'down{level}', **common)
+        return halving(i, o, 2, stride=2, bias=False, indice_key=f'down{level}')
 
     def up(i: int, o: int, level: int) -> nn.Module:
-        return spconv.SparseInverseConv3d(i, o, 2, indice_key=f'down{level}', **common)
+        return doubling(i, o, 2, bias=False, indice_key=f'down{level}')
 
     return Backend('spconv', tensor, submanifold, down, up)
+
+
+def _where_its_input_is(layer: Any, algorithms: Any) -> Any:
+    """Let a layer of spconv follow its input to any device, in float32 as the torch backend is.
+
+    By itself it keeps the algorithm that it was made with, of which a CPU has only one, launches
+    its kernels on the current GPU, and computes in float16 under any autocast, where gradients
+    vanish.
+    """
+
+    class Layer(layer):
+        algo: Any
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.algo_on_gpu = self.algo  # spconv's choice
+
+        def forward(self, x: Any) -> Any:
+            features = x.features.float()
+            self.algo = self.algo_on_gpu if features.is_cuda else algorithms.Native
+            no_autocast = torch.autocast(features.device.type, enabled=False)
+            with no_autocast, torch.cuda.device_of(features):
+                return super().forward(x.replace_feature(features))
+
+    return Layer
