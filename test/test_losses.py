@@ -54,6 +54,14 @@ def test_photometric_loss_is_zero_for_the_image_itself_and_blind_to_invalid_pixe
     assert photometric_loss(broken, image).item() > 0.01
 
 
+def test_similarity_of_images_is_as_exact_under_autocast():
+    noise = 0.002 * torch.randn(2, 20, 24, 3, generator=torch.Generator().manual_seed(0))
+    walls = noise + torch.tensor([0.9, 0.95])[:, None, None, None]
+    with torch.autocast('cpu', torch.bfloat16):
+        similarity = ssim(*walls)
+    assert torch.equal(similarity, ssim(*walls))
+
+
 def test_focal_loss_is_that_computed_by_hand():
     logits = torch.tensor([[LOG3], [-LOG3]])  # probabilities 3/4 and 1/4
     targets = torch.tensor([[1.0], [1.0]])

@@ -279,6 +279,16 @@ def test_geometry_of_a_mask_is_its_centre_and_extent():
     torch.testing.assert_close(geometry.extents[0], expected, atol=0.05, rtol=0)
 
 
+def test_geometry_of_a_mask_is_as_exact_under_autocast():
+    positions = torch.tensor([5.0, -3.0, 0.5]) + 0.05 * torch.randn(500, 3)
+    weights = torch.rand(500, 4)
+    expected = ProposalGeometry.from_masks(weights, positions)
+    with torch.autocast('cpu', torch.bfloat16):
+        geometry = ProposalGeometry.from_masks(weights, positions)
+    assert torch.equal(geometry.extents, expected.extents)
+    assert torch.equal(geometry.centers, expected.centers)
+
+
 def test_pairwise_bias_depends_on_positions_relative_to_each_other_only():
     bias = PairwiseBias(heads=2)
     geometry = ProposalGeometry(torch.randn(3, 3), torch.rand(3, 3) + 0.1)

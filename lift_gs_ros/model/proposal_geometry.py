@@ -49,10 +49,14 @@ class ProposalGeometry:
 
     @classmethod
     def from_masks(cls, weights: Tensor, positions: Tensor) -> ProposalGeometry:
-        """Measure masks with weights (V, m) on tokens at positions (V, 3)."""
-        return cls.from_moments(
-            weighted_mean(weights, positions), weighted_mean(weights, positions.square())
-        )
+        """Measure masks with weights (V, m) on tokens at positions (V, 3).
+
+        In full precision, also under autocast: the squares cancel.
+        """
+        with torch.autocast(positions.device.type, enabled=False):
+            return cls.from_moments(
+                weighted_mean(weights, positions), weighted_mean(weights, positions.square())
+            )
 
     @classmethod
     def from_moments(cls, centers: Tensor, squares: Tensor) -> ProposalGeometry:

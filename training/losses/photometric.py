@@ -36,7 +36,15 @@ def photometric_loss(
 
 
 def ssim(first: Tensor, second: Tensor, window: int = 11, sigma: float = 1.5) -> Tensor:
-    """Mean structural similarity of two images (H, W, C) in [0, 1] (Wang et al. 2004)."""
+    """Mean structural similarity of two images (H, W, C) in [0, 1] (Wang et al. 2004).
+
+    In full precision, also under autocast: variances are small differences of squares.
+    """
+    with torch.autocast(first.device.type, enabled=False):
+        return _ssim(first.float(), second.float(), window, sigma)
+
+
+def _ssim(first: Tensor, second: Tensor, window: int, sigma: float) -> Tensor:
     offsets = torch.arange(window, dtype=first.dtype, device=first.device) - window // 2
     kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
     kernel = kernel / kernel.sum()
