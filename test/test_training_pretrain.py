@@ -249,8 +249,10 @@ def test_a_sample_with_nan_is_left_out_and_a_cache_of_nothing_else_is_an_error(c
         draw_samples(all_in_memory([broken]), settings, 0.05, 0, rng)
 
 
-def test_learned_geometry_begins_as_the_fixed_one_and_has_gradients(cache, tmp_path):
-    settings = _settings(cache, tmp_path, 'sample.augmentation.mirror=0', 'sample.whole_room=1')
+@pytest.mark.parametrize('mirror', [0, 1])
+def test_learned_geometry_begins_as_the_fixed_one_and_has_gradients(cache, tmp_path, mirror):
+    mirror_all_or_none = f'sample.augmentation.mirror={mirror}'
+    settings = _settings(cache, tmp_path, mirror_all_or_none, 'sample.whole_room=1')
     model = build_model(settings)
     sample = make_sample(two_boxes(), settings.sample, 0.05, np.random.default_rng(0))
     encoding = model.encode([(sample.positions, sample.colors)])[0]

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from lift_gs_ros.geometry import Camera
 from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.lift_gs import Decoded, LiftGS
 from lift_gs_ros.model.scene import SceneEncoding
@@ -177,19 +178,29 @@ def render_fixed(encoding: SceneEncoding, target: ViewTarget) -> RenderedTarget:
 
 def render_learned(encoding: SceneEncoding, target: ViewTarget) -> RenderedTarget:
     """Render the Gaussians that the model predicts; gradients reach their geometry."""
-    view = render(
-        encoding.gaussians,
-        target.camera,
-        target.world_from_camera,
-        torch.cat([encoding.features, encoding.mask_features], dim=1),
-    )
+    camera, pose = target.camera, target.world_from_camera
+    # No renderer takes a mirrored camera; it sees what this one sees, from right to left.
+    is_mirrored = np.linalg.det(pose[:3, :3]) < 0
+    if is_mirrored:
+        camera, pose = _mirrored(camera), pose @ np.diag([-1.0, 1, 1, 1])
+    channels = torch.cat([encoding.features, encoding.mask_features], dim=1)
+    view = render(encoding.gaussians, camera, pose, channels)
     assert view.features is not None
-    alpha = view.alpha.clamp(min=MIN_ALPHA)[..., None]
-    normalised = (view.features / alpha).flatten(0, 1)
+    images = (view.color, view.features, view.alpha)
+    color, features, alpha = (image.flip(1) if is_mirrored else image for image in images)
+    normalised = (features / alpha.clamp(min=MIN_ALPHA)[..., None]).flatten(0, 1)
     sizes = [encoding.features.shape[1], encoding.mask_features.shape[1]]
-    valid = torch.from_numpy(target.valid).to(alpha.device) & (view.alpha.flatten() > MIN_COVER)
+    valid = torch.from_numpy(target.valid).to(alpha.device) & (alpha.flatten() > MIN_COVER)
     features, mask_features = normalised.split(sizes, dim=1)
-    return RenderedTarget(target, view.color.flatten(0, 1), features, mask_features, valid)
+    return RenderedTarget(target, color.flatten(0, 1), features, mask_features, valid)
+
+
+def _mirrored(camera: Camera) -> Camera:
+    """Return the camera whose image is that of one with its x axis turned round, mirrored."""
+    intrinsics = camera.intrinsics.copy()
+    intrinsics[0, 1] *= -1
+    intrinsics[0, 2] = camera.width - 1 - intrinsics[0, 2]
+    return Camera(intrinsics, camera.width, camera.height)
 
 
 def _photometric(view: RenderedTarget) -> Tensor:
