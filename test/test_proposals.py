@@ -163,6 +163,15 @@ def test_the_object_not_seen_for_longest_is_forgotten_first():
     assert registry.identify([boxes[1]])[0] not in numbers
 
 
+def test_a_new_object_does_not_take_the_number_of_one_in_the_same_answer():
+    registry = InstanceRegistry(capacity=2)
+    boxes = [Box(np.array([10.0 * i, 0, 0]), np.ones(3)) for i in range(3)]
+    first, second = (registry.identify([box])[0] for box in boxes[:2])
+    new, known = registry.identify([boxes[2], boxes[0]])
+    assert known == first
+    assert new not in (first, second)
+
+
 def test_numbers_are_not_used_again_after_the_map_was_cleared():
     registry = InstanceRegistry()
     before = registry.identify([Box(np.zeros(3), np.ones(3))])[0]

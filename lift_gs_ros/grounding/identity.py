@@ -46,8 +46,10 @@ class InstanceRegistry:
         for _, i, _, row in sorted(pairs):
             if i not in rows and row not in rows.values():
                 rows[i] = int(row)
-        numbers = [self._note(rows.get(i), *corners) for i, corners in enumerate(padded)]
-        return self._in_order(numbers)
+        # The known ones first: a new one takes the row of what was not seen for longest.
+        order = sorted(range(len(padded)), key=lambda i: i not in rows)
+        numbers = {i: self._note(rows.get(i), *padded[i]) for i in order}
+        return self._in_order([numbers[i] for i in range(len(padded))])
 
     def _in_order(self, numbers: list[int]) -> list[int]:
         """Give those in the same place, as one thing that two phrases name, rising numbers."""
