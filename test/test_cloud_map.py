@@ -62,3 +62,9 @@ def test_a_cloud_that_reaches_too_far_is_refused_and_the_one_before_is_kept():
     with pytest.raises(ValueError, match='points reach 1e\\+07 m from the origin'):
         cloud_map.replace(far)
     assert cloud_map.replace(cloud) == {}
+
+
+def test_a_cloud_of_any_size_is_kept_whole():
+    sides = [np.arange(side) * 0.05 for side in (210, 100, 100)]  # more than a map of ours may be
+    points = np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 3)
+    assert voxel_map_of(PointCloud(points, np.zeros_like(points))).num_voxels == 2_100_000

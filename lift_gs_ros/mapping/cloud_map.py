@@ -15,7 +15,7 @@ def voxel_map_of(cloud: PointCloud) -> VoxelMap:
     Whoever made the cloud has dropped the noise; nothing is left out here. Raises ValueError
     where points are too far from the origin.
     """
-    voxel_map = VoxelMap(min_support=0.0)
+    voxel_map = VoxelMap(min_support=0.0, max_voxels=max(len(cloud), 1))
     voxel_map.insert(cloud)
     return voxel_map
 
