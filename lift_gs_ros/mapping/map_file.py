@@ -53,8 +53,11 @@ class MapFile:
                 )
         if (self.sizes < 1).any() or self.sizes.sum() != voxels:
             raise ValueError(f'the sizes of {chunks} chunks do not add up to {voxels} voxels')
-        if chunks and np.abs(self.keys).max() > AXIS_LIMIT:
-            raise ValueError(f'a chunk has the key {np.abs(self.keys).max()}, too far away')
+        far = self.keys[((self.keys < -AXIS_LIMIT) | (self.keys > AXIS_LIMIT)).any(axis=1)]
+        if len(far):
+            raise ValueError(f'a chunk has the key {far[0].tolist()}, too far away')
+        if len(np.unique(self.keys, axis=0)) < chunks:
+            raise ValueError('two chunks have the same key')
         if not np.isfinite(self.values).all():
             raise ValueError('values hold NaN or inf')
         if not 0 <= self.keyframes < 2**32 or not 0 <= (self.last_stamp or 0) < 2**31 * 10**9:
@@ -97,7 +100,7 @@ class MapFile:
         if str(arrays.pop('format', '')) != FORMAT:
             raise ValueError(f'{path} is an npz file but no saved map, which says "{FORMAT}"')
         version = arrays.get('version', np.array(0))
-        if version != FORMAT_VERSION:
+        if not np.array_equal(version, FORMAT_VERSION):
             raise ValueError(
                 f'{path} has map format version {version}, expected {FORMAT_VERSION}: '
                 'it was saved by another release'
