@@ -4,6 +4,7 @@ import pytest
 from lift_gs_ros.mapping.ply import read_ply
 
 XYZ = 'property float x\nproperty float y\nproperty float z\n'
+RGB = 'property float r\nproperty float g\nproperty float b\n'
 POSITIONS = np.array([[1, 2, 3], [-0.5, 0.25, 0]], np.float32)
 
 
@@ -62,7 +63,9 @@ def test_a_file_without_colours_is_grey_and_other_elements_before_the_vertices_a
     [
         (b'', 'does not begin with "ply"'),
         (b'solid cube', 'does not begin with "ply"'),
-        (b'ply\nformat ascii 1.0\nelement vertex 2\n', 'ends with "end_header"'),
+        (b'ply\nformat ascii 1.0\nelement vertex 2\n', 'ends with a line "end_header"'),
+        (header('binary_little_endian', XYZ).replace(b'\n', b'\r') + b'\n' * 99, 'with a line'),
+        (header('ascii', XYZ + RGB) + b'1 2 3 0 0 0\n1 2 3 0 99 0\n', 'floats up to 99, expected'),
         (header('binary', XYZ), 'its format is "binary", expected one of ascii'),
         (header('ascii', 'property colour x\n'), 'property x has type colour'),
         (header('ascii', XYZ + 'property float x\n'), 'property x twice'),
@@ -83,3 +86,8 @@ def test_what_is_no_whole_ply_file_is_refused_with_the_reason(write, content, ma
     with pytest.raises(ValueError, match=match) as refused:
         read_ply(path)
     assert str(refused.value).startswith(f'{path} cannot be read as a PLY file: ')
+
+
+def test_a_comment_does_not_end_the_header(write):
+    content = header('ascii', 'comment here is no end_header yet\n' + XYZ) + b'1 2 3\n4 5 6\n'
+    assert read_ply(write(content)).positions.tolist() == [[1, 2, 3], [4, 5, 6]]

@@ -6,6 +6,7 @@ interface, returns whatever the memory held for the points that a truncated file
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +28,8 @@ TYPES = {
 BYTE_ORDERS = {'ascii': '', 'binary_little_endian': '<', 'binary_big_endian': '>'}
 COLORS = (('red', 'green', 'blue'), ('r', 'g', 'b'))
 LONGEST_HEADER = 1 << 16  # bytes
+END_HEADER = re.compile(rb'^end_header *\r?\n', re.MULTILINE)
+BRIGHTEST = 2.0  # of colours that are floats; what is a little above 1 is clipped
 GREY = 0.5
 
 
@@ -40,9 +43,9 @@ class _Element:
 def read_ply(path: str | Path) -> PointCloud:
     """Read the vertices of a PLY file: x, y, z in metres and colours, grey where there are none.
 
-    ASCII or binary; colours of bytes from 0 to 255, of 16 bits, or floats from 0 to 1. Faces and
-    other properties are not looked at. Raises ValueError, with the reason, for a file that is no
-    PLY, is damaged, or holds no points.
+    ASCII or binary, lines of the header ended by LF or CR LF; colours of bytes from 0 to 255, of
+    16 bits, or floats from 0 to 1. Faces and other properties are not looked at. Raises ValueError,
+    with the reason, for a file that is no PLY, is damaged, or holds no points.
     """
     data = Path(path).read_bytes()
     try:
@@ -74,12 +77,13 @@ def _read(data: bytes) -> PointCloud:
 
 def _parse_header(data: bytes) -> tuple[str, list[_Element], int]:
     """Return the format, the elements, and where the header ends."""
-    end = data.find(b'end_header', 0, LONGEST_HEADER)
-    newline = data.find(b'\n', end)
-    if data[:3] != b'ply' or end < 0 or newline < 0:
-        raise ValueError('it does not begin with "ply" and a header that ends with "end_header"')
+    end = END_HEADER.search(data, 0, LONGEST_HEADER)
+    if data[:3] != b'ply' or not end:
+        raise ValueError(
+            'it does not begin with "ply" and a header that ends with a line "end_header"'
+        )
     kind, elements = '', []
-    for line in data[:end].decode('ascii', 'replace').splitlines()[1:]:
+    for line in data[: end.start()].decode('ascii', 'replace').splitlines()[1:]:
         words = line.split()
         if words[:1] == ['format'] and len(words) == 3:
             kind = words[1]
@@ -96,7 +100,7 @@ def _parse_header(data: bytes) -> tuple[str, list[_Element], int]:
             raise ValueError(f'the header has the line "{line[:80]}"')
     if kind not in BYTE_ORDERS:
         raise ValueError(f'its format is "{kind}", expected one of {", ".join(BYTE_ORDERS)}')
-    return kind, elements, newline + 1
+    return kind, elements, end.end()
 
 
 def _dtype(element: _Element, order: str) -> np.dtype:
@@ -132,4 +136,10 @@ def _colors(points: NDArray) -> NDArray[np.float32]:
     kind = points.dtype[names[0]]
     scale = 1.0 if kind.kind == 'f' else 65535.0 if kind.itemsize == 2 else 255.0
     colors = np.stack([points[name] for name in names], axis=-1).astype(np.float32)
+    too_bright = colors[colors > BRIGHTEST]
+    if kind.kind == 'f' and len(too_bright):
+        raise ValueError(
+            f'its colours are floats up to {too_bright.max():g}, expected 0 to 1: write them as '
+            'uchar, or divide them by 255'
+        )
     return (colors / np.float32(scale)).clip(0, 1)
