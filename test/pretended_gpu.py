@@ -22,7 +22,7 @@ TAKES_CPU_TOO = (aten.copy_, aten._to_copy, aten.to, aten.index, aten.index_put,
 
 
 class GpuTensor(torch.Tensor):
-    """Says that it is on the device 'cuda'; ``held`` is its content, on the CPU."""
+    """Says that it is on the device 'cuda:0'; ``held`` is its content, on the CPU."""
 
     held: torch.Tensor
     __torch_function__ = torch._C._disabled_torch_function_impl
@@ -37,7 +37,7 @@ class GpuTensor(torch.Tensor):
                 strides=held.stride(),
                 storage_offset=held.storage_offset(),
                 dtype=held.dtype,
-                device='cuda',
+                device='cuda:0',
                 requires_grad=held.requires_grad,
             )
         tensor.held = held

@@ -93,13 +93,11 @@ class Grounder:
     def to(self, device: str) -> None:
         """Move to 'cpu', 'cuda', 'cuda:N' or 'auto'; the map is encoded anew where that changes it.
 
-        The memory of the device that is left is free for others.
+        'cuda' is any GPU: that where the model is. The memory of the device that is left is free
+        for others.
         """
-        target, current = (
-            torch.device(resolve_device(device)),
-            next(self._model.parameters()).device,
-        )
-        if target == current:
+        target, current = torch.device(resolve_device(device)), torch.device(self.device)
+        if target.type == current.type and target.index in (None, current.index):
             return
         self._encoded.clear()
         self._encoded_view = None
