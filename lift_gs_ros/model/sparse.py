@@ -91,13 +91,18 @@ class _Layer(nn.Module):
         super().__init__()
         self.kernel = kernel
         self.weight = nn.Parameter(torch.empty(channels_out, *[kernel] * 3, channels_in))
-        nn.init.normal_(self.weight, std=1 / math.sqrt(channels_in * kernel**2))
+        _initialise(self.weight)
 
     def convolve(self, features: Tensor, pairs: Pairs, num_out: int) -> Tensor:
         matrices = self.weight.flatten(1, 3).permute(1, 2, 0).contiguous()  # (K, in, out)
         # Sums over up to 27 neighbours are kept in float32, also under autocast.
         with torch.autocast(features.device.type, enabled=False):
             return _Convolve.apply(features.float(), matrices, pairs, num_out)
+
+
+def _initialise(weight: Tensor) -> None:
+    """Draw a weight (out, k, k, k, in) for voxels of surfaces, which have some k^2 neighbours."""
+    nn.init.normal_(weight, std=1 / math.sqrt(weight.shape[-1] * weight.shape[1] ** 2))
 
 
 class SubmanifoldConv(_Layer):
@@ -209,6 +214,9 @@ def _where_its_input_is(layer: Any, algorithms: Any) -> Any:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.algo_on_gpu = self.algo  # spconv's choice
+
+        def reset_parameters(self) -> None:  # a seed means the same network with both backends
+            _initialise(self.weight)
 
         def forward(self, x: Any) -> Any:
             features = x.features.float()
