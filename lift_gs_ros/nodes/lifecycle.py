@@ -30,6 +30,15 @@ class _Node(LifecycleNode):
         # LifecycleNode has no argument for this.
         LifecycleNodeMixin.__init__(self, callback_group=MutuallyExclusiveCallbackGroup())
 
+    def destroy_node(self) -> None:
+        """Destroy the services of the lifecycle too, and with them the node itself.
+
+        rclpy leaves both to the garbage collector: others see the node until then or, where the
+        process ends before, until its lease is over (20 s).
+        """
+        super().destroy_node()
+        del self._state_machine
+
 
 class ManagedNode(ManagedEntity, ABC):
     """A node with a worker of its own. A subclass says what its transitions do.
