@@ -156,6 +156,17 @@ def test_shutdown_by_the_manager_ends_the_process_from_every_state(graph, client
         graph.remove(node)
 
 
+def test_a_transition_that_the_state_does_not_have_is_refused_and_changes_nothing(graph, client):
+    graph.add(lambda **o: CameraNode(Walk(), **o), autostart=False)
+    assert not change(client, 'camera_node', ACTIVATE)
+    assert change(client, 'camera_node', CONFIGURE)
+    assert not change(client, 'camera_node', CONFIGURE)
+    assert state(client, 'camera_node') == 'inactive'
+    assert change(client, 'camera_node', ACTIVATE, DEACTIVATE)
+    assert not change(client, 'camera_node', DEACTIVATE)
+    assert change(client, 'camera_node', CLEANUP)
+
+
 def test_a_node_that_has_ended_is_gone_for_the_others_at_once(graph, client):
     node = graph.add(lambda **o: CameraNode(Walk(), **o), autostart=False)
     wait_until(lambda: 'camera_node' in client.get_node_names(), 'the node')
