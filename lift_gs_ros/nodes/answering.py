@@ -147,7 +147,8 @@ class Answering:
         self._encoded &= not another_map
 
     def forget_map(self) -> None:
-        """Start again without a map. Not while the worker runs, except by the worker."""
+        """Start again without a map. Not while the worker runs."""
+        self._intake.drop_waiting()  # such a chunk may be gone before the map is sent again
         if self._grounder is not None:
             self._intake.forget(self._grounder)
         self._encoded, self._stale = False, True
