@@ -151,6 +151,8 @@ def test_a_map_of_another_slam_is_shown_too_and_an_inactive_viewer_shows_nothing
     wait_until(lambda: points.num_points > 50, 'the map on the page')
     viewer.node.trigger_deactivate()
     assert points.num_points == 0
+    viewer.viewer._ask('a chair')  # whose answer would never come
+    assert 'viewer_node is inactive' in viewer.viewer._panel._answer.content
     viewer.node.trigger_activate()
     wait_until(lambda: points.num_points > 50, 'the map on the page again')
     url = viewer.viewer.url
