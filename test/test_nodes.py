@@ -390,7 +390,11 @@ def test_parameters_are_described_and_changes_work_or_are_refused(graph, client)
     ('options', 'match'),
     [
         ({'pose_source': 'gps'}, "pose_source is 'gps', expected one of odometry, pose, tf"),
-        ({'base_from_camera': [0.0] * 7}, 'length 0'),
+        ({'base_from_camera': [0.0] * 7}, 'parameter base_from_camera: .*length 0'),
+        (
+            {'depth_registration': 'parameter', 'color_from_depth': [0.0]},
+            'parameter color_from_depth: .*expected 7',
+        ),
         ({'chunk_size': 0.12}, 'chunk_size'),
     ],
 )
