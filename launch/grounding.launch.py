@@ -71,6 +71,7 @@ PARAMETERS = {
     'depth_registration': ('mapping', str, 'none, parameter or tf'),
     'sync_slop': ('mapping', float, 'Largest difference of colour and depth stamps, s'),
     'voxel_size': ('mapping', float, 'Edge of a voxel, m'),
+    'chunk_size': ('mapping', float, 'Edge of a chunk, m: an odd number of voxels, as 6.45 / 0.05'),
     'cloud_map': (
         'grounding viewer',
         str,
@@ -118,7 +119,7 @@ def start_nodes(context):
 
     # ros2 launch dies of SIGTERM and would leave its nodes behind.
     environment = {'LIFT_GS_ROS_END_WITH_PARENT': '1'}
-    if value('demo').lower() == 'true':
+    if value('demo').lower() in ('true', '1'):  # as IfCondition takes it
         if not value('sensor_qos'):
             # Large images with best effort get lost between processes on a busy machine.
             context.launch_configurations['sensor_qos'] = 'reliable'

@@ -56,6 +56,11 @@ def read_map(arguments: argparse.Namespace) -> VoxelMap:
         return voxel_map_of(read_ply(arguments.sequence))
     voxel_map = VoxelMap()
     fuse(open_sequence(arguments.sequence, bag_topics(arguments)), voxel_map)
+    if not voxel_map.keyframes:
+        raise ValueError(
+            f'{arguments.sequence}: no frame could be fused; what is wrong with each is logged '
+            f'above, or its depth is not within {voxel_map.min_depth} to {voxel_map.max_depth} m'
+        )
     return voxel_map
 
 

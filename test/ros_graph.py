@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import ExitStack
 
 import numpy as np
 import rclpy
@@ -66,9 +67,10 @@ class Graph:
 
     def close(self) -> None:
         """Take everything down."""
-        for entry in self._running:
-            self._stop(*entry)
-        rclpy.shutdown(context=self.context)
+        with ExitStack() as stack:  # all of it, whatever fails
+            stack.callback(rclpy.shutdown, context=self.context)
+            for entry in reversed(self._running):
+                stack.callback(self._stop, *entry)
 
     def _spin(self, node, executor, adapter=None) -> None:
         executor.add_node(node)
@@ -78,11 +80,14 @@ class Graph:
 
     @staticmethod
     def _stop(node, executor, thread, adapter) -> None:
-        if adapter is not None:
-            assert adapter.stop(PATIENCE), 'the worker did not end'
+        ended = adapter is None or adapter.stop(PATIENCE)
         executor.shutdown()
         thread.join(PATIENCE)
+        if isinstance(executor, MultiThreadedExecutor):
+            # rclpy's shutdown does not wait for callbacks, which would use what is destroyed next.
+            executor._executor.shutdown()
         node.destroy_node()
+        assert ended, 'the worker did not end'
 
 
 class FakeCamera:

@@ -193,6 +193,17 @@ def test_a_new_map_that_has_overtaken_the_old_ones_version_takes_nothing_over():
     assert bench.report.counts() == {'chunks_of_past_maps': 1}
 
 
+def test_a_chunk_that_waited_when_the_map_was_forgotten_does_not_come_back():
+    bench = Bench()
+    bench.put(0, version=1)
+    bench.step(2)
+    bench.put(1, version=2)
+    bench.answering.forget_map()  # as an inactive node; chunk 1 is carved away meanwhile
+    bench.put(0, version=3)
+    bench.step(3)
+    assert bench.grounder.encoded == {(0, 0, 0)}
+
+
 def test_chunks_of_one_map_may_come_in_any_order():
     bench = Bench()
     for number, version in enumerate((5, 3, 4)):

@@ -16,6 +16,7 @@ from lift_gs_ros.messages import color_from_image, depth_from_image, stamp_to_ns
 from lift_gs_ros.sequences import BagTopics, Sequence, open_sequence
 from lift_gs_ros.sequences.bag_file import BagFile
 from lift_gs_ros.sequences.bag_poses import read_tree
+from lift_gs_ros.sequences.check import check_sequence
 
 BAGS = Path(__file__).parents[2] / 'shared' / 'data' / 'bags'
 SECOND = 10**9
@@ -279,9 +280,14 @@ def test_registered_depth_of_another_size_is_scaled_by_its_calibration(tmp_path)
     assert_same_world(open_sequence(path), tolerance=0.05)
 
 
-def test_images_too_far_apart_in_time_make_no_frame(tmp_path):
+def test_images_too_far_apart_in_time_make_no_frame_and_that_is_said(tmp_path, caplog, capsys):
     path = write(tmp_path / 'walk', 'mcap', write_tf, late=30_000_000)
     assert list(open_sequence(path)) == []
+    assert f'3 of 3 images on {RGB} have none on {DEPTH} (3)' in caplog.text
+    with pytest.raises(ValueError, match='no frame'):
+        check_sequence(open_sequence(path))
+    assert cli.main(['ground', str(path), 'a chair', '--out', str(tmp_path)]) == 2
+    assert 'no frame could be fused' in capsys.readouterr().err
 
 
 def test_one_bad_image_costs_one_frame(tmp_path, caplog):

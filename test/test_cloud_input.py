@@ -8,14 +8,17 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 from rclpy.qos import qos_profile_sensor_data  # noqa: E402
 from ros_graph import Graph, wait_until  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
+from std_msgs.msg import String  # noqa: E402
 from test_nodes import FakeGrounder, listen, wait_for_count  # noqa: E402
 
 from lift_gs_ros import msg  # noqa: E402
 from lift_gs_ros.geometry import PointCloud  # noqa: E402
+from lift_gs_ros.nodes import cloud_input  # noqa: E402
 from lift_gs_ros.nodes.conversions import make_header  # noqa: E402
 from lift_gs_ros.nodes.grounding_node import GroundingNode  # noqa: E402
 from lift_gs_ros.nodes.point_clouds import cloud_to_message  # noqa: E402
 from lift_gs_ros.nodes.qos import LATCHED, RELIABLE  # noqa: E402
+from lift_gs_ros.nodes.reporting import ERROR  # noqa: E402
 
 SECOND = 1_000_000_000
 
@@ -104,3 +107,22 @@ def test_a_slam_that_comes_back_with_another_quality_of_service_is_heard(graph):
     wait_until(slam.publisher.get_subscription_count, 'a subscriber')
     slam.publish(spots((20, 0, 0)), stamp=2)
     slam.wait_for_chunks((3, 0, 0))
+
+
+@pytest.mark.parametrize('kind', [None, String])
+def test_a_map_that_nobody_publishes_is_an_error_that_names_topic_and_type(
+    graph, kind, monkeypatch
+):
+    monkeypatch.setattr(cloud_input, 'SILENCE', 0.0)
+    client = graph.client()
+    if kind is not None:
+        client.create_publisher(kind, 'cloud_map', 1)
+        wait_until(lambda: client.count_publishers('cloud_map'), 'the publisher')
+    node = graph.add(
+        lambda **o: GroundingNode(lambda values: FakeGrounder(), **o), cloud_map='cloud_map'
+    )
+    wait_for_count(node, 'no_cloud_map')
+    level, text = node.report.health()
+    assert level == ERROR
+    assert 'nobody publishes sensor_msgs/msg/PointCloud2 on /cloud_map' in text
+    assert ('but std_msgs/msg/String' in text) == (kind is not None)

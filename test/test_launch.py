@@ -15,6 +15,7 @@ from launch.utilities import perform_substitutions  # noqa: E402
 from launch_ros.parameter_descriptions import ParameterFile  # noqa: E402
 
 from launch import LaunchContext  # noqa: E402
+from lift_gs_ros.mapping.voxel_map import VoxelMap  # noqa: E402
 from lift_gs_ros.nodes import parameters  # noqa: E402
 
 FILE = Path(__file__).parents[1] / 'launch' / 'grounding.launch.py'
@@ -62,6 +63,14 @@ def test_every_parameter_argument_is_a_parameter_of_its_nodes_with_its_type(laun
             assert type(defaults[name]) is kind_of_value, name
 
 
+def test_a_size_of_voxels_can_be_given_with_the_size_of_chunks_that_it_needs(launch_file):
+    _, context = start(launch_file, voxel_size='0.04', chunk_size='5.16')
+    chosen = context.launch_configurations
+    VoxelMap(voxel_size=float(chosen['voxel_size']), chunk_size=float(chosen['chunk_size']))
+    with pytest.raises(ValueError, match='chunk_size is 6.45'):
+        VoxelMap(voxel_size=float(chosen['voxel_size']))
+
+
 def test_demo_viewer_and_rviz_are_started_on_request_only(launch_file):
     for wanted in ('true', 'false'):
         nodes, context = start(launch_file, demo=wanted, rviz=wanted, viewer=wanted)
@@ -75,8 +84,13 @@ def test_a_map_of_another_slam_takes_the_place_of_mapping_node(launch_file):
 
 
 def test_the_demo_camera_is_heard_reliably_unless_asked_otherwise(launch_file):
-    for given, expected in (('', 'reliable'), ('sensor_data', 'sensor_data')):
-        _, context = start(launch_file, demo='true', sensor_qos=given)
+    for demo, given, expected in (
+        ('true', '', 'reliable'),
+        ('1', '', 'reliable'),
+        ('true', 'sensor_data', 'sensor_data'),
+    ):
+        nodes, context = start(launch_file, demo=demo, sensor_qos=given)
+        assert nodes['camera_node'].condition.evaluate(context)
         assert context.launch_configurations['sensor_qos'] == expected
     _, context = start(launch_file, demo='false')
     assert context.launch_configurations['sensor_qos'] == ''

@@ -1,5 +1,7 @@
 """Lifecycle of the nodes in a real graph: what a manager such as nav2's sees and does."""
 
+import gc
+
 import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
@@ -152,6 +154,30 @@ def test_shutdown_by_the_manager_ends_the_process_from_every_state(graph, client
         assert node.finished.is_set()
         assert not node.failure
         graph.remove(node)
+
+
+def test_a_transition_that_the_state_does_not_have_is_refused_and_changes_nothing(graph, client):
+    graph.add(lambda **o: CameraNode(Walk(), **o), autostart=False)
+    assert not change(client, 'camera_node', ACTIVATE)
+    assert change(client, 'camera_node', CONFIGURE)
+    assert not change(client, 'camera_node', CONFIGURE)
+    assert state(client, 'camera_node') == 'inactive'
+    assert change(client, 'camera_node', ACTIVATE, DEACTIVATE)
+    assert not change(client, 'camera_node', DEACTIVATE)
+    assert change(client, 'camera_node', CLEANUP)
+
+
+def test_a_node_that_has_ended_is_gone_for_the_others_at_once(graph, client):
+    node = graph.add(lambda **o: CameraNode(Walk(), **o), autostart=False)
+    wait_until(lambda: 'camera_node' in client.get_node_names(), 'the node')
+    gc.disable()  # rclpy would leave it to the garbage collector
+    try:
+        graph.remove(node)
+        wait_until(lambda: 'camera_node' not in client.get_node_names(), 'the end of the node')
+        services = dict(client.get_service_names_and_types())
+        assert '/camera_node/change_state' not in services
+    finally:
+        gc.enable()
 
 
 def test_chunks_and_maps_reach_their_readers_again_after_a_pause(graph, client, camera):

@@ -1,6 +1,8 @@
 """Saving and loading maps through mapping_node, in a real graph."""
 
 import os
+import threading
+import time
 
 import pytest
 
@@ -109,3 +111,21 @@ def test_a_job_that_nobody_does_is_given_up_and_one_that_fails_says_why():
         jobs.ask(lambda: done.append(1), timeout=0.0)
     jobs.run()
     assert not done, 'whoever asked was told that it was not done'
+
+
+def test_a_job_that_has_begun_in_time_is_waited_for():
+    jobs, begun = Jobs(), threading.Event()
+
+    def job() -> str:
+        begun.set()
+        time.sleep(0.3)
+        return 'done'
+
+    def work() -> None:
+        while not begun.is_set():
+            jobs.run()
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    assert jobs.ask(job, timeout=0.1) == 'done'
+    worker.join()

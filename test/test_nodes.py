@@ -37,6 +37,7 @@ from lift_gs_ros.nodes.grounding_node import GroundingNode, load_grounder  # noq
 from lift_gs_ros.nodes.mapping_node import MappingNode  # noqa: E402
 from lift_gs_ros.nodes.point_clouds import cloud_from_message, columns_from_message  # noqa: E402
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE, latched  # noqa: E402
+from lift_gs_ros.nodes.reporting import ERROR, Report  # noqa: E402
 from lift_gs_ros.nodes.runner import spin  # noqa: E402
 
 CONFIG = Path(__file__).parents[1] / 'config' / 'grounding.yaml'
@@ -389,7 +390,11 @@ def test_parameters_are_described_and_changes_work_or_are_refused(graph, client)
     ('options', 'match'),
     [
         ({'pose_source': 'gps'}, "pose_source is 'gps', expected one of odometry, pose, tf"),
-        ({'base_from_camera': [0.0] * 7}, 'length 0'),
+        ({'base_from_camera': [0.0] * 7}, 'parameter base_from_camera: .*length 0'),
+        (
+            {'depth_registration': 'parameter', 'color_from_depth': [0.0]},
+            'parameter color_from_depth: .*expected 7',
+        ),
         ({'chunk_size': 0.12}, 'chunk_size'),
     ],
 )
@@ -432,8 +437,8 @@ def test_silence_is_reported_where_nobody_publishes_the_simulated_time(graph, cl
     wait_until(lambda: statuses, 'diagnostics')
 
 
-def test_a_callback_that_fails_is_logged_does_not_make_a_node_deaf_and_does_not_count_at_the_end(
-    graph, capfd
+def test_a_callback_that_fails_is_an_error_leaves_a_node_its_ears_and_does_not_count_at_the_end(
+    graph,
 ):
     node = Node('unlucky', context=graph.context)
     executor = MultiThreadedExecutor(2, context=graph.context)
@@ -446,14 +451,17 @@ def test_a_callback_that_fails_is_logged_does_not_make_a_node_deaf_and_does_not_
 
     node.create_timer(0.02, fail)
     ending = threading.Event()
-    thread = threading.Thread(target=spin, args=(executor, node, ending), daemon=True)
+    report = Report(lambda text: None)
+    thread = threading.Thread(target=spin, args=(executor, report, ending), daemon=True)
     thread.start()
     wait_until(lambda: len(calls) >= 5, 'further calls')
-    assert 'a callback failed: RuntimeError: a defect' in capfd.readouterr().err
+    assert report.counts()['failed_callbacks'] >= 3
+    assert report.health() == (ERROR, 'failed callbacks: RuntimeError: a defect')
     ending.set()  # as when a node is taken down under its callbacks
+    counted = report.counts()['failed_callbacks']
     thread.join(5)
     assert not thread.is_alive()
-    assert 'a callback failed' not in capfd.readouterr().err
+    assert report.counts()['failed_callbacks'] <= counted + 1  # one may have been on its way
     executor.shutdown(timeout_sec=5)
     node.destroy_node()
 

@@ -10,10 +10,11 @@ from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
 
 from lift_gs_ros import msg, srv  # noqa: E402
 from lift_gs_ros.colors import confidence_color  # noqa: E402
-from lift_gs_ros.geometry import Box  # noqa: E402
+from lift_gs_ros.geometry import Box, Camera  # noqa: E402
+from lift_gs_ros.grounding import picture  # noqa: E402
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding  # noqa: E402
 from lift_gs_ros.nodes import answers, conversions  # noqa: E402
-from lift_gs_ros.nodes.overlay_node import OverlayNode  # noqa: E402
+from lift_gs_ros.nodes.overlay_node import OverlayNode, _shrunk  # noqa: E402
 from lift_gs_ros.nodes.qos import LATCHED, RELIABLE, latched  # noqa: E402
 from lift_gs_ros.nodes.standing import shown_instances  # noqa: E402
 
@@ -141,3 +142,11 @@ def test_an_image_without_a_pose_is_counted_and_the_next_one_is_drawn(graph):
 
     wait_until(refused, 'a problem')
     scene.wait_for(lambda: images, 'an image')
+
+
+@pytest.mark.parametrize('size', [(640, 480), (1280, 1024), (480, 640), (3000, 1), (64, 48)])
+def test_a_picture_is_never_asked_for_that_is_too_large_to_be_drawn(size):
+    camera = _shrunk(Camera.from_focal(500.0, 500.0, 10.0, 10.0, *size), 640)
+    assert camera.width <= min(640, size[0])
+    assert camera.width * camera.height <= picture.MAX_PIXELS
+    assert camera.width >= 0.9 * min(640, size[0], (picture.MAX_PIXELS * size[0] / size[1]) ** 0.5)

@@ -60,6 +60,8 @@ def test_the_level_is_that_of_the_worst_problem_of_late(clock):
     assert report.health()[0] == WARN
     clock.now += 11
     assert report.health() == (OK, '')
+    report.problem('bad_images', ValueError())
+    assert report.health() == (WARN, 'bad images: ')
 
 
 def test_latencies_are_percentiles_of_the_last_minute(clock):

@@ -147,6 +147,18 @@ def test_a_refused_text_leaves_the_standing_ones_alone(bench):
     assert 'expected at most' in bench.answers[-1][2]
 
 
+def test_a_query_stands_though_queries_must_be_shorter_from_now_on(bench):
+    bench.ask('the red chair')
+    bench.answering._values['max_query_length'] = 5
+    bench.asked_last()
+    bench.put(0, version=1, map_id=2, chunk_size=0.1)  # refused: a map without chunks
+    bench.step(2)
+    assert bench.answers[-1] == ('the red chair', 0, 'no map yet')
+    bench.put(0, version=1, map_id=2)
+    bench.step(3)
+    assert bench.answers[-1] == ('the red chair', 1, '')
+
+
 def test_a_text_that_crashes_takes_no_other_along(bench):
     bench.ask('a', 'crash', 'b')
     messages = {query: message for query, _, message in bench.answers}

@@ -5,6 +5,9 @@ import socket
 
 import numpy as np
 import pytest
+import viser
+from websockets.exceptions import ConnectionClosedError
+from websockets.sync.client import connect
 
 from lift_gs_ros.geometry import Box, PointCloud
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding, MapSummary
@@ -119,6 +122,30 @@ def test_the_page_is_for_this_machine_only_unless_asked_otherwise():
     # Another address of this machine, as its address on a network is.
     assert not reaches('127.0.0.1', '127.0.0.2')
     assert reaches('0.0.0.0', '127.0.0.2')
+
+
+@pytest.mark.parametrize('origin', ['http://{host}', None])
+def test_its_own_page_and_programs_are_let_in(viewer, origin):
+    with connected(viewer, origin) as page:
+        assert page.recv(timeout=20)
+
+
+@pytest.mark.parametrize('origin', ['http://127.0.0.1:1', 'http://news.example', 'null'])
+def test_the_page_of_another_site_is_not_let_in(viewer, origin):
+    refusal = pytest.raises(ConnectionClosedError, match='is not that of this server')
+    with connected(viewer, origin) as page, refusal:
+        page.recv(timeout=20)
+
+
+def connected(viewer, origin: str | None):
+    """Open a connection as a page of that origin does; None: no browser."""
+    host = viewer.url.removeprefix('http://')
+    return connect(
+        f'ws://{host}',
+        origin=origin and origin.format(host=host),
+        subprotocols=[f'viser-v{viser.__version__}'],
+        max_size=None,
+    )
 
 
 def test_local_addresses_are_told_from_open_ones():

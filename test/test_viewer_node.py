@@ -1,6 +1,7 @@
 """viewer_node in a real graph: from topics to the page, and from the page to the topic query."""
 
 import socket
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -63,19 +64,22 @@ def answer(*counts: int, stamp: int = 5) -> Grounding:
     return Grounding('chair', stamp, 'map', instances, 0.1)
 
 
+def masks_of(*groundings: Grounding) -> PointCloud2:
+    header = answers.answer_header(groundings[0])
+    return answers.masks_to_message(shown_instances(groundings), header)
+
+
 def test_the_two_messages_of_an_answer_meet_in_either_order_and_only_each_other():
     def messages(grounding):
-        header = answers.answer_header(grounding)
-        masks = answers.masks_to_message(shown_instances([grounding]), header)
-        return answers.grounding_to_message(grounding, 'w'), masks
+        return answers.grounding_to_message(grounding, 'w'), masks_of(grounding)
 
     pairs = AnswerPairs()
     other, other_masks = messages(answer(2, 3))
     later, later_masks = messages(answer(3, 2))
     nothing, no_masks = messages(answer())
     assert pairs.add_grounding(other) is None
-    assert pairs.add_masks(later_masks) is None
-    found = pairs.add_grounding(later)
+    assert pairs.add_grounding(later) is None
+    found = pairs.add_masks(later_masks)
     assert [len(instance.points) for instance in found.instances] == [3, 2]
     assert pairs.add_masks(other_masks) is None, 'an older answer came back'
     assert pairs.add_masks(no_masks) is None
@@ -85,6 +89,37 @@ def test_the_two_messages_of_an_answer_meet_in_either_order_and_only_each_other(
     assert pairs.add_grounding(nothing) is None
     with pytest.raises(ValueError, match='instance_id'):
         pairs.add_masks(chunk_message(1).cloud)
+
+
+def test_an_answer_meets_its_masks_though_a_newer_one_has_overtaken_them():
+    first, second = answer(30), replace(answer(20), query='the red chair')
+    messages = [(answers.grounding_to_message(one, 'w'), masks_of(one)) for one in (first, second)]
+    pairs = AnswerPairs()
+    assert pairs.add_grounding(messages[0][0]) is None
+    assert pairs.add_grounding(messages[1][0]) is None
+    assert pairs.add_masks(messages[0][1]).query == 'chair'
+    assert pairs.add_masks(messages[1][1]).query == 'the red chair'
+
+
+def test_masks_that_overtake_their_answer_are_its_own_when_it_comes():
+    before, newest = answer(2, 3), replace(answer(3, 2), query='the red chair')
+    pairs = AnswerPairs()
+    assert pairs.add_grounding(answers.grounding_to_message(before, 'w')) is None
+    assert pairs.add_masks(masks_of(newest)).query == 'chair'  # of the same objects
+    found = pairs.add_grounding(answers.grounding_to_message(newest, 'w'))
+    assert found.query == 'the red chair'
+    assert [len(instance.points) for instance in found.instances] == [3, 2]
+
+
+def test_an_object_of_which_another_standing_query_is_surer_is_shown_with_that_ones_points():
+    surer, other = answer(30), answer(20)
+    other = replace(other, query='seat', instances=[replace(other.instances[0], score=0.6)])
+    pairs = AnswerPairs()
+    assert pairs.add_grounding(answers.grounding_to_message(surer, 'w')) is None
+    assert pairs.add_masks(masks_of(surer)).query == 'chair'
+    assert pairs.add_grounding(answers.grounding_to_message(other, 'w')) is None
+    found = pairs.add_masks(masks_of(surer, other))
+    assert (found.query, len(found.instances[0].points)) == ('seat', 30)
 
 
 def test_chunks_reach_the_page_bad_ones_are_counted_and_a_new_map_clears_it(graph, client):
@@ -116,6 +151,8 @@ def test_a_map_of_another_slam_is_shown_too_and_an_inactive_viewer_shows_nothing
     wait_until(lambda: points.num_points > 50, 'the map on the page')
     viewer.node.trigger_deactivate()
     assert points.num_points == 0
+    viewer.viewer._ask('a chair')  # whose answer would never come
+    assert 'viewer_node is inactive' in viewer.viewer._panel._answer.content
     viewer.node.trigger_activate()
     wait_until(lambda: points.num_points > 50, 'the map on the page again')
     url = viewer.viewer.url

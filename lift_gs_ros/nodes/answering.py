@@ -98,7 +98,7 @@ class Answering:
 
     def _turn_away(self, question: Question, reason: str) -> None:
         if question.reply is not None:
-            question.reply.set_result(self._refuse(question.text, reason))
+            question.reply.set_result(self._refuse(self._shortened(question.text), reason))
 
     def step(self) -> None:
         """Do the most urgent thing; returns after a tenth of a second where there is none."""
@@ -147,7 +147,8 @@ class Answering:
         self._encoded &= not another_map
 
     def forget_map(self) -> None:
-        """Start again without a map. Not while the worker runs, except by the worker."""
+        """Start again without a map. Not while the worker runs."""
+        self._intake.drop_waiting()  # such a chunk may be gone before the map is sent again
         if self._grounder is not None:
             self._intake.forget(self._grounder)
         self._encoded, self._stale = False, True
@@ -166,7 +167,7 @@ class Answering:
         answers = dict(zip(texts, self._ground(texts)))
         for text, reason in refusals.items():
             if reason is not None:
-                answers[text] = self._refuse(text, reason)
+                answers[text] = self._refuse(self._shortened(text), reason)
         news = []
         for question in questions:
             answer = self._timed(answers[question.text], question.arrived)
@@ -252,9 +253,12 @@ class Answering:
             self._report.time('decode', answer.latency.decode_ms / 1e3)
         return replace(answer, latency=replace(answer.latency, total_ms=1e3 * seconds))
 
+    def _shortened(self, text: str) -> str:
+        return text[: self._values['max_query_length']]  # it may be of megabytes
+
     def _refuse(self, text: str, reason: str) -> Grounding:
         return Grounding(
-            query=text[: self._values['max_query_length']],
+            query=text,
             stamp=self._intake.stamp,
             frame_id=self._intake.frame_id,
             message=reason,

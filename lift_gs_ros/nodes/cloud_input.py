@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
@@ -15,10 +16,12 @@ from lift_gs_ros.grounding.instances import MapSummary
 from lift_gs_ros.mapping.cloud_map import CloudMap
 from lift_gs_ros.nodes.conversions import ChunkUpdate, frame_name, random_map_id, stamp_to_ns
 from lift_gs_ros.nodes.point_clouds import cloud_from_message
-from lift_gs_ros.nodes.reporting import Report
+from lift_gs_ros.nodes.reporting import ERROR, Report
 from lift_gs_ros.nodes.worker import BoundedQueue, Worker
 
 LOOK_SECONDS = 1.0  # how often to see whether, and how, somebody publishes
+SILENCE = 5.0  # seconds without a publisher, after which that is an error
+KIND = 'sensor_msgs/msg/PointCloud2'
 
 
 class CloudInput:
@@ -38,7 +41,7 @@ class CloudInput:
         self._group = MutuallyExclusiveCallbackGroup()
         self._subscription: Subscription | None = None
         self._qos: tuple[ReliabilityPolicy, DurabilityPolicy] | None = None
-        self._frame_id = ''
+        self._frame_id, self._has_map, self._began = '', False, time.monotonic()
         self._begin_map()
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._timer = node.create_timer(LOOK_SECONDS, self._subscribe, self._group, clock=clock)
@@ -57,8 +60,11 @@ class CloudInput:
     def _subscribe(self) -> None:
         """Subscribe with the QoS of the publishers, which come and go."""
         publishers = self._node.get_publishers_info_by_topic(self._topic)
-        offered = [publisher.qos_profile for publisher in publishers]
+        offered = [
+            publisher.qos_profile for publisher in publishers if publisher.topic_type == KIND
+        ]
         if not offered:
+            self._miss({publisher.topic_type for publisher in publishers})
             return
         reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
         latched = all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
@@ -78,6 +84,14 @@ class CloudInput:
             QoSProfile(depth=1, reliability=qos[0], durability=qos[1]),
             callback_group=self._group,
         )
+
+    def _miss(self, others: set[str]) -> None:
+        """Say that nobody publishes; after a map has come, that need not be wrong."""
+        if self._has_map or time.monotonic() < self._began + SILENCE:
+            return
+        instead = f', but {", ".join(sorted(others))}' if others else ''
+        text = f'nobody publishes {KIND} on {self._topic}{instead}: is that the name (cloud_map)?'
+        self._report.problem('no_cloud_map', text, ERROR)
 
     def _on_cloud(self, message: PointCloud2) -> None:
         self._report.count('clouds')
@@ -102,6 +116,7 @@ class CloudInput:
             self._frame_id = frame_id
             self._begin_map()
         chunks = self._map.replace(cloud)
+        self._has_map = True
         self._version += bool(chunks)
         for key, chunk in chunks.items():
             self._put_chunk(

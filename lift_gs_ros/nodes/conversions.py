@@ -8,8 +8,9 @@ cameras and poses, imported here so that nodes find both ways in one place. Poin
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -149,6 +150,14 @@ class ChunkUpdate:
     stamp: int  # nanoseconds, of the newest keyframe
     frame_id: str
     map_id: int = 0  # random; another one is another map, of which nothing may be mixed with this
+
+
+def matrix_from_parameter(values: Mapping[str, Any], name: str) -> FloatArray:
+    """Build (4, 4) from the parameter of that name: x y z qx qy qz qw."""
+    try:
+        return matrix_from_values(values[name])
+    except ValueError as error:
+        raise ValueError(f'parameter {name}: {error}') from None
 
 
 def random_map_id() -> int:

@@ -20,7 +20,10 @@ class Jobs:
         self._waiting: BoundedQueue[tuple[Callable, Future]] = BoundedQueue(MOST_WAITING)
 
     def ask(self, job: Callable[[], Result], timeout: float) -> Result:
-        """Have a job done within ``timeout`` seconds; raises what it raises, or RuntimeError."""
+        """Have a job done that begins within ``timeout`` seconds; raises what it raises.
+
+        RuntimeError where it has not begun: then it is not done.
+        """
         future: Future = Future()
         dropped = self._waiting.put((job, future))
         if dropped is not None:
@@ -28,7 +31,8 @@ class Jobs:
         try:
             return future.result(timeout)
         except FutureTimeoutError:
-            future.cancel()
+            if not future.cancel():  # it is done right now
+                return future.result()
             raise RuntimeError(f'the worker was busy for {timeout:.0f} s: try again') from None
 
     def run(self) -> None:

@@ -29,6 +29,29 @@ class _Node(LifecycleNode):
         Node.__init__(self, name, **options)
         # LifecycleNode has no argument for this.
         LifecycleNodeMixin.__init__(self, callback_group=MutuallyExclusiveCallbackGroup())
+        self._service_change_state.callback = self._answered(self._service_change_state.callback)
+
+    def _answered(self, change_state: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """Refuse a transition that the state does not have; rclpy would raise, and never answer."""
+
+        def answer(request: Any, response: Any) -> Any:
+            try:
+                return change_state(request, response)
+            except RuntimeError as error:  # rclpy's RCLError
+                self.get_logger().warning(f'transition {request.transition.id} refused: {error}')
+                response.success = False
+                return response
+
+        return answer
+
+    def destroy_node(self) -> None:
+        """Destroy the services of the lifecycle too, and with them the node itself.
+
+        rclpy leaves both to the garbage collector: others see the node until then or, where the
+        process ends before, until its lease is over (20 s).
+        """
+        super().destroy_node()
+        del self._state_machine
 
 
 class ManagedNode(ManagedEntity, ABC):

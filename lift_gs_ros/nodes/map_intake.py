@@ -158,8 +158,13 @@ class MapIntake:
         self.summary = replace(self.summary, voxels=voxels, chunks=chunks)
         grounder.set_map(self.summary, self.stamp)
 
+    def drop_waiting(self) -> None:
+        """Leave out all that has not been taken in yet."""
+        with self._lock:
+            self._chunks.clear()
+
     def forget(self, grounder: Grounds) -> None:
-        """Start again without a map."""
+        """Start again without a map; what waits is kept, it may be of the next one."""
         grounder.clear()
         self._sizes, self._fingerprints, self.summary = {}, {}, MapSummary()
         self._taken = {}

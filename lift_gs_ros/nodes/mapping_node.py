@@ -20,7 +20,7 @@ from lift_gs_ros.nodes.conversions import (
     chunk_to_message,
     chunks_to_cloud_message,
     make_header,
-    matrix_from_values,
+    matrix_from_parameter,
     pose_from_matrix,
     stamp_to_ns,
 )
@@ -101,7 +101,7 @@ class MappingNode(ManagedNode):
             return None
         if self._poses.tf is not None and self.values['depth_registration'] == 'tf':
             return DepthRegistration(self._poses.tf.between)
-        color_from_depth = matrix_from_values(self.values['color_from_depth'])
+        color_from_depth = matrix_from_parameter(self.values, 'color_from_depth')
         return DepthRegistration(lambda color_frame, depth_frame: color_from_depth)
 
     def _subscribe(self) -> Inputs:

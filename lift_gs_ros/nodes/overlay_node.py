@@ -6,6 +6,7 @@ that maps or answers waits for pictures that are for people. Without readers it 
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -39,6 +40,7 @@ from lift_gs_ros.nodes.worker import BoundedQueue, Worker
 from lift_gs_ros.srv import Render
 
 LOOK_SECONDS = 0.5  # how often to see whether somebody listens
+PICTURE_PIXELS = 640 * 480  # grounding_node draws no larger picture
 
 
 class OverlayNode(ManagedNode):
@@ -171,11 +173,8 @@ class OverlayNode(ManagedNode):
             return
         header = self._info.header
         camera, pose = self._view(header, self._info)
-        width = min(self.values['rendered_width'], camera.width)
-        camera = camera.resized(width, max(1, round(camera.height * width / camera.width)))
-        request = Render.Request(
-            pose=pose_from_matrix(pose), camera_info=info_from_camera(camera, header)
-        )
+        info = info_from_camera(_shrunk(camera, self.values['rendered_width']), header)
+        request = Render.Request(pose=pose_from_matrix(pose), camera_info=info)
         self._rendering_since = now
         self._client.call_async(request).add_done_callback(self._on_picture)
 
@@ -189,6 +188,13 @@ class OverlayNode(ManagedNode):
 
     def _on_error(self, error: Exception) -> None:
         self.report.problem('errors', f'{type(error).__name__}: {error}', ERROR)
+
+
+def _shrunk(camera: Camera, width: int) -> Camera:
+    """Make the image at most so wide, and no larger than can be drawn."""
+    fits = math.sqrt(PICTURE_PIXELS / (camera.width * camera.height))
+    share = min(1.0, width / camera.width, fits)
+    return camera.resized(*(max(1, int(share * side)) for side in (camera.width, camera.height)))
 
 
 def main(args: list[str] | None = None) -> None:

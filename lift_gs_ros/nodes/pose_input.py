@@ -13,8 +13,8 @@ from rclpy.qos import QoSProfile
 
 from lift_gs_ros.nodes.conversions import (
     frame_name,
+    matrix_from_parameter,
     matrix_from_pose,
-    matrix_from_values,
     stamp_to_ns,
 )
 from lift_gs_ros.nodes.inputs import Inputs
@@ -29,7 +29,7 @@ class PoseInput:
         self._values = values
         from_tf = values['pose_source'] == 'tf'
         self.tf = TfPoses(values['map_frame']) if from_tf or needs_tf else None
-        extrinsic = matrix_from_values(values['base_from_camera'])
+        extrinsic = matrix_from_parameter(values, 'base_from_camera')
         self._buffer = PoseBuffer(
             extrinsic, values['pose_max_gap'], lambda: values['jump_threshold']
         )

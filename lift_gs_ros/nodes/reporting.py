@@ -115,12 +115,11 @@ class Report:
         """Return the worst level of late, and what it comes from; OK and '' where all is well."""
         since = time.monotonic() - RECENT
         with self._lock:
-            recent = [(p.level, name, p) for name, p in self._problems.items() if p.last >= since]
-        if not recent:
-            return OK, ''
-        recent.sort(key=lambda entry: (entry[0], entry[2].last), reverse=True)
-        texts = [f'{name.replace("_", " ")}: {p.reason.splitlines()[0]}' for _, name, p in recent]
-        return recent[0][0], '; '.join(texts)
+            recent = [(p.level, p.last, n, p.reason) for n, p in self._problems.items()]
+        recent = sorted((entry for entry in recent if entry[1] >= since), reverse=True)
+        first_lines = [(name, reason.partition('\n')[0]) for _, _, name, reason in recent]
+        texts = [f'{name.replace("_", " ")}: {line}' for name, line in first_lines]
+        return recent[0][0] if recent else OK, '; '.join(texts)
 
 
 def memory_rows() -> dict[str, object]:

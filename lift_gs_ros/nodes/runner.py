@@ -11,17 +11,17 @@ from collections.abc import Callable
 
 import rclpy
 from rclpy.executors import Executor, MultiThreadedExecutor
-from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from lift_gs_ros.nodes.lifecycle import ManagedNode
+from lift_gs_ros.nodes.reporting import ERROR, Report
 
 THREADS = 4  # sensors, queries, a service that waits for its answer, timers
 STOP_SECONDS = 3.0  # ros2 launch sends SIGTERM five seconds after SIGINT
 
 
-def spin(executor: Executor, node: Node, ending: threading.Event) -> None:
-    """Spin until the executor is shut down; a callback that fails is an error in the log.
+def spin(executor: Executor, report: Report, ending: threading.Event) -> None:
+    """Spin until the executor is shut down; a callback that fails is an error of the node.
 
     Once ``ending`` is set, it is no error, but what is taken down under it, and spinning ends.
     """
@@ -33,8 +33,7 @@ def spin(executor: Executor, node: Node, ending: threading.Event) -> None:
         except Exception as error:
             if ending.is_set():
                 return
-            text = f'a callback failed: {type(error).__name__}: {error}'
-            node.get_logger().error(text, throttle_duration_sec=5.0)
+            report.problem('failed_callbacks', f'{type(error).__name__}: {error}', ERROR)
 
 
 def _end_with_parent() -> None:
@@ -73,7 +72,7 @@ def run(name: str, make: Callable[[], ManagedNode], args: list[str] | None = Non
     executor = MultiThreadedExecutor(THREADS)
     executor.add_node(adapter.node)
     ending = threading.Event()
-    arguments = executor, adapter.node, ending
+    arguments = executor, adapter.report, ending
     spinning = threading.Thread(target=spin, args=arguments, name='executor', daemon=True)
     spinning.start()
     # In a thread: a signal ends the process also while a model is being loaded.

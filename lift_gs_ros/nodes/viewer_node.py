@@ -109,6 +109,9 @@ class ViewerNode(ManagedNode):
             subscribe(CameraInfo, 'rgb/camera_info', self._on_info, qos)
 
     def _on_query(self, text: str) -> None:
+        if self.state != 'active':
+            self.viewer.note('viewer_node is inactive.')
+            return
         if not self._queries.get_subscription_count():
             self.viewer.note(
                 f'Nobody listens on {self._queries.topic_name}: is grounding_node running?'

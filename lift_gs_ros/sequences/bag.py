@@ -99,6 +99,7 @@ class BagFrames:
 
     def __iter__(self) -> Iterator[tuple[str, Callable[[], RgbdFrame]]]:
         pairs: PairSynchronizer[Any] = PairSynchronizer(int(SLOP * messages.NANOSECONDS), WAITING)
+        found = 0
         with _said_of(self.path), BagFile(self.path) as bag:
             for connection, raw in bag.raw_messages([self.rgb, self.depth]):
                 try:
@@ -110,9 +111,21 @@ class BagFrames:
                 side = 0 if connection.topic == self.rgb.name else 1
                 pair = pairs.add(side, stamp, message)
                 if pair is not None:
+                    found += 1
                     stamp = messages.stamp_to_ns(pair[0].header.stamp)
                     name = f'at {stamp / messages.NANOSECONDS:.4f} s'
                     yield name, partial(self.sensor.frame, *pair)
+        if found < self.rgb.count:
+            logger.warning(
+                '%s: %d of %d images on %s have none on %s (%d) whose stamp is within %g s',
+                self.path,
+                self.rgb.count - found,
+                self.rgb.count,
+                self.rgb.name,
+                self.depth.name,
+                self.depth.count,
+                SLOP,
+            )
 
 
 @contextmanager

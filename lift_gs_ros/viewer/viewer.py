@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import viser
@@ -29,7 +30,22 @@ MAX_POINTS = 1_000_000  # sent to a browser: 9 MB
 
 
 class _Server(viser.ViserServer):
-    """viser's server without its tunnel, which would show a robot's map to the internet."""
+    """viser's server without its tunnel, which would show a robot's map to the internet.
+
+    A browser lets the page of any site connect to any address that it reaches, 127.0.0.1 too: such
+    a page would see the map and ask. So only the server's own page is let in.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._websock_server.on_client_connect(self._refuse_other_sites)
+
+    async def _refuse_other_sites(self, client: Any) -> None:
+        connection = self._websock_server._live_connections[client.client_id]
+        assert connection.request is not None  # it is connected
+        headers = connection.request.headers
+        if (origin := headers.get('Origin')) and urlsplit(origin).netloc != headers['Host']:
+            await connection.close(1008, f'the page of {origin} is not that of this server')
 
     def request_share_url(self, verbose: bool = True) -> None:
         """Do nothing: a browser can ask for this whether there is a button for it or not."""
