@@ -219,9 +219,15 @@ def test_interrupting_leaves_a_checkpoint_and_other_settings_are_refused(
             os.kill(os.getpid(), signals.pop())
         return draw_samples(*arguments)
 
+    def met(*_):  # no process ends with a failure, which kills the others, before it was written
+        written.append((tmp_path / 'model.safetensors').exists())
+
+    written: list[bool] = []
+    monkeypatch.setattr('training.trainer.Fabric.barrier', met)
     monkeypatch.setattr('training.pretrain.draw_samples', interrupted)
     with pytest.raises(Stopped, match='after step 1 of 50'):
         pretrain(_settings(cache, tmp_path, 'steps=50'))
+    assert written[-1]
     assert read_metadata(tmp_path / 'model.safetensors')[1]['steps'] == 1
     with pytest.raises(ValueError, match='seed = 0, this run has 1'):
         pretrain(_settings(cache, tmp_path, 'steps=50', 'seed=1'))

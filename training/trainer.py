@@ -164,6 +164,8 @@ def train(settings: TrainSettings, program: Program) -> Path:
         batches.close()
         stopper.close()
         run.close()
+    # Where one process ends with a failure, srun, torchrun and Fabric kill the others at once.
+    fabric.barrier()  # the first one has written its checkpoint
     if state.step < settings.steps:
         raise Stopped(
             f'stopped after step {state.step} of {settings.steps}; {run.checkpoint} is what there '
