@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training.config import load_settings
 from training.engine import RunFolder, Stopper, adamw, cosine_schedule, seed_torch, step_rng
@@ -104,13 +105,33 @@ def test_a_log_holds_means_since_its_last_line(tmp_path):
     ]
 
 
-def test_a_resumed_log_keeps_the_columns_of_its_head(tmp_path):
-    for step, values in enumerate(({'loss': 1.0, 'named': 0.5}, {'loss': 2.0})):
-        journal = Journal(tmp_path, 2, step)  # nothing was named in the second step
-        journal.add(values)
-        journal.write(step + 1, {'seconds': 7.0})
-        journal.close()
-    assert _rows(tmp_path)[1] == {'step': '2', 'loss': '2', 'named': '', 'seconds': '7'}
+def _write(path, step, done=0, **values):
+    journal = Journal(path, 9, done)
+    journal.add(values)
+    journal.write(step, {'seconds': 7.0})
+    journal.close()
+
+
+def test_a_value_that_a_line_does_not_have_is_blank_whether_it_was_known_before_or_comes_later(
+    tmp_path,
+):
+    _write(tmp_path, 1, loss=1.0)
+    _write(tmp_path, 2, done=1, loss=2.0, named=0.5)
+    _write(tmp_path, 3, done=2, loss=3.0)
+    assert [(row['loss'], row['named'], row['seconds']) for row in _rows(tmp_path)] == [
+        ('1', '', '7'), ('2', '0.5', '7'), ('3', '', '7'),
+    ]  # fmt: skip
+
+
+def test_a_log_takes_back_what_a_killed_run_wrote_after_its_checkpoint(tmp_path):
+    for step in (20, 40, 60):
+        _write(tmp_path, step, done=step - 20, loss=float(step))
+    with open(tmp_path / 'log.csv', 'a') as file:
+        file.write('80,8')  # killed in the middle of a line
+    _write(tmp_path, 40, done=30, loss=41.0)
+    assert [(row['step'], row['loss']) for row in _rows(tmp_path)] == [('20', '20'), ('40', '41')]
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, event.value) for event in events.Scalars('loss')] == [(20, 20), (40, 41)]
 
 
 def test_a_signal_asks_to_stop_once_and_the_handlers_come_back():

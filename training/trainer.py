@@ -93,13 +93,13 @@ class TrainSettings:
             raise ValueError(f'learning_rate is {self.learning_rate}, expected between 0 and 1')
         if not self.clip_norm > 0:
             raise ValueError(
-                f'clip_norm is {self.clip_norm}, with which nothing is learned, expected a positive '
-                'number: .inf clips nothing'
+                f'clip_norm is {self.clip_norm}, with which nothing is learned, expected a '
+                'positive number: .inf clips nothing'
             )
         if self.precision == '16-mixed':
             raise ValueError(
-                "precision is '16-mixed', expected 'bf16-mixed' or '32-true': gradients are clipped "
-                'as they are, and float16 needs them scaled'
+                "precision is '16-mixed', expected 'bf16-mixed' or '32-true': gradients are "
+                'clipped as they are, and float16 needs them scaled'
             )
 
 
