@@ -24,6 +24,7 @@ class _Inner:
 @dataclass(frozen=True)
 class _Settings:
     steps: int = 10
+    depth: tuple[float, float] = (1.0, 2.0)
     rate: float = 1e-3
     output: str = 'runs/x'
     weights: _Inner = field(default_factory=_Inner)
@@ -33,7 +34,10 @@ def test_settings_come_from_yaml_and_overrides(tmp_path):
     path = tmp_path / 'a.yaml'
     path.write_text('steps: 5\nrate: 1e-4\nweights: {dice: 3}\n')
     settings = load_settings(_Settings, path, ['weights.dice=2.5', 'output=runs/y'])
-    assert settings == _Settings(5, 1e-4, 'runs/y', _Inner(2.5))
+    assert settings == _Settings(5, (1.0, 2.0), 1e-4, 'runs/y', _Inner(2.5))
+    path.write_text('weights:\n  # all left out\n')
+    assert load_settings(_Settings, path, ['depth=[2, 3]']) == _Settings(depth=(2.0, 3.0))
+    assert load_settings(_Settings, path, ['weights.dice=1']).weights == _Inner(1.0)
 
 
 @pytest.mark.parametrize(
@@ -43,11 +47,17 @@ def test_settings_come_from_yaml_and_overrides(tmp_path):
         ('steps=many', "steps is 'many', expected int"),
         ('weights.dcie=3', "unknown setting 'dcie'"),
         ('steps', 'no "="'),
+        ('weights=3', 'weights is 3, expected a group'),
+        ('depth=3', r'depth is 3, expected a list of 2'),
+        ('depth=[3]', r'depth is \[3\], expected a list of 2'),
+        ('depth=[a, b]', "depth is 'a', expected float"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(override, message):
     with pytest.raises(ValueError, match=message):
         load_settings(_Settings, None, [override])
+    with pytest.raises(ValueError, match="'steps.x=3': steps is 5, no group"):
+        load_settings(_Settings, None, ['steps=5', 'steps.x=3'])
 
 
 def test_two_runs_can_not_share_a_folder(tmp_path):
