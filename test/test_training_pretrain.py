@@ -144,6 +144,12 @@ def test_a_resumed_optimizer_is_where_the_parameters_are(cache, tmp_path, monkey
         pretrain(settings)
 
 
+def test_a_run_that_has_ended_says_that_it_learns_nothing_new(cache, tmp_path, capsys):
+    for said in (False, True):
+        pretrain(_settings(cache, tmp_path, 'steps=1'))
+        assert ('so nothing is trained now: for new data' in capsys.readouterr().err) == said
+
+
 def _by_hand(settings: PretrainSettings, processes: int) -> dict[str, torch.Tensor]:
     """Parameters after steps with the mean of the gradients that each process has by itself."""
     model = build_model(settings)

@@ -156,6 +156,12 @@ def train(settings: TrainSettings, program: Program) -> Path:
     saved = RunFolder.read(path, _decisive(settings))
     if saved is not None:
         state.load(saved)
+        if state.step >= settings.steps and fabric.is_global_zero:
+            print(
+                f'{path} had taken its {state.step} steps before, so nothing is trained now: for '
+                'new data or settings, give another output folder',
+                file=sys.stderr,
+            )
     objective, state.optimizer = fabric.setup(program.objective(model, language), optimizer)
     run = _Run(settings, program, fabric, folder, state, model, language)
     batches = Prefetcher(program, settings.seed, fabric.global_rank, settings.workers)
