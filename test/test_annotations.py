@@ -202,6 +202,14 @@ def test_an_entry_that_makes_no_sense_is_named(layout, changes, message, tmp_pat
         read_annotations(f'{layout}:{path}')
 
 
+@pytest.mark.parametrize('references', [None, 7, {'target_index': '3'}])
+def test_a_statement_that_refers_to_no_list_is_named(references, tmp_path):
+    content = {'scene_name': '47204840', 'regions': {'0': {'the chair': references}}}
+    (tmp_path / 'a.json').write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r'a\.json, region 0, field "the chair" is .*a list'):
+        read_annotations(f'vla3d:{tmp_path}/a.json')
+
+
 @pytest.mark.parametrize(('begin', 'end'), [(4, 90), (-1, 3), (5, 5)])
 def test_a_phrase_outside_its_sentence_is_refused(begin, end):
     sentence = Sentence('the chair', [(begin, end)], [[1]])

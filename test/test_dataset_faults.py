@@ -92,6 +92,52 @@ def test_damaged_json_is_named(name, tmp_path, caplog):
     assert f'{file.name} is no JSON' in caplog.text
 
 
+@pytest.mark.parametrize('wrong', ['x', {'a': 1}])
+@pytest.mark.parametrize(
+    ('name', 'file', 'place'),
+    [
+        ('ScanNet++ iPhone', 'pose_intrinsic_imu.json', ('frame_000000', 'aligned_pose')),
+        ('ScanNet++ iPhone', 'pose_intrinsic_imu.json', ('frame_000000', 'intrinsic')),
+        ('ScanNet++ DSLR', 'transforms.json', ('fl_x',)),
+        ('ScanNet++ DSLR', 'transforms.json', ('frames',)),
+        ('ScanNet++ DSLR', 'transforms.json', ('frames', 0)),
+        ('ScanNet++ DSLR', 'transforms.json', ('frames', 0, 'transform_matrix')),
+        ('Taskonomy', 'point_0_view_0_domain_point_info.json', ('camera_location',)),
+        ('Taskonomy', 'point_0_view_0_domain_point_info.json', ('camera_rotation_final',)),
+        ('Open3D', 'camera_intrinsic.json', ()),
+        ('Open3D', 'camera_intrinsic.json', ('intrinsic_matrix',)),
+        ('Open3D', 'camera_intrinsic.json', ('width',)),
+        ('Record3D', 'metadata', ('poses',)),
+        ('Record3D', 'metadata', ('poses', 0)),
+        ('Record3D', 'metadata', ('frameTimestamps',)),
+        ('Record3D', 'metadata', ('perFrameIntrinsicCoeffs',)),
+        ('Record3D', 'metadata', ('perFrameIntrinsicCoeffs', 0)),
+    ],
+)
+def test_json_of_a_wrong_type_is_named_with_its_file(name, file, place, wrong, tmp_path, caplog):
+    path = WRITERS[name](tmp_path, RECORDING)
+
+    def change(data):
+        content = changed = json.loads(data)
+        for key in place[:-1]:
+            changed = changed[key]
+        if place:
+            changed[place[-1]] = wrong
+        return json.dumps(content if place else wrong)
+
+    if path.is_file():
+        rewritten(path, lambda member, data: change(data) if member == file else data)
+    else:
+        (damaged,) = path.rglob(file)
+        damaged.write_text(change(damaged.read_text()))
+    try:
+        assert len(list(open_sequence(path))) == 2
+    except ValueError as error:
+        logging.warning('%s', error)
+    key = ' '.join(map(str, place[-2:] if 0 in place[-1:] else place[-1:])) or 'holds|does'
+    assert re.search(rf'{file}.* ({key}|{key.replace("poses", "pose")}) ', caplog.text)
+
+
 def test_a_folder_of_recordings_is_refused_and_says_which_are_in_it(tmp_path):
     write_scannet(tmp_path / 'scene0000_00', RECORDING)
     write_record3d(tmp_path, RECORDING)

@@ -1,9 +1,12 @@
+import json
 import math
+import sys
 
 import numpy as np
 import pytest
 
 from lift_gs_ros.geometry import Box
+from training import evaluate
 from training.evaluation.average_precision import (
     SceneDetections,
     average_precision,
@@ -111,3 +114,16 @@ def test_categories_are_cut_in_thirds_by_frequency():
 
 def test_the_groups_are_those_of_the_training_rooms():
     assert group_by_frequency(count_objects()) == CATEGORY_GROUPS
+
+
+def test_the_folder_of_the_result_is_made_before_hours_of_questions(tmp_path, monkeypatch):
+    out = tmp_path / 'new' / 'evaluate.json'
+
+    def asked(*_):
+        assert out.parent.is_dir()
+        return {'nouns': {'n': 3}}
+
+    monkeypatch.setattr(evaluate, 'evaluate', asked)
+    monkeypatch.setattr(sys, 'argv', ['evaluate', '--out', str(out)])
+    evaluate.main()
+    assert json.loads(out.read_text()) == {'nouns': {'n': 3}}

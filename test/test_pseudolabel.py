@@ -144,10 +144,17 @@ def test_what_is_done_is_not_done_again_and_a_damaged_shard_is_made_anew(labels,
     assert run_job(str(folder), ROOM, SETTINGS, run).labelled == 0
     assert seen == []
     path = folder / 'train_000003-0001.tar'
-    path.write_bytes(path.read_bytes()[:-1000])
+    content = path.read_bytes()
+    path.write_bytes(content[:-1000])
     report = run_job(str(folder), ROOM, SETTINGS, run)
     assert seen == ['000006', '000008']
     assert [info.sha256 for info in report.shards] == [info.sha256 for info in before.shards]
+    path.write_bytes(content[:2000] + b'x' + content[2001:])
+    with pytest.raises(ValueError, match='SHA-256 is not .*: delete it, and run the job'):
+        read_rooms(folder)
+    path.unlink()
+    run_job(str(folder), ROOM, SETTINGS, run)
+    assert path.read_bytes() == content
 
 
 def _watch(monkeypatch):
@@ -211,10 +218,14 @@ def test_a_full_disk_ends_the_job_and_blames_no_frame(tmp_path, monkeypatch):
         run_job(str(tmp_path), ROOM, SETTINGS, run)
 
 
-def test_other_settings_or_another_source_of_the_same_name_are_refused(labels):
+def test_other_settings_or_another_source_of_the_same_name_are_refused(labels, tmp_path):
     folder, _ = labels
     with pytest.raises(ValueError, match='made with every = 2, this job has 5'):
         run_job(str(folder), ROOM, JobSettings(SETTINGS.teachers, every=5), run)
+    for content in (b'{"every": 2', b'[2]'):
+        Storage(tmp_path).write('job.json', content)
+        with pytest.raises(ValueError, match=r'job\.json is damaged .*another folder'):
+            run_job(str(tmp_path), ROOM, SETTINGS, run)
     with pytest.raises(ValueError, match='was made from simulated:train/3, not from'):
         run_job(str(folder), {'train_000003': 'elsewhere'}, SETTINGS, run)
 

@@ -25,6 +25,15 @@ def test_parameters_are_in_between():
         torch.testing.assert_close(value, wanted)
 
 
+def test_fine_tuning_may_have_had_another_dropout_and_number_of_proposals():
+    changes = {'dropout': 0.3, 'max_proposals': 50}
+    mean, plain = (average(_network(0), _network(1, **c), 0.5) for c in (changes, {}))
+    assert {name: getattr(mean.config, name) for name in changes} == changes
+    torch.testing.assert_close(
+        mean.state_dict(), average(_network(0), _network(1), 0.5).state_dict()
+    )
+
+
 @pytest.mark.parametrize('share', [0.0, 1.0])
 def test_the_ends_are_the_networks_themselves(share):
     mean = average(_network(0), _network(1), share)

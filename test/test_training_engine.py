@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from training.config import load_settings
 from training.engine import RunFolder, Stopper, adamw, cosine_schedule, seed_torch, step_rng
@@ -23,6 +24,7 @@ class _Inner:
 @dataclass(frozen=True)
 class _Settings:
     steps: int = 10
+    depth: tuple[float, float] = (1.0, 2.0)
     rate: float = 1e-3
     output: str = 'runs/x'
     weights: _Inner = field(default_factory=_Inner)
@@ -32,7 +34,10 @@ def test_settings_come_from_yaml_and_overrides(tmp_path):
     path = tmp_path / 'a.yaml'
     path.write_text('steps: 5\nrate: 1e-4\nweights: {dice: 3}\n')
     settings = load_settings(_Settings, path, ['weights.dice=2.5', 'output=runs/y'])
-    assert settings == _Settings(5, 1e-4, 'runs/y', _Inner(2.5))
+    assert settings == _Settings(5, (1.0, 2.0), 1e-4, 'runs/y', _Inner(2.5))
+    path.write_text('weights:\n  # all left out\n')
+    assert load_settings(_Settings, path, ['depth=[2, 3]']) == _Settings(depth=(2.0, 3.0))
+    assert load_settings(_Settings, path, ['weights.dice=1']).weights == _Inner(1.0)
 
 
 @pytest.mark.parametrize(
@@ -42,11 +47,17 @@ def test_settings_come_from_yaml_and_overrides(tmp_path):
         ('steps=many', "steps is 'many', expected int"),
         ('weights.dcie=3', "unknown setting 'dcie'"),
         ('steps', 'no "="'),
+        ('weights=3', 'weights is 3, expected a group'),
+        ('depth=3', r'depth is 3, expected a list of 2'),
+        ('depth=[3]', r'depth is \[3\], expected a list of 2'),
+        ('depth=[a, b]', "depth is 'a', expected float"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(override, message):
     with pytest.raises(ValueError, match=message):
         load_settings(_Settings, None, [override])
+    with pytest.raises(ValueError, match="'steps.x=3': steps is 5, no group"):
+        load_settings(_Settings, None, ['steps=5', 'steps.x=3'])
 
 
 def test_two_runs_can_not_share_a_folder(tmp_path):
@@ -104,13 +115,33 @@ def test_a_log_holds_means_since_its_last_line(tmp_path):
     ]
 
 
-def test_a_resumed_log_keeps_the_columns_of_its_head(tmp_path):
-    for step, values in enumerate(({'loss': 1.0, 'named': 0.5}, {'loss': 2.0})):
-        journal = Journal(tmp_path, 2, step)  # nothing was named in the second step
-        journal.add(values)
-        journal.write(step + 1, {'seconds': 7.0})
-        journal.close()
-    assert _rows(tmp_path)[1] == {'step': '2', 'loss': '2', 'named': '', 'seconds': '7'}
+def _write(path, step, done=0, **values):
+    journal = Journal(path, 9, done)
+    journal.add(values)
+    journal.write(step, {'seconds': 7.0})
+    journal.close()
+
+
+def test_a_value_that_a_line_does_not_have_is_blank_whether_it_was_known_before_or_comes_later(
+    tmp_path,
+):
+    _write(tmp_path, 1, loss=1.0)
+    _write(tmp_path, 2, done=1, loss=2.0, named=0.5)
+    _write(tmp_path, 3, done=2, loss=3.0)
+    assert [(row['loss'], row['named'], row['seconds']) for row in _rows(tmp_path)] == [
+        ('1', '', '7'), ('2', '0.5', '7'), ('3', '', '7'),
+    ]  # fmt: skip
+
+
+def test_a_log_takes_back_what_a_killed_run_wrote_after_its_checkpoint(tmp_path):
+    for step in (20, 40, 60):
+        _write(tmp_path, step, done=step - 20, loss=float(step))
+    with open(tmp_path / 'log.csv', 'a') as file:
+        file.write('80,8')  # killed in the middle of a line
+    _write(tmp_path, 40, done=30, loss=41.0)
+    assert [(row['step'], row['loss']) for row in _rows(tmp_path)] == [('20', '20'), ('40', '41')]
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert [(event.step, event.value) for event in events.Scalars('loss')] == [(20, 20), (40, 41)]
 
 
 def test_a_signal_asks_to_stop_once_and_the_handlers_come_back():

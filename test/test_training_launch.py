@@ -2,10 +2,12 @@
 
 import csv
 import os
+import signal
 import socket
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +79,45 @@ def test_torchrun_trains_on_two_machines(arguments, environment, tmp_path):
     outputs = [machine.communicate()[0] for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], outputs
     _check(tmp_path / 'run')
+
+
+# Makes writing a state slower than an interpreter ends.
+SLOW_DISK = """import os, time
+fsync = os.fsync
+os.fsync = lambda file: time.sleep(10) or fsync(file)
+"""
+
+
+@pytest.mark.slow
+def test_no_process_ends_before_the_checkpoint_is_written_when_a_run_is_stopped(
+    arguments, environment, tmp_path
+):
+    # srun --kill-on-bad-exit and Fabric kill all processes when one has ended with a failure.
+    (tmp_path / 'bin/sitecustomize.py').write_text(SLOW_DISK)
+    environment |= {
+        'PYTHONPATH': str(tmp_path / 'bin'), 'TORCHELASTIC_RUN_ID': 'test', 'WORLD_SIZE': '2',
+        'LOCAL_WORLD_SIZE': '1', 'LOCAL_RANK': '0', 'MASTER_ADDR': 'localhost',
+        'MASTER_PORT': str(_free_port()),
+    }  # fmt: skip
+    command = [sys.executable, '-m', 'training.pretrain', *arguments, 'nodes=2', 'steps=100000']
+    processes = [
+        subprocess.Popen(
+            command, env={**environment, 'RANK': rank, 'GROUP_RANK': rank}, cwd=REPOSITORY,
+            stderr=subprocess.PIPE, text=True,
+        )
+        for rank in '01'
+    ]  # fmt: skip
+    log = tmp_path / 'run/log.csv'
+    while not log.exists() or len(log.read_text().splitlines()) < 2:
+        assert processes[0].poll() is None, processes[0].stderr.read()
+        time.sleep(0.05)
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    error = processes[1].communicate()[1]
+    assert processes[1].returncode == 130, error
+    assert read_metadata(tmp_path / 'run/model.safetensors')[1]['steps'] > 0
+    processes[0].communicate()
+    assert processes[0].returncode == 130
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import copy
 import csv
 import functools
 import os
@@ -108,11 +109,45 @@ def test_a_run_that_was_killed_resumes_to_the_same_losses_and_parameters(shards,
     assert (tmp_path / 'whole' / 'step_000004.png').stat().st_size > 1000
 
 
-@pytest.mark.parametrize('other', ['buffer=7', 'visit=3', 'sample.queries=embeddings'])
-def test_resuming_with_other_samples_is_refused(shards, tmp_path, other):
+def test_resuming_with_what_would_be_other_samples_or_without_effect_is_refused(shards, tmp_path):
     pretrain(_settings(shards, tmp_path, 'steps=1'))
-    with pytest.raises(ValueError, match=f'this run has {other.partition("=")[2]}'):
-        pretrain(_settings(shards, tmp_path, 'steps=2', other))
+    for other in (
+        'buffer=7', 'visit=3', 'sample.queries=embeddings', 'learning_rate=0.5', 'weight_decay=0.5'
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f'this run has {other.partition("=")[2]}'):
+            pretrain(_settings(shards, tmp_path, 'steps=2', other))
+
+
+class _Elsewhere:
+    """A Fabric of a device that needs no hardware; it sets nothing up."""
+
+    device, is_global_zero, global_rank, world_size = torch.device('meta'), True, 0, 1
+
+    def barrier(self):
+        pass
+
+    def setup(self, objective, optimizer):
+        tensors = [v for own in optimizer.state.values() for k, v in own.items() if k != 'step']
+        assert len(tensors) > 100
+        assert {tensor.device.type for tensor in tensors} == {'meta'}
+        raise Stopped('seen')
+
+
+@pytest.mark.filterwarnings('ignore:for .*copying from a non-meta')
+def test_a_resumed_optimizer_is_where_the_parameters_are(cache, tmp_path, monkeypatch):
+    settings = _settings(cache, tmp_path, 'steps=1')
+    pretrain(settings)
+    monkeypatch.setattr('training.trainer._launch', lambda _: _Elsewhere())
+    other = copy.deepcopy(_language('minilm'))  # the first one stays where it is
+    monkeypatch.setattr('training.trainer.load_language_encoder', lambda _: other)
+    with pytest.raises(Stopped, match='seen'):
+        pretrain(settings)
+
+
+def test_a_run_that_has_ended_says_that_it_learns_nothing_new(cache, tmp_path, capsys):
+    for said in (False, True):
+        pretrain(_settings(cache, tmp_path, 'steps=1'))
+        assert ('so nothing is trained now: for new data' in capsys.readouterr().err) == said
 
 
 def _by_hand(settings: PretrainSettings, processes: int) -> dict[str, torch.Tensor]:
@@ -219,9 +254,15 @@ def test_interrupting_leaves_a_checkpoint_and_other_settings_are_refused(
             os.kill(os.getpid(), signals.pop())
         return draw_samples(*arguments)
 
+    def met(*_):  # no process ends with a failure, which kills the others, before it was written
+        written.append((tmp_path / 'model.safetensors').exists())
+
+    written: list[bool] = []
+    monkeypatch.setattr('training.trainer.Fabric.barrier', met)
     monkeypatch.setattr('training.pretrain.draw_samples', interrupted)
     with pytest.raises(Stopped, match='after step 1 of 50'):
         pretrain(_settings(cache, tmp_path, 'steps=50'))
+    assert written[-1]
     assert read_metadata(tmp_path / 'model.safetensors')[1]['steps'] == 1
     with pytest.raises(ValueError, match='seed = 0, this run has 1'):
         pretrain(_settings(cache, tmp_path, 'steps=50', 'seed=1'))
@@ -269,7 +310,12 @@ def test_learned_geometry_begins_as_the_fixed_one_and_has_gradients(cache, tmp_p
 
 
 def test_wrong_settings_are_refused_before_the_first_step(cache, tmp_path):
-    with pytest.raises(ValueError, match="model is 'huge'"):
-        _settings(cache, tmp_path, 'model=huge')
+    for override, message in (
+        ('model=huge', "model is 'huge'"),
+        ('clip_norm=0', 'clip_norm is 0.0, with which nothing is learned'),
+        ('precision=16-mixed', "expected 'bf16-mixed' or '32-true'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            _settings(cache, tmp_path, override)
     with pytest.raises(FileNotFoundError, match='no cached rooms'):
         pretrain(_settings(tmp_path, tmp_path / 'run'))

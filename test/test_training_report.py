@@ -22,7 +22,7 @@ from training.trainer import Stopped
 
 def _scores(accuracy: float) -> dict:
     groups = ('colour_nouns', 'held_out', 'nouns', 'referring')
-    scores = {name: {'acc25': accuracy, 'acc50': accuracy / 2} for name in groups}
+    scores = {name: {'acc25': accuracy, 'acc50': accuracy / 2, 'n': 9} for name in groups}
     scores['nouns']['AP25'] = None
     scores['referring']['target_given_kind'] = 0.5
     return {**scores, 'absent': {'auroc': 0.75}}
@@ -65,6 +65,27 @@ def test_results_of_different_rooms_are_not_put_into_one_table(tmp_path):
     _write(tmp_path, Experiment('scratch', 0.2, 0), 0.2, rooms=20)
     with pytest.raises(ValueError, match='different rooms'):
         read_results(tmp_path)
+
+
+def test_a_baseline_of_other_rooms_is_not_put_beside_the_experiments(tmp_path):
+    _write(tmp_path, Experiment('scratch', 0.1, 0), 0.2)
+    scores = _scores(0.1)
+    scores['nouns']['n'] = 7
+    (tmp_path / 'chance.json').write_text(json.dumps(scores))
+    with pytest.raises(ValueError, match=r'different rooms.*chance \(9, 9, 7, 9\)'):
+        read_baselines(tmp_path)
+    (tmp_path / 'chance.json').write_text('{"acc25": 0.5}')
+    with pytest.raises(ValueError, match=r"chance\.json is no result .* it lacks 'colour_nouns'"):
+        read_baselines(tmp_path)
+
+
+def test_a_result_of_other_rooms_is_not_taken_for_done(tmp_path):
+    experiment = Experiment('scratch', 0.1, 0)
+    _write(tmp_path, experiment, 0.2, rooms=4)
+    again, other = (Bench(tmp_path, Path(), Path(), Path(), [], n, 0, 1) for n in (4, 40))
+    assert again.run(experiment).is_file()
+    with pytest.raises(ValueError, match=r"'rooms': 4}, this is .*'rooms': 40}: move that file"):
+        other.run(experiment)
 
 
 def test_lines_go_between_the_marks_again_and_again():

@@ -16,18 +16,19 @@ import torch
 
 from lift_gs_ros.model.checkpoint import load_checkpoint, read_metadata, save_checkpoint
 from lift_gs_ros.model.lift_gs import LiftGS
+from training.trainer import FREE
 
 
 def average(before: LiftGS, after: LiftGS, share: float) -> LiftGS:
     """Return ``after`` with parameters ``(1 - share) before + share after``.
 
-    Counts (integers) stay those of ``after``. Raises ValueError for networks of different configs,
-    and for a share that is not within [0, 1].
+    Counts (integers) stay those of ``after``, as does what fine-tuning may change in the config.
+    Raises ValueError for other differences, and for a share that is not within [0, 1].
     """
     if not 0 <= share <= 1:
         raise ValueError(f'share is {share}, expected a number in [0, 1]')
     ours, theirs = after.config.to_dict(), before.config.to_dict()
-    if different := [name for name in ours if ours[name] != theirs[name]]:
+    if different := [n for n in ours if n not in FREE and ours[n] != theirs[n]]:
         raise ValueError(
             f'the two networks differ in {", ".join(different)}: only a network and what was '
             'fine-tuned from it can be averaged'

@@ -34,7 +34,9 @@ def load_settings(
         group = values
         *parents, last = name.split('.')
         for parent in parents:
-            group = group.setdefault(parent, {})
+            group[parent] = group = {} if group.get(parent) is None else group[parent]
+            if not isinstance(group, dict):
+                raise ValueError(f'override {override!r}: {parent} is {group!r}, no group of names')
         group[last] = yaml.safe_load(text) if text else ''
     return _build(settings_class, values, str(path or 'command line'))
 
@@ -51,17 +53,21 @@ def _build(settings_class: Any, values: dict[str, Any], where: str) -> Any:
 
 
 def _convert(expected: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(expected) and isinstance(value, dict):
-        return _build(expected, value, where)
+    if dataclasses.is_dataclass(expected):
+        if not isinstance(value, (dict, type(None))):
+            raise ValueError(f'{where} is {value!r}, expected a group of names and values')
+        return _build(expected, value or {}, where)
+    if typing.get_origin(expected) is tuple:
+        kinds = typing.get_args(expected)
+        if not isinstance(value, list) or len(value) != len(kinds):
+            raise ValueError(f'{where} is {value!r}, expected a list of {len(kinds)}')
+        return tuple(_convert(kind, item, where) for kind, item in zip(kinds, value))
     # YAML reads 1e-3 as a string: only 1.0e-3 is a number to it.
     if expected is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         try:
             return float(value)
         except ValueError:
             pass
-    plain = typing.get_origin(expected) or expected
-    if plain in (int, float, str, bool) and (
-        not isinstance(value, plain) or (plain is int and isinstance(value, bool))
-    ):
-        raise ValueError(f'{where} is {value!r}, expected {plain.__name__}')
-    return tuple(value) if plain is tuple else value
+    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+        raise ValueError(f'{where} is {value!r}, expected {expected.__name__}')
+    return value

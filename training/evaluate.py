@@ -101,6 +101,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if min(arguments.rooms, arguments.workers) < 1 or arguments.seed < 0:
         parser.error('expected --rooms and --workers of at least 1 and --seed of at least 0')
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after all rooms
     result = evaluate(
         arguments.checkpoint,
         arguments.seed,

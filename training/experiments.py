@@ -79,15 +79,24 @@ class Bench:
     workers: int
 
     def run(self, experiment: Experiment) -> Path:
-        """Train and evaluate, as far as that has not been done; returns the result's file."""
+        """Train and evaluate, as far as that has not been done; returns the result's file.
+
+        Raises ValueError where that was done on other rooms.
+        """
         result = self.out / f'{experiment.name}.json'
+        evaluation = {'seed': self.evaluation_seed, 'rooms': self.rooms}
         if result.exists():
+            if (theirs := json.loads(result.read_text())['evaluation']) != evaluation:
+                raise ValueError(
+                    f'{result} was evaluated on {theirs}, this is {evaluation}: move that file '
+                    'away to evaluate again, or use the same rooms'
+                )
             return result
         checkpoint = self._train(experiment)
         scores = evaluate(str(checkpoint), self.evaluation_seed, self.rooms, workers=self.workers)
         content = {
             'experiment': asdict(experiment),
-            'evaluation': {'seed': self.evaluation_seed, 'rooms': self.rooms},
+            'evaluation': evaluation,
             'scores': scores,
         }
         temporary = result.with_suffix('.tmp')

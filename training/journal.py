@@ -14,14 +14,16 @@ SHOWN = ('loss', 'mask', 'dice', 'correspondence', 'feature', 'named', 'oracle_i
 
 
 class Journal:
-    """Means of the logged values since the last line."""
+    """Means of the logged values since the last line.
+
+    What a killed run wrote after its last checkpoint is taken back: these steps come again.
+    """
 
     def __init__(self, path: Path, total: int, done: int) -> None:
-        self._writer = SummaryWriter(str(path))
-        self._file = open(path / 'log.csv', 'a+', newline='')  # noqa: SIM115, open for the run
-        self._file.seek(0)
-        self._columns = next(csv.reader(self._file), [])  # of a run that is resumed
-        self._csv: csv.DictWriter | None = None
+        self._writer = SummaryWriter(str(path), purge_step=done + 1)
+        self._path = path / 'log.csv'
+        self._columns, rows = _read(self._path, done)
+        self._rewrite(rows)
         self._values: dict[str, list[float]] = defaultdict(list)
         self._bar = tqdm(total=total, initial=done, mininterval=5)
 
@@ -39,17 +41,33 @@ class Journal:
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
         row = {'step': step, **values}
-        if self._csv is None:
-            columns = self._columns or list(row)
-            self._csv = csv.DictWriter(self._file, columns, extrasaction='ignore')
-            if not self._columns:
-                self._csv.writeheader()
-        self._csv.writerow({name: f'{value:.5g}' for name, value in row.items()})
-        self._file.flush()
+        if new := [name for name in row if name not in self._columns]:
+            _, rows = _read(self._path, step)
+            self._columns += new
+            self._rewrite(rows)
+        with open(self._path, 'a', newline='') as file:
+            text = {name: f'{value:.5g}' for name, value in row.items()}
+            csv.DictWriter(file, self._columns).writerow(text)
         self._bar.set_postfix({name: f'{values[name]:.3g}' for name in SHOWN if name in values})
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        temporary = self._path.with_suffix('.tmp')
+        with open(temporary, 'w', newline='') as file:
+            writer = csv.DictWriter(file, self._columns, extrasaction='ignore')
+            if self._columns:
+                writer.writeheader()
+            writer.writerows(rows)
+        temporary.replace(self._path)
 
     def close(self) -> None:
         """Close files and bar."""
         self._bar.close()
-        self._file.close()
         self._writer.close()
+
+
+def _read(path: Path, last: int) -> tuple[list[str], list[dict[str, str]]]:
+    """Read the columns and the whole lines of a log up to a step."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    reader = csv.DictReader(line for line in lines if line.endswith('\n'))
+    rows = [row for row in reader if int(row['step']) <= last]
+    return list(reader.fieldnames or []), rows

@@ -144,6 +144,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, default=DEFAULT_WEIGHTS)
     options = parser.parse_args()
+    options.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after the training
     language = load_language_encoder(LANGUAGE)
     examples = build(options.rooms, 'train', language)
     validation = build(options.validation_rooms, 'val', language)

@@ -19,6 +19,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
+from lift_gs_ros.json_file import read_json
 from training.experiments import PRETRAINED, RATIOS, SCRATCH, WITHOUT, Experiment
 
 matplotlib.use('Agg')
@@ -42,6 +43,8 @@ COLUMNS = {  # title: group and key in evaluate.json
     'false answers': ('absent', 'false_answers_at_90_recall'),
 }
 
+ASKED = ('colour_nouns', 'held_out', 'nouns', 'referring')  # their numbers tell rooms apart
+
 
 @dataclass(frozen=True)
 class Result:
@@ -59,7 +62,7 @@ def read_results(folder: str | Path) -> list[Result]:
     """
     results = []
     for path in sorted(Path(folder).glob('*.json')):
-        content = json.loads(path.read_text())
+        content = read_json(path, dict)
         if 'experiment' in content:
             experiment = Experiment(**content['experiment'])
             results.append(Result(experiment, content['scores'], content['evaluation']))
@@ -73,9 +76,30 @@ def read_results(folder: str | Path) -> list[Result]:
 
 
 def read_baselines(folder: str | Path) -> dict[str, dict]:
-    """Read what ``training.evaluate`` wrote into a folder: scores by the file's name."""
-    contents = {p.stem: json.loads(p.read_text()) for p in sorted(Path(folder).glob('*.json'))}
+    """Read what ``training.evaluate`` wrote into a folder: scores by the file's name.
+
+    Raises ValueError where they, or the experiments beside them, are of different rooms, as the
+    numbers of questions tell.
+    """
+    contents = {path.stem: read_json(path, dict) for path in sorted(Path(folder).glob('*.json'))}
+    asked = {_questions(content, name): name for name, content in contents.items()}
+    if len(asked) > 1:
+        raise ValueError(
+            f'the results in {folder} are of different rooms, for they were asked different '
+            f'numbers of questions: {", ".join(f"{name} {n}" for n, name in asked.items())}: '
+            'evaluate them again with one seed and number of rooms'
+        )
     return {name: scores for name, scores in contents.items() if 'experiment' not in scores}
+
+
+def _questions(content: dict, name: str) -> tuple[int, ...]:
+    try:
+        return tuple(content.get('scores', content)[group]['n'] for group in ASKED)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f'{name}.json is no result of training.experiments or training.evaluate, it lacks '
+            f'{error}: keep other files elsewhere'
+        ) from error
 
 
 def cell(values: Iterable[float | None]) -> str:

@@ -74,8 +74,10 @@ class TrainSettings:
     backend: str = 'auto'  # of the sparse convolutions
 
     # What a run can not be resumed without. Other settings may change: to end it earlier, say.
+    # The last two are in the state: another value would be without effect.
     DECISIVE: ClassVar[tuple[str, ...]] = (
-        'model', 'language', 'seed', 'batch_size', 'devices', 'dropout', 'start_from'
+        'model', 'language', 'seed', 'batch_size', 'devices', 'dropout', 'start_from',
+        'learning_rate', 'weight_decay',
     )  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -89,6 +91,16 @@ class TrainSettings:
                 raise ValueError(f'{name} is {value}, expected at least 1')
         if not 0 < self.learning_rate < 1:
             raise ValueError(f'learning_rate is {self.learning_rate}, expected between 0 and 1')
+        if not self.clip_norm > 0:
+            raise ValueError(
+                f'clip_norm is {self.clip_norm}, with which nothing is learned, expected a '
+                'positive number: .inf clips nothing'
+            )
+        if self.precision == '16-mixed':
+            raise ValueError(
+                "precision is '16-mixed', expected 'bf16-mixed' or '32-true': gradients are "
+                'clipped as they are, and float16 needs them scaled'
+            )
 
 
 # Sizes of a network that its parameters do not depend on: a checkpoint may have other ones.
@@ -136,6 +148,7 @@ def train(settings: TrainSettings, program: Program) -> Path:
     name = settings.language or MODELS[settings.model]().language
     language = load_language_encoder(name).to(fabric.device)
     model = build_model(settings, language=name, language_dim=language.dim, **program.network)
+    model.to(fabric.device)  # a saved optimizer's state goes to where its parameters are
     optimizer = adamw(model, settings.learning_rate, settings.weight_decay)
     schedule = cosine_schedule(settings.warmup, settings.steps)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
@@ -143,6 +156,12 @@ def train(settings: TrainSettings, program: Program) -> Path:
     saved = RunFolder.read(path, _decisive(settings))
     if saved is not None:
         state.load(saved)
+        if state.step >= settings.steps and fabric.is_global_zero:
+            print(
+                f'{path} had taken its {state.step} steps before, so nothing is trained now: for '
+                'new data or settings, give another output folder',
+                file=sys.stderr,
+            )
     objective, state.optimizer = fabric.setup(program.objective(model, language), optimizer)
     run = _Run(settings, program, fabric, folder, state, model, language)
     batches = Prefetcher(program, settings.seed, fabric.global_rank, settings.workers)
@@ -164,6 +183,8 @@ def train(settings: TrainSettings, program: Program) -> Path:
         batches.close()
         stopper.close()
         run.close()
+    # Where one process ends with a failure, srun, torchrun and Fabric kill the others at once.
+    fabric.barrier()  # the first one has written its checkpoint
     if state.step < settings.steps:
         raise Stopped(
             f'stopped after step {state.step} of {settings.steps}; {run.checkpoint} is what there '

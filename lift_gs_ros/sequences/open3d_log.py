@@ -13,17 +13,17 @@ original ICL-NUIM (left-handed) is another layout: ``icl_nuim.py``.
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from lift_gs_ros.geometry import Camera
+from lift_gs_ros.json_file import read_json
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
 from lift_gs_ros.sequences.recorded import (
     RecordedSequence,
+    array_of,
     fitted_frame,
+    numbers_of,
     read_color,
     read_depth,
     rows_of,
@@ -81,9 +81,10 @@ def _logs(path: Path) -> list[Path]:
 
 def _read_camera(path: Path) -> Camera:
     for file in sorted(path.glob('*intrinsic*.json')):
-        values = json.loads(file.read_text())
-        matrix = np.array(values['intrinsic_matrix'], np.float64).reshape(3, 3).T
-        return Camera(matrix, int(values['width']), int(values['height']))
+        values = read_json(file, dict)
+        width, height = numbers_of(values, 'width height', file)
+        matrix = array_of(values.get('intrinsic_matrix'), (3, 3), f'{file}: intrinsic_matrix').T
+        return Camera(matrix, int(width), int(height))
     return PRIMESENSE
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lift_gs_ros.json_file import read_json
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
 from lift_gs_ros.sequences.axes import OPENGL_FROM_OPTICAL, Z_UP_FROM_Y_UP
 from lift_gs_ros.sequences.recorded import (
@@ -29,7 +30,6 @@ from lift_gs_ros.sequences.recorded import (
     read_color,
     read_depth,
     read_grey,
-    read_json,
     rows_of,
 )
 
@@ -54,7 +54,7 @@ def open_polycam(path: Path) -> RecordedSequence:
 
 
 def _read_frame(folder: Path, prefix: str, file: Path) -> RgbdFrame:
-    values = read_json(file)
+    values = read_json(file, dict)
     camera = camera_of(values, 'fx fy cx cy width height', file)
     pose = rows_of([*numbers_of(values, POSE, file), 0, 0, 0, 1], (4, 4))
     name = f'{file.stem}.png'

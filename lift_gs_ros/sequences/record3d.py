@@ -28,14 +28,16 @@ from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Camera
 from lift_gs_ros.images import MAX_PIXELS, decode_color
+from lift_gs_ros.json_file import read_json
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
 from lift_gs_ros.sequences.axes import OPENGL_FROM_OPTICAL, Z_UP_FROM_Y_UP
-from lift_gs_ros.sequences.recorded import RecordedSequence, fitted_frame, numbers_of, read_json
+from lift_gs_ros.sequences.recorded import RecordedSequence, array_of, fitted_frame, numbers_of
 from lift_gs_ros.sequences.trajectory import pose_matrix
 
 LAYOUT = 'an .r3d file, or metadata and rgbd/0.jpg, rgbd/0.depth'
 MAX_BYTES = 2**29  # of a file in the archive; a ZIP file of a few kilobytes may claim any size
 Archive = Path | zipfile.Path
+LISTS = ('frameTimestamps', 'poses', 'perFrameIntrinsicCoeffs')
 
 
 def is_record3d(path: Path) -> bool:
@@ -55,14 +57,16 @@ def open_record3d(path: Path) -> RecordedSequence:
     _lzfse()
     try:
         archive = _opened(path) if path.is_file() else path
-        metadata = read_json(archive / 'metadata')
+        metadata = read_json(archive / 'metadata', dict)
     except (zipfile.BadZipFile, zlib.error, OSError) as error:
         raise ValueError(f'{path} is no whole .r3d file: {error}') from error
-    (rate,) = numbers_of(metadata, 'fps', path)
+    where = f'{path}, metadata'
+    (rate,) = numbers_of(metadata, 'fps', where)
     if not rate > 0:
         raise ValueError(f'{path} says fps {rate:g}, expected frames per second above 0')
-    times = metadata.get('frameTimestamps') or ()
-    count = len(metadata.get('poses') or ())
+    times, poses, _ = (_list(metadata, name, where) for name in LISTS)
+    times = array_of(times, (len(times),), f'{where}: frameTimestamps').tolist()
+    count = len(poses)
     readers = [
         (
             f'{i}',
@@ -71,6 +75,13 @@ def open_record3d(path: Path) -> RecordedSequence:
         for i in range(count)
     ]
     return RecordedSequence(path.resolve().stem, rate, readers)
+
+
+def _list(metadata: dict[str, Any], name: str, where: str) -> list[Any]:
+    values = metadata.get(name) or []
+    if not isinstance(values, list):
+        raise ValueError(f'{where}: {name} is {str(values)[:80]}, expected a list, one a frame')
+    return values
 
 
 def _opened(path: Path) -> zipfile.Path:
@@ -94,7 +105,8 @@ def _read_frame(
     if confidence.exists():
         depth = np.where(_unpack(confidence, shape, (np.uint8,)) > 0, depth, 0)
     color = decode_color(_content(archive / 'rgbd' / f'{number}.jpg'), f'{number}.jpg')
-    qx, qy, qz, qw, *position = metadata['poses'][number]
+    what = f'metadata: pose {number}'
+    qx, qy, qz, qw, *position = array_of(metadata['poses'][number], (7,), what)
     pose = Z_UP_FROM_Y_UP @ pose_matrix([*position, qx, qy, qz, qw]) @ OPENGL_FROM_OPTICAL
     camera = _camera(metadata, number)
     return fitted_frame(round(seconds * 1e9), color, depth_to_metres(depth), camera, pose)
@@ -146,6 +158,7 @@ def _camera(metadata: dict[str, Any], number: int) -> Camera:
     width, height = map(int, numbers_of(metadata, 'w h', 'metadata'))
     coefficients = metadata.get('perFrameIntrinsicCoeffs') or ()
     if number < len(coefficients):
-        fx, fy, cx, cy = coefficients[number]
+        what = f'metadata: perFrameIntrinsicCoeffs {number}'
+        fx, fy, cx, cy = array_of(coefficients[number], (4,), what)
         return Camera.from_focal(fx, fy, cx, cy, width, height)
-    return Camera(np.array(metadata.get('K', ()), np.float64).reshape(3, 3).T, width, height)
+    return Camera(array_of(metadata.get('K'), (3, 3), 'metadata: K').T, width, height)

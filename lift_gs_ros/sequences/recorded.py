@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,17 +82,6 @@ def read_matrix(path: Path, shape: tuple[int, ...]) -> FloatArray:
         raise ValueError(f'{path}: {error}') from error
 
 
-def read_json(path: Path | zipfile.Path) -> dict[str, Any]:
-    """Read a JSON object; ValueError, with the file's name, where it is none."""
-    try:
-        values = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f'{path} is no JSON: {error}') from error
-    if not isinstance(values, dict):
-        raise ValueError(f'{path} holds a JSON {type(values).__name__}, expected an object')
-    return values
-
-
 def number_in_name(path: Path) -> int:
     """Return the number that a file or folder is called; ValueError for another name."""
     try:
@@ -112,6 +99,15 @@ def numbers_of(values: Mapping[str, Any], names: str, where: object) -> list[flo
         return [float(values[name]) for name in names.split()]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{where} does not say {names}: {error!r}') from error
+
+
+def array_of(value: Any, shape: tuple[int, ...], what: str) -> FloatArray:
+    """Numbers of a JSON file, in lists of any depth, as an array; ValueError that says ``what``."""
+    try:
+        return rows_of(np.array(value, np.float64).ravel().tolist(), shape)
+    except (TypeError, ValueError) as error:
+        found, count = str(value)[:80], int(np.prod(shape))
+        raise ValueError(f'{what} is {found}, expected {count} numbers') from error
 
 
 def camera_of(values: Mapping[str, Any], names: str, where: object) -> Camera:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from lift_gs_ros.geometry import Camera, FloatArray
+from lift_gs_ros.json_file import read_json
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
 from lift_gs_ros.sequences.recorded import (
     RecordedSequence,
@@ -22,7 +23,6 @@ from lift_gs_ros.sequences.recorded import (
     numbers_of,
     read_color,
     read_depth,
-    read_json,
     rows_of,
 )
 
@@ -52,7 +52,7 @@ def open_replica(path: Path) -> RecordedSequence:
 def _read_camera(path: Path) -> tuple[Camera, float]:
     for file in (path / 'cam_params.json', path.parent / 'cam_params.json'):
         if file.is_file():
-            values = read_json(file).get('camera', {})
+            values = read_json(file, dict).get('camera', {})
             (scale,) = numbers_of(values, 'scale', file)
             return camera_of(values, 'fx fy cx cy w h', file), scale
     return CAMERA, UNITS_PER_METRE

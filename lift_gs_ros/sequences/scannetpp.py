@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 
 from lift_gs_ros.geometry import Camera
+from lift_gs_ros.json_file import read_json
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
 from lift_gs_ros.sequences.recorded import (
     RecordedSequence,
+    array_of,
     fitted_frame,
     read_color,
     read_depth,
-    read_json,
 )
 
 LAYOUT = 'iphone/pose_intrinsic_imu.json with iphone/rgb/ and iphone/depth/ extracted'
@@ -52,7 +53,7 @@ def open_scannetpp(path: Path) -> RecordedSequence:
             "with the data set's toolkit (github.com/scannetpp/scannetpp): "
             'python -m iphone.prepare_iphone_data iphone/configs/prepare_iphone_data.yml'
         )
-    poses = read_json(folder / POSES)
+    poses = read_json(folder / POSES, dict)
     readers = [(file.stem, partial(_read_frame, folder, file, poses)) for file in colors]
     numbers = [_number(file) for file in colors]
     step = float(np.median(np.diff(numbers))) if len(numbers) > 1 else 1.0
@@ -74,6 +75,9 @@ def _read_frame(folder: Path, file: Path, poses: dict[str, Any]) -> RgbdFrame:
         raise ValueError(f'{folder / POSES} has no aligned_pose and intrinsic for {file.stem}')
     color = read_color(file)
     depth = depth_to_metres(read_depth(folder / 'depth' / f'{file.stem}.png'))
-    camera = Camera(np.array(about['intrinsic'], np.float64), *color.shape[1::-1])
+    where = f'{folder / POSES}, {file.stem}'
+    matrix = array_of(about['intrinsic'], (3, 3), f'{where}: intrinsic')
+    pose = array_of(about['aligned_pose'], (4, 4), f'{where}: aligned_pose')
+    camera = Camera(matrix, *color.shape[1::-1])
     stamp = round(_number(file) / RATE * 1e9)
-    return fitted_frame(stamp, color, depth, camera, np.array(about['aligned_pose'], np.float64))
+    return fitted_frame(stamp, color, depth, camera, pose)

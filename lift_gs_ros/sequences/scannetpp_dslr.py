@@ -26,16 +26,16 @@ from typing import Any
 import numpy as np
 
 from lift_gs_ros.geometry import Camera
+from lift_gs_ros.json_file import read_json
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
 from lift_gs_ros.sequences.axes import OPENGL_FROM_OPTICAL
 from lift_gs_ros.sequences.fisheye import Fisheye, Rectification
 from lift_gs_ros.sequences.recorded import (
     RecordedSequence,
+    array_of,
     numbers_of,
     read_color,
     read_depth,
-    read_json,
-    rows_of,
 )
 
 LAYOUT = 'dslr/nerfstudio/transforms.json, dslr/resized_images/ and dslr/render_depth/'
@@ -58,12 +58,13 @@ def open_scannetpp_dslr(path: Path) -> RecordedSequence:
             'with the toolkit (github.com/scannetpp/scannetpp): python -m common.render '
             'common/configs/render.yml with render_dslr: True, or take the iPhone of the same scene'
         )
-    transforms = read_json(folder / 'nerfstudio' / 'transforms.json')
-    view = _rectification(transforms, folder)
-    shots = [*transforms.get('frames', []), *transforms.get('test_frames', [])]
-    shots = sorted(shots, key=_file_name)
+    file = folder / 'nerfstudio' / 'transforms.json'
+    transforms = read_json(file, dict)
+    view = _rectification(transforms, file)
+    shots = [shot for name in ('frames', 'test_frames') for shot in _shots(transforms, name, file)]
+    shots = sorted(shots, key=lambda shot: shot['file_path'])
     readers = [
-        (Path(_file_name(shot)).stem, partial(_read_frame, folder, number, shot, view))
+        (Path(shot['file_path']).stem, partial(_read_frame, folder, number, shot, view))
         for number, shot in enumerate(shots)
     ]
     return RecordedSequence(folder.resolve().parent.name, 1.0, readers)
@@ -74,13 +75,21 @@ def _images(path: Path) -> Path | None:
     return next((f for f in (path, path / 'dslr') if all((f / n).exists() for n in needed)), None)
 
 
-def _file_name(shot: dict[str, Any]) -> str:
-    return str(shot.get('file_path', ''))
+def _shots(transforms: dict[str, Any], name: str, file: Path) -> list[dict[str, Any]]:
+    shots = transforms.get(name, [])
+    if not isinstance(shots, list):
+        raise ValueError(f'{file}: {name} is {str(shots)[:80]}, expected a list of images')
+    for number, shot in enumerate(shots):
+        if not isinstance(shot, dict) or not isinstance(shot.get('file_path'), str):
+            raise ValueError(
+                f'{file}: {name} {number} is {str(shot)[:80]}, expected the "file_path" of an image'
+            )
+    return shots
 
 
-def _rectification(transforms: dict[str, Any], folder: Path) -> Rectification:
+def _rectification(transforms: dict[str, Any], file: Path) -> Rectification:
     names = 'fl_x fl_y cx cy w h k1 k2 k3 k4'
-    fx, fy, cx, cy, w, h, *radial = numbers_of(transforms, names, folder)
+    fx, fy, cx, cy, w, h, *radial = numbers_of(transforms, names, file)
     lens = Camera.from_focal(fx, fy, cx - 0.5, cy - 0.5, int(w), int(h))
     pinhole = Camera.from_focal(fx, fy, (w - 1) / 2, (h - 1) / 2, int(w), int(h))
     fisheye = Fisheye(lens.intrinsics, lens.width, lens.height, tuple(radial))
@@ -88,10 +97,10 @@ def _rectification(transforms: dict[str, Any], folder: Path) -> Rectification:
 
 
 def _read_frame(folder: Path, number: int, shot: dict[str, Any], view: Rectification) -> RgbdFrame:
-    color = read_color(folder / 'resized_images' / _file_name(shot))
-    name = f'{Path(_file_name(shot)).stem}.png'
+    color = read_color(folder / 'resized_images' / shot['file_path'])
+    name = f'{Path(shot["file_path"]).stem}.png'
     depth = depth_to_metres(read_depth(folder / 'render_depth' / name))
-    numbers = np.array(shot.get('transform_matrix'), np.float64).ravel().tolist()
-    pose = rows_of(numbers, (4, 4))
+    what = f'transforms.json, {shot["file_path"]}: transform_matrix'
+    pose = array_of(shot.get('transform_matrix'), (4, 4), what)
     pose = SCAN_FROM_NERFSTUDIO @ pose @ OPENGL_FROM_OPTICAL
     return RgbdFrame(round(number * 1e9), view(color), view(depth), view.camera, pose)

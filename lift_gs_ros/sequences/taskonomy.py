@@ -22,16 +22,16 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from lift_gs_ros.geometry import Camera
+from lift_gs_ros.json_file import read_json
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
 from lift_gs_ros.sequences.axes import OPENGL_FROM_OPTICAL
 from lift_gs_ros.sequences.recorded import (
     RecordedSequence,
+    array_of,
     fitted_frame,
     numbers_of,
     read_color,
     read_depth,
-    read_json,
-    rows_of,
 )
 
 LAYOUT = 'rgb/, depth_zbuffer/ and point_info/ with point_0_view_0_domain_rgb.png and so on'
@@ -65,11 +65,12 @@ def _kind(path: Path, name: str) -> Path:
 
 def _read_frame(path: Path, number: int, file: Path) -> RgbdFrame:
     view = file.name.partition('_domain_')[0]
-    info = read_json(file)
+    info = read_json(file, dict)
     (angle,) = numbers_of(info, 'field_of_view_rads', file)
     pose = np.eye(4)
-    pose[:3, 3] = rows_of(info.get('camera_location', ()), (3,))
-    turn = rows_of(info.get('camera_rotation_final', ()), (3,))
+    pose[:3, 3] = array_of(info.get('camera_location'), (3,), f'{file}: camera_location')
+    turned = f'{file}: camera_rotation_final'
+    turn = array_of(info.get('camera_rotation_final'), (3,), turned)
     pose[:3, :3] = Rotation.from_euler('xyz', turn).as_matrix()
     color = read_color(_kind(path, 'rgb') / f'{view}_domain_rgb.png')
     raw = read_depth(_kind(path, 'depth_zbuffer') / f'{view}_domain_depth_zbuffer.png')

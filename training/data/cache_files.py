@@ -16,18 +16,16 @@ def read_arrays(
 
     Raises ValueError where the file is damaged, is something else or of another version.
     """
+    redo = f'delete it and build it again with python -m {module}'  # what is there is kept
     try:
         with np.load(path, allow_pickle=False) as file:
             data = {name: file[name] for name in file.files}
     except Exception as error:  # zipfile, zlib, struct, numpy: each has its own
-        raise ValueError(f'{path} is no {what} or is damaged ({error}): build it again') from error
+        raise ValueError(f'{path} is no {what} or is damaged ({error}): {redo}') from error
     if not holds <= data.keys():
         raise ValueError(f'{path} is no {what}, it holds {sorted(data)}')
     if int(data.get('version', -1)) != version:
-        raise ValueError(
-            f'{path} has version {data.get("version")}, expected {version}: build it again with '
-            f'python -m {module}'
-        )
+        raise ValueError(f'{path} has version {data.get("version")}, expected {version}: {redo}')
     return data
 
 

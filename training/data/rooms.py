@@ -4,7 +4,8 @@
 
 Each room becomes one file: the map that a robot would have fused from noisy frames, and posed
 views with the masks and captions of an imperfect 2D teacher. No 3D label is stored. Rooms that are
-there already are kept, so that a build that was stopped goes on.
+there already are kept, so that a build that was stopped goes on: with other ``--views``, give
+another ``--out``.
 """
 
 from __future__ import annotations

@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import FloatArray, rigid_transform, transform_points
+from lift_gs_ros.json_file import read_json
 from lift_gs_ros.mapping.ply import read_ply
-from training.data.annotations.records import Record, object_id, read_json
+from training.data.annotations.records import Record, object_id
 from training.data.classes.scannet import BENCHMARKS
 
 MESH, SEGMENTS, OBJECTS = '_vh_clean_2.ply', '_vh_clean_2.0.010000.segs.json', '.aggregation.json'
@@ -69,8 +70,7 @@ def read_scannet_scene(folder: str | Path) -> ScannetScene:
 
 
 def _read_segments(path: Path, vertices: int) -> NDArray[np.int64]:
-    content = read_json(path)
-    indices = content.get('segIndices') if isinstance(content, dict) else None
+    indices = read_json(path, dict).get('segIndices')
     if not isinstance(indices, list) or len(indices) != vertices:
         found = f'{len(indices)} of them' if isinstance(indices, list) else 'none'
         raise ValueError(
@@ -86,8 +86,7 @@ def _read_segments(path: Path, vertices: int) -> NDArray[np.int64]:
 def _read_objects(
     path: Path, segments: NDArray[np.int64]
 ) -> tuple[NDArray[np.int32], dict[int, str]]:
-    content = read_json(path)
-    groups = content.get('segGroups') if isinstance(content, dict) else None
+    groups = read_json(path, dict).get('segGroups')
     if not isinstance(groups, list):
         raise ValueError(f'{path} has no list "segGroups", expected ScanNet\'s aggregation')
     known, inverse = np.unique(segments, return_inverse=True)

@@ -28,6 +28,7 @@ from training.evaluation.benchmark import ANSWER_SCORE, Answering, give_map
 from training.evaluation.grounding import accuracy_at, best_iou, f1_at
 
 THRESHOLDS = (0.25, 0.5)
+NO_BOX = Box(np.zeros(3), np.zeros(3))  # of a target without a point: overlaps with nothing
 
 
 class AnnotatedScores:
@@ -36,6 +37,7 @@ class AnnotatedScores:
     def __init__(self) -> None:
         self.ious: list[float] = []
         self.f1: dict[tuple[str, float], list[float]] = defaultdict(list)
+        self.without_points = 0  # sentences with a target of which the map has no point
 
     def add(self, answers: list[tuple[Box, float]], targets: list[Box]) -> None:
         """Score one sentence: boxes with scores, best first, and the boxes asked for."""
@@ -48,7 +50,7 @@ class AnnotatedScores:
 
     def summary(self) -> dict[str, float | int | None]:
         """Return the metrics in [0, 1], and the numbers of sentences; None where there are none."""
-        result: dict[str, float | int | None] = {}
+        result: dict[str, float | int | None] = {'n_without_points': self.without_points}
         for threshold in THRESHOLDS:
             percent = f'{100 * threshold:.0f}'
             result[f'acc{percent}'] = _rounded(accuracy_at(self.ious, threshold))
@@ -76,19 +78,23 @@ def evaluate_annotations(
 ) -> None:
     """Give the grounder a scene's map and ask it the sentences; ``scores`` grows.
 
-    Raises ValueError where a sentence asks for an object that the scene does not have.
+    A target of which the map has no point (it is smaller than a voxel, or the scene lists it again
+    under another number, as scene0217_00 does all of its objects) is one that nobody finds, as in
+    ScanRefer's own evaluation. Raises ValueError for numbers beyond those of the scene.
     """
     give_map(grounder, PointCloud(scene.positions, scene.colors))
     boxes = {
         number - FIRST: Box.from_points(scene.positions[scene.instance_ids == number])
         for number in scene.captions
     }
+    known = set(range(max(boxes, default=-1) + 1))
     for annotation in annotations:
-        # Only what is asked for is scored; what is mentioned beside it may lack points.
-        annotation.check_objects(set(boxes) | (annotation.object_ids - set(annotation.targets)))
+        # Only what is asked for is scored; what is mentioned beside it may be anything.
+        annotation.check_objects(known | (annotation.object_ids - set(annotation.targets)))
+        scores.without_points += not set(annotation.targets) <= boxes.keys()
         answer = grounder.ground(annotation.sentence.text)
         answers = [(instance.box, instance.score) for instance in answer.targets]
-        scores.add(answers, [boxes[number] for number in annotation.targets])
+        scores.add(answers, [boxes.get(number, NO_BOX) for number in annotation.targets])
 
 
 def main() -> None:
@@ -103,8 +109,11 @@ def main() -> None:
     options = parser.parse_args()
     of_scene = annotations_by_scene(options.annotations)
     scenes = [scene for scene in load_scenes(options.scenes) if scene.name in of_scene]
+    names = [scene.name for scene in scenes]
     if not scenes:
         parser.error(f'no sentence is about a scene of {options.scenes}: is it the right split?')
+    used, total = (sum(len(of_scene[name]) for name in own) for own in (names, of_scene))
+    print(f'{len(scenes)} scenes; {used} of {total} sentences are about them')
     options.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after hours of questions
     grounder, scores = Grounder.load(options.checkpoint), AnnotatedScores()
     for scene in tqdm(scenes, desc='scenes'):

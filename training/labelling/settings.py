@@ -38,6 +38,13 @@ class JobSettings:
         except FileNotFoundError:
             storage.write(FILE, json.dumps(ours, indent=1).encode())
             return
+        except ValueError as error:
+            theirs = error
+        if not isinstance(theirs, dict):
+            raise ValueError(
+                f'{storage.url}/{FILE} is damaged ({theirs}): delete it if its shards were made '
+                'with the settings of this job, or use another folder'
+            )
         different = [name for name in ours if theirs.get(name) != ours[name]]
         if different:
             name = different[0]

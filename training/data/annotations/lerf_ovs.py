@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from training.data.annotations.records import Record, read_json
+from lift_gs_ros.json_file import read_json
+from training.data.annotations.records import Record
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,8 @@ def read_lerf_ovs(folder: str | Path) -> list[LabelledImage]:
 
 
 def _read(path: Path) -> LabelledImage:
-    content = read_json(path)
-    parts = [content.get(key) if isinstance(content, dict) else None for key in ('info', 'objects')]
-    info, things = parts
+    content = read_json(path, dict)
+    info, things = content.get('info'), content.get('objects')
     if not isinstance(info, dict) or not isinstance(things, list):
         raise ValueError(f'{path} has no "info" and "objects", expected a label of LERF-OVS')
     head = Record(info, f'{path}, info')

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ast
 import csv
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from lift_gs_ros.json_file import read_json
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,6 @@ def object_id(value: Any, where: str) -> int:
     return int(value)
 
 
-def read_json(path: str | Path) -> Any:
-    """Read a JSON file; raises ValueError, with the file's name, where it is damaged."""
-    try:
-        return json.loads(Path(path).read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path} is no JSON file or is cut off ({error}): get it again') from error
-
-
 def json_records(
     path: str | Path, layout: str, needed: tuple[str, ...], only: str = ''
 ) -> list[Record]:
@@ -77,9 +70,7 @@ def json_records(
 
     Raises ValueError where the file is damaged or an entry lacks one.
     """
-    entries = read_json(path)
-    if not isinstance(entries, list):
-        raise ValueError(f'{path} is no list of entries, as a {layout} file is')
+    entries = read_json(Path(path), list)
     records = [Record(entry, f'{path}, entry {number}') for number, entry in enumerate(entries)]
     read = [record for record in records if not only or record.fields.get(only)]
     for record in read or records:

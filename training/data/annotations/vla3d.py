@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lift_gs_ros.json_file import read_json
 from training.data.annotations.annotation import Annotation
-from training.data.annotations.records import Record, read_json
+from training.data.annotations.records import Record
 from training.data.annotations.spans import named_sentence
 
 REGION_NAME = 'region'
@@ -33,16 +34,17 @@ def read_vla3d(path: str | Path) -> list[Annotation]:
 
 
 def _read(path: Path) -> list[Annotation]:
-    content = Record(read_json(path), str(path))
+    content = Record(read_json(path, dict), str(path))
     missing = [key for key in ('scene_name', 'regions') if key not in content.fields]
     if missing:
         raise ValueError(f'{path} has no {" and no ".join(missing)}, expected a VLA-3D file')
     found = []
     for region, statements in Record(content.fields['regions'], f'{path}, regions').fields.items():
-        for text, references in Record(statements, f'{path}, region {region}').fields.items():
+        of_region = Record(statements, f'{path}, region {region}')
+        for text in of_region.fields:
             if text != REGION_NAME:
-                where = f'{path}, region {region}, "{text}"'
-                records = [Record(fields, where) for fields in references]
+                where = f'{of_region.where}, "{text}"'
+                records = [Record(fields, where) for fields in of_region.items(text)]
                 found += [_annotation(content.text('scene_name'), text, r) for r in records]
     return found
 
