@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from lift_gs_ros.model.config import LiftGSConfig
 from lift_gs_ros.model.lift_gs import UNTRAINED, LiftGS
@@ -36,7 +37,6 @@ def save_checkpoint(
     ``half`` stores floating parameters as float16 (half the size; they are float32 again when
     loaded). ``notes`` are kept as JSON.
     """
-    path = Path(path)
     state = {}
     for name, tensor in model.state_dict().items():
         tensor = tensor.detach().cpu()
@@ -48,12 +48,20 @@ def save_checkpoint(
         'config': json.dumps(model.config.to_dict()),
         'notes': json.dumps({**notes, 'trained': trained}),
     }
+    write_tensors(path, state, metadata)
+
+
+def write_tensors(path: str | Path, state: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file: to the disk, and only then under its name."""
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix='.part')
-    os.close(handle)
+    os.close(handle)  # save_file makes a new file of that name
     try:
         save_file(state, temporary, metadata)
         os.chmod(temporary, 0o644)
+        with open(temporary, 'rb') as file:
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

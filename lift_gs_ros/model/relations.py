@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lift_gs_ros.geometry import Box
+from lift_gs_ros.model.checkpoint import write_tensors
 from lift_gs_ros.model.tokens import LanguageTokens
 
 Span = tuple[int, int]
@@ -223,7 +223,7 @@ class RelationHead(nn.Module):
         """Write the weights (float16) with the language encoder that they were trained with."""
         state = {name: value.half().contiguous() for name, value in self.state_dict().items()}
         metadata = {'format': FORMAT, 'language': language, 'notes': json.dumps(notes)}
-        save_file(state, path, metadata)
+        write_tensors(path, state, metadata)
 
     @classmethod
     def load(cls, language: str, path: str | Path = DEFAULT_WEIGHTS) -> RelationHead | None:

@@ -42,6 +42,9 @@ def average_precision(scenes: Sequence[SceneDetections], overlap: float) -> floa
     ScanNet's rules: an answer is right if its mask IoU with an instance exceeds ``overlap``; of
     several answers for one instance the surest counts, the others are false; the area under the
     precision-recall curve is taken with steps centred on the points of the curve.
+
+    Where one answer overlaps two instances by more than ``overlap``, which above 0.5 none can, the
+    surest answer chooses first; ScanNet's script lets the instances choose, in the file's order.
     """
     instances = sum(scene.ious.shape[1] for scene in scenes)
     if instances == 0:
