@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from training.config import load_settings
 from training.engine import RunFolder, Stopper, adamw, cosine_schedule, seed_torch, step_rng
@@ -133,7 +134,9 @@ def test_a_value_that_a_line_does_not_have_is_blank_whether_it_was_known_before_
     ]  # fmt: skip
 
 
-def test_a_log_takes_back_what_a_killed_run_wrote_after_its_checkpoint(tmp_path):
+def test_a_log_takes_back_what_a_killed_run_wrote_after_its_checkpoint(tmp_path, monkeypatch):
+    # Files of one second are read in the order of their names, in which 10 comes before 9.
+    monkeypatch.setattr(event_file_writer, '_global_uid', event_file_writer.AtomicCounter(0))
     for step in (20, 40, 60):
         _write(tmp_path, step, done=step - 20, loss=float(step))
     with open(tmp_path / 'log.csv', 'a') as file:
