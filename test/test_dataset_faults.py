@@ -334,6 +334,15 @@ def test_as_many_colour_as_depth_images_are_wanted(tmp_path):
         open_sequence(tmp_path)
 
 
+@pytest.mark.parametrize('line', ['1', '0 0 first'])
+def test_a_trajectory_without_numbers_of_frames_is_named(line, tmp_path):
+    write_open3d(tmp_path, RECORDING)
+    (log,) = tmp_path.glob('**/*.log')
+    log.write_text('\n'.join([line, *log.read_text().splitlines()[1:]]))
+    with pytest.raises(ValueError, match=f'{log.name} has the line {line!r}, expected three'):
+        open_sequence(tmp_path)
+
+
 def test_images_of_two_sizes_are_never_mixed_up(tmp_path):
     write_arkitscenes(tmp_path, RECORDING)
     for file in (tmp_path / '42_frames' / 'lowres_wide').glob('*.png'):

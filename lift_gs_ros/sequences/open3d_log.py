@@ -56,13 +56,24 @@ def open_open3d(path: Path) -> RecordedSequence:
     camera = _read_camera(path)
     readers = []
     for item in items:
-        index = int(item[0].split()[2]) - 1
+        index = _number(item[0], log) - 1
         if not 0 <= index < len(depths):
             raise ValueError(f'{log} names frame {index + 1}, and there are {len(depths)}')
         pose = ' '.join(item[1:])
         reader = partial(_read_frame, index, colors[index], depths[index], pose, camera)
         readers.append((depths[index].stem, reader))
     return RecordedSequence(path.resolve().name, RATE, readers)
+
+
+def _number(line: str, log: Path) -> int:
+    """Return the third of the numbers before a pose, that of the frame, from 1."""
+    try:
+        return int(line.split()[2])
+    except (IndexError, ValueError) as error:
+        raise ValueError(
+            f'{log} has the line {line[:80]!r}, expected three whole numbers before the four lines '
+            'of a pose'
+        ) from error
 
 
 def _color_folder(path: Path) -> Path | None:
