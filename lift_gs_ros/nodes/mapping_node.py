@@ -78,7 +78,7 @@ class MappingNode(ManagedNode):
 
     def activate(self) -> None:
         """Subscribe and map."""
-        self._inputs = self._subscribe()
+        self._subscribe()
         self._worker.start()
 
     def deactivate(self) -> None:
@@ -104,18 +104,17 @@ class MappingNode(ManagedNode):
         color_from_depth = matrix_from_parameter(self.values, 'color_from_depth')
         return DepthRegistration(lambda color_frame, depth_frame: color_from_depth)
 
-    def _subscribe(self) -> Inputs:
+    def _subscribe(self) -> None:
         values = self.values
         qos = SENSOR_QOS[values['sensor_qos']]
         hint = f'colour and depth are paired within sync_slop = {values["sync_slop"]} s'
-        inputs = Inputs(self.node, self.report, hint)
+        self._inputs = inputs = Inputs(self.node, self.report, hint)  # an image may come at once
         self._poses.subscribe(self.node, inputs, qos)
         self._subscribe_to_images(inputs, qos, 'rgb/image', COLOR, values['rgb_transport'])
         self._subscribe_to_images(inputs, qos, 'depth/image', DEPTH, values['depth_transport'])
         inputs.subscribe(CameraInfo, 'rgb/camera_info', self._on_info, qos)
         if self._registration is not None:
             inputs.subscribe(CameraInfo, 'depth/camera_info', self._on_depth_info, qos)
-        return inputs
 
     def _subscribe_to_images(
         self, inputs: Inputs, qos: QoSProfile, topic: str, side: int, transport: str
