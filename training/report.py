@@ -20,7 +20,14 @@ import matplotlib
 import numpy as np
 
 from lift_gs_ros.json_file import read_json
-from training.experiments import PRETRAINED, RATIOS, SCRATCH, WITHOUT, Experiment
+from training.experiments import (
+    PRETRAINED,
+    RATIOS,
+    SCRATCH,
+    SCRATCH_STEPS,
+    WITHOUT,
+    Experiment,
+)
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt  # noqa: E402, after the choice of backend
@@ -149,7 +156,8 @@ def table_a(results: list[Result], baselines: dict[str, dict]) -> list[str]:
 def table_b(results: list[Result]) -> list[str]:
     """What each loss of pretraining is good for (the paper's table 4)."""
     rows = [(f'{kind}, no labels', _select(results, kind, 0.0)) for kind in WITHOUT]
-    rows += [('from scratch, all labels', _select(results, SCRATCH, 1.0))]
+    scratch = f'from scratch, all labels, {SCRATCH_STEPS} times the steps'
+    rows += [(scratch, _select(results, SCRATCH, 1.0))]
     rows += [(f'{kind}, all labels', _select(results, kind, 1.0)) for kind in WITHOUT]
     return table(rows)
 
