@@ -97,8 +97,8 @@ def serve(grounder: Grounder, voxel_map: VoxelMap, answers: list[Grounding], por
     )
     for answer in answers:
         viewer.show(answer)
-    print(f'\nask on at {viewer.url}; Ctrl-C ends', flush=True)
     with contextlib.suppress(KeyboardInterrupt):
+        print(f'\nask on at {viewer.url}; Ctrl-C ends', flush=True)
         while True:
             viewer.show(grounder.ground(questions.get()))
     viewer.close()
