@@ -263,8 +263,8 @@ def viewer_command(port: int | None, **parameters: object) -> dict[str, list[str
 
 def wait_for_interrupt(processes: dict[str, subprocess.Popen], logs: Path) -> None:
     """Return on Ctrl-C or when the viewer has ended; ChildProcessError where a process failed."""
-    print('\nthe graph runs on: ask in the browser; Ctrl-C ends', flush=True)
     with suppress(KeyboardInterrupt):
+        print('\nthe graph runs on: ask in the browser; Ctrl-C ends', flush=True)
         while processes['viewer_node'].poll() is None:
             check_processes(processes, logs)
             time.sleep(0.5)
