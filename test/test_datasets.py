@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 from recorded_scene import RECORDING, assert_same_world
 
 from benchmarks.layouts import WRITERS
@@ -83,6 +84,20 @@ def test_taskonomy_is_read_where_omnidata_puts_it(tmp_path):
         kind.rename(tmp_path / kind.name / 'taskonomy' / 'cauthron')
     sequence = open_sequence(tmp_path / 'rgb' / 'taskonomy' / 'cauthron')
     assert_same_world(sequence, colour=1.0)
+
+
+def test_matterport_counts_the_centres_of_pixels_from_below(tmp_path):
+    # Numbers of a real camera: matterport_camera_intrinsics of the same has them from above.
+    house = WRITERS['Matterport3D'](tmp_path, RECORDING)
+    conf = house / 'undistorted_camera_parameters' / 'house.conf'
+    lines = conf.read_text().splitlines()
+    lines[4] = 'intrinsics_matrix 1076.45 0 631.116  0 1077.19 509.202  0 0 1'
+    conf.write_text('\n'.join(lines))
+    for file in house.glob('undistorted_*_images/*'):
+        Image.open(file).resize((1280, 1024)).save(file)
+    camera = next(iter(open_sequence(house))).camera
+    expected = Camera.from_focal(1076.45, 1077.19, 631.116, 513.798, 1280, 1024)
+    assert np.allclose(camera.intrinsics, expected.intrinsics)
 
 
 def test_an_older_and_an_unpacked_record3d_are_read_too(tmp_path):
