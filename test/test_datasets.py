@@ -23,6 +23,7 @@ from benchmarks.layouts.rendered import (
 )
 from lift_gs_ros.geometry import Camera
 from lift_gs_ros.sequences import open_sequence
+from lift_gs_ros.sequences.trajectory import pose_matrix
 
 # 7-Scenes and TUM: test_sequences.py.
 LAYOUTS = sorted(set(WRITERS) - {'7-Scenes', 'TUM RGB-D', 'TUM keyframes'})
@@ -98,6 +99,20 @@ def test_matterport_counts_the_centres_of_pixels_from_below(tmp_path):
     camera = next(iter(open_sequence(house))).camera
     expected = Camera.from_focal(1076.45, 1077.19, 631.116, 513.798, 1280, 1024)
     assert np.allclose(camera.intrinsics, expected.intrinsics)
+
+
+def test_aria_cameras_sit_on_the_glasses_as_on_real_ones(tmp_path):
+    # T_Device_Camera of a real pair's camera-rgb; every pair differs by some degrees and mm.
+    real = pose_matrix(
+        [-0.00428072, -0.0118417, -0.00511398, 0.32414, 0.0402123, 0.0410768, 0.944261]
+    )
+    scene = write_aria_synthetic(tmp_path, RECORDING)
+    rows = (scene / 'trajectory.csv').read_text().splitlines()
+    rows[1:] = [f'uid,{100_000 * i},-1,0,0,0,0,0,0,1' for i in range(len(rows) - 1)]
+    (scene / 'trajectory.csv').write_text('\n'.join(rows))
+    for frame in open_sequence(scene):
+        assert np.allclose(frame.world_from_camera[:3, 2], real[:3, 2], atol=0.05)
+        assert np.allclose(frame.world_from_camera[:3, 3], real[:3, 3], atol=0.005)
 
 
 def test_an_older_and_an_unpacked_record3d_are_read_too(tmp_path):
