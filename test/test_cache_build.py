@@ -24,11 +24,12 @@ def test_a_bad_file_is_told_before_all_others_are_built(tmp_path):
     assert len(list(tmp_path.iterdir())) < 20
 
 
-def test_files_that_are_there_are_kept_and_so_a_bad_one_is_to_be_deleted(tmp_path):
+def test_files_that_are_there_are_kept_and_so_a_bad_one_is_to_be_deleted(tmp_path, capsys):
     path = tmp_path / '1.npz'
     path.write_bytes(b'cut off')
     build_files(_build, [(path, 1), (tmp_path / '2.npz', 2)], 1)
     assert path.read_bytes() == b'cut off'
+    assert '1 of 2 files are there already and kept' in capsys.readouterr().out
     advice = r'delete it and build it again with python -m module'
     with pytest.raises(ValueError, match=rf'is no room or is damaged .*: {advice}'):
         read_arrays(path, 'room', {'a'}, 1, 'module')
