@@ -28,17 +28,25 @@ from training.labelling.plan import DENSE_CHANNELS
 from training.labelling.scenes import list_scenes, open_scene
 from training.labelling.settings import JobSettings
 from training.labelling.workers import connect, in_processes, local_devices, on_ray
-from training.teachers.load import CAPTIONS, EMBEDDINGS, MASKS, TAGS, TeacherSpec
+from training.teachers.load import CAPTIONS, EMBEDDINGS, MASKS, TAGS, TeacherSpec, check_teachers
 
 SAMPLED = 5  # scenes of which a dry run reads the first frame
 SEMANTICS_PER_PIXEL = 0.03  # bytes, a guess: index images compress well
 EMBEDDINGS_PER_FRAME = 40  # a guess
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line program."""
-    options = _parser().parse_args()
+    options = _parser().parse_args(argv)
     logging.basicConfig(format='%(levelname)s: %(message)s')
+    try:
+        return _run(options)
+    except (ValueError, OSError, ImportError) as error:
+        print(f'pseudolabel: {error}', file=sys.stderr)
+        return 2
+
+
+def _run(options: argparse.Namespace) -> int:
     spec = TeacherSpec(
         options.masks, options.captions, options.embeddings, options.vocabulary, options.tags
     )
@@ -51,6 +59,7 @@ def main() -> int:
     if options.dry_run:
         print(estimate(out, scenes, settings))
         return 0
+    check_teachers(spec, scenes)  # before the folder is bound to weights that are not there
     report = run_job(out, scenes, settings, run_with(options.ray, options.workers))
     print(summary(report))
     return 1 if report.bad_scenes else 0
