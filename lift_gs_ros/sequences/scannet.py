@@ -13,8 +13,7 @@ Colour (1296x968) is resampled to the rays of the depth pixels (640x480). The ex
 two cameras are the identity: "Color and depth are already aligned, so no extrinsic matrices should
 be applied" (an author, in issue 92 there; also issue 2), not even the ``colorToDepthExtrinsics``
 that some scans' ``.txt`` has. The unit of the stamps could not be confirmed: frame i is at i / 30
-s. The world has z up in the released scans (not documented there; ``sequences check`` says it for
-yours).
+s. The world has z up: the paper says that scans and camera poses are brought into such a frame.
 """
 
 from __future__ import annotations
