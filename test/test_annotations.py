@@ -89,6 +89,15 @@ def test_locate3d_has_phrases_of_tokens_apart_and_boxes_where_there_are_no_masks
     assert np.allclose(arkit.boxes[1].upper, [2, 2, 2])
 
 
+def test_entities_of_the_same_tokens_are_one_phrase(tmp_path):
+    """As Locate 3D has of scene0696_00: two phrases would teach each to deny the other."""
+    entities = [[[0], ['7_bedsheet']], [[0], ['24_bed']], [[3], ['24_bed']]]
+    changes = {'token': ['bedsheet', 'on', 'the', 'bed'], 'entities': entities}
+    path = write_scanents3d_scanrefer(tmp_path / 'a.json', **changes)
+    (read,) = read_annotations(f'scanents3d:{path}')
+    assert read.sentence == Sentence('bedsheet on the bed', [(0, 8), (16, 19)], [[7, 24], [24]])
+
+
 def test_vla3d_shares_a_name_among_several_and_knows_a_region_from_a_statement(tmp_path):
     write_vla3d(tmp_path)
     between, closest = read_annotations(f'vla3d:{tmp_path}')

@@ -20,15 +20,15 @@ def entity_sentence(record: Record) -> Sentence:
 
     The text is the tokens joined by blanks: in Nr3D they are spelled otherwise than the sentence,
     and Locate 3D's own loader joins them too. Tokens that do not follow each other ("the towel on
-    the towel stand": 0 and 3) are phrases of their own. Raises ValueError where a token does not
-    exist or an object has no id.
+    the towel stand": 0 and 3) are phrases of their own; entities of the same tokens are one phrase
+    that stands for the objects of all. Raises ValueError where a token does not exist or an object
+    has no id.
     """
     tokens = [
         str(token) for token in record.items('token' if 'token' in record.fields else 'tokens')
     ]
     begins = [len(' '.join(tokens[:i])) + (i > 0) for i in range(len(tokens))]
-    phrases: list[Span] = []
-    instances: list[list[int]] = []
+    phrases: dict[Span, list[int]] = {}
     for entity in record.items('entities'):
         numbers, ids = _entity(entity, record.where)
         if numbers and not 0 <= numbers[0] <= numbers[-1] < len(tokens):
@@ -37,11 +37,10 @@ def entity_sentence(record: Record) -> Sentence:
                 'entities and sentence do not belong together'
             )
         for run in _runs([n for n in numbers if tokens[n].strip()]):
-            phrases.append((begins[run[0]], begins[run[-1]] + len(tokens[run[-1]])))
-            instances.append(ids)
-    order = sorted(range(len(phrases)), key=lambda i: phrases[i])
-    text = ' '.join(tokens)
-    return Sentence(text, [phrases[i] for i in order], [instances[i] for i in order])
+            span = begins[run[0]], begins[run[-1]] + len(tokens[run[-1]])
+            phrases[span] = list(dict.fromkeys([*phrases.get(span, []), *ids]))
+    ordered = sorted(phrases)
+    return Sentence(' '.join(tokens), ordered, [phrases[span] for span in ordered])
 
 
 def _entity(entity: Any, where: str) -> tuple[list[int], list[int]]:
