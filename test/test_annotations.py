@@ -81,12 +81,22 @@ def test_locate3d_has_phrases_of_tokens_apart_and_boxes_where_there_are_no_masks
     scannet, arkit = read_annotations(f'locate3d:{write_locate3d(tmp_path / "a.json")}')
     assert _phrases(scannet) == {'brown chair': [3], 'coffee table': [7]}
     assert scannet.boxes == {}
-    assert scannet.target_name == 'chair'
+    assert (scannet.target_name, arkit.target_name) == ('chair', 'chair')
     assert arkit.sentence == Sentence(
         'towel on the towel stand ', [(0, 5), (13, 18), (13, 24)], [[0], [0], [1]]
     )
     assert np.allclose(arkit.boxes[1].lower, [1, 1, -1])
     assert np.allclose(arkit.boxes[1].upper, [2, 2, 2])
+
+
+def test_locate3ds_names_of_scannets_objects_are_not_cut_at_the_first_word(tmp_path):
+    path = write_locate3d(tmp_path / 'a.json')
+    (entry, _) = json.loads(path.read_text())
+    entry |= {'object_name': 'trash', 'entities': [[[1], ['5_door', '3_trash_can']]]}
+    path.write_text(json.dumps([entry, entry | {'scene_dataset': 'ScanNet++'}]))
+    assert [read.target_name for read in read_annotations(f'locate3d:{path}')] == [
+        'trash can', 'trash',
+    ]  # fmt: skip
 
 
 def test_entities_of_the_same_tokens_are_one_phrase(tmp_path):
