@@ -55,6 +55,11 @@ def test_multi3drefer_has_no_target_one_and_several(tmp_path):
     assert {annotation.target_name for annotation in read} == {'office chair'}
 
 
+def test_an_object_that_multi3drefer_names_twice_is_one_target(tmp_path):
+    path = write_multi3drefer(tmp_path / 'a.json', object_ids=[5, 3, 5])
+    assert read_annotations(f'multi3drefer:{path}')[0].targets == (5, 3)
+
+
 def test_nr3d_takes_what_its_benchmark_takes(tmp_path):
     (read,) = read_annotations(f'nr3d:{write_nr3d(tmp_path / "a.csv")}')
     assert (read.scene, read.targets, read.target_name) == ('scene0000_00', (3,), 'office chair')

@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from training.data.annotations.annotation import Annotation
-from training.data.annotations.records import json_records, object_id
+from training.data.annotations.records import Record, json_records, object_id
 from training.data.labelled import Sentence
 
 KEYS = ('scene_id', 'object_ids', 'object_name', 'description')
@@ -24,9 +24,15 @@ def read_multi3drefer(path: str | Path) -> list[Annotation]:
         Annotation(
             record.text('scene_id'),
             Sentence(record.text('description'), [], []),
-            tuple(object_id(i, f'{record.where}, object_ids') for i in record.items('object_ids')),
+            _targets(record),
             record.text('object_name').replace('_', ' '),
             record.where,
         )
         for record in json_records(path, 'Multi3DRefer', KEYS)
     ]
+
+
+def _targets(record: Record) -> tuple[int, ...]:
+    """Each once: to the benchmark's code, too, an object named twice is one target."""
+    ids = (object_id(i, f'{record.where}, object_ids') for i in record.items('object_ids'))
+    return tuple(dict.fromkeys(ids))
