@@ -3,9 +3,12 @@
     python -m training.evaluation.annotated runs/scannet_val \
         --annotations scanrefer:ScanRefer_filtered_val.json --out scanrefer.json
 
-Acc@0.25 and 0.5 (ScanRefer, also Nr3D and Sr3D) over the sentences with one target, F1@0.25 and
-0.5 (Multi3DRefer) over all. Boxes go through the extreme corners of the map's points at 5 cm, those
-of the truth too, where the benchmarks take the mesh's vertices.
+Acc@0.25 and 0.5 (ScanRefer) over the sentences with one target, F1@0.25 and 0.5 (Multi3DRefer) over
+all. For Nr3D and Sr3D, too, accuracy is that of boxes which no one gave, as detectors report it:
+ReferIt3D's own benchmark gives the true objects and counts right choices. ScanRefer's "unique" and
+"multiple" and Multi3DRefer's sentences with and without distractors are not told apart. Boxes go
+through the extreme corners of the map's points at 5 cm, those of the truth too, where the
+benchmarks take the mesh's vertices.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Head, common and tail categories, as ScanNet200's benchmark groups its own.
 
-ScanNet200 (Rozenberszki et al. 2022) sorts its categories by how often they occur in training
-scenes and cuts the list in thirds (66, 68, 66). Here it is the same over simulated rooms:
+ScanNet200 (Rozenberszki et al. 2022) sorts its categories by their labelled surface points in
+training scenes and cuts the list in thirds (66, 68, 66). Here it is objects of simulated rooms that
+are counted:
 
     python -m training.evaluation.categories
 

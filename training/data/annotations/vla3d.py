@@ -6,8 +6,10 @@ object from each statement to a list of what it refers to, with ``target_index``
 statements stands ``"region"`` with its name, which is none (so in the sample scenes; the README
 does not say so). Ids are those of ``<scene>_object_result.csv`` beside it, counted within the
 scene. Templates name things by their class, so phrases are found by it; colour and size words
-before it are not part of them. Source: github.com/HaochenZ11/VLA-3D (MIT), README and
-``sample_data``. That ids of ScanNet scenes are ScanNet's ``objectId`` could not be confirmed.
+before it are not part of them. Ids of ScanNet scenes are ScanNet's ``objectId``, by its code: it
+counts ReferIt3D's objects, which stand in the order of their ``objectId`` from 0 (ReferIt3D asserts
+that). Source: github.com/HaochenZ11/VLA-3D (MIT), README, ``sample_data`` and
+``3d_data_preprocess/scannet/scannet_preprocessing.py``.
 """
 
 from __future__ import annotations
