@@ -365,6 +365,22 @@ def test_a_checkpoint_is_asked_a_data_sets_sentences(built, sentences, tmp_path,
     assert 0 <= summary['acc25'] <= 1
 
 
+def test_only_scenes_that_sentences_are_about_are_read(built, tmp_path, monkeypatch, capsys):
+    (tmp_path / 'scene0000_00.npz').write_bytes((built / 'scene0000_00.npz').read_bytes())
+    (tmp_path / 'scene0001_00.npz').write_bytes(b'damaged')
+    source = f'scanrefer:{write_scanrefer(tmp_path / "a.json")}'
+    arguments = ['--annotations', source, '--out', str(tmp_path / 'a.out.json')]
+    monkeypatch.setattr(sys, 'argv', ['annotated', str(tmp_path), *arguments])
+    knows = _KnowsAll(load_scene(built / 'scene0000_00.npz'), read_annotations(source))
+    monkeypatch.setattr(annotated.Grounder, 'load', lambda checkpoint: knows)
+    annotated.main()
+    assert json.loads((tmp_path / 'a.out.json').read_text())['acc50'] == 1
+    (tmp_path / 'scene0000_00.npz').unlink()
+    with pytest.raises(SystemExit):
+        annotated.main()
+    assert 'has training.data.scannet_labels written it?' in capsys.readouterr().err
+
+
 # What is wrong
 
 

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from lift_gs_ros.geometry import Box, PointCloud
 from lift_gs_ros.grounding.grounder import Grounder
 from training.data.annotations import READERS, Annotation, annotations_by_scene
-from training.data.labelled import LabelledScene, load_scenes
+from training.data.labelled import LabelledScene, load_scene
 from training.data.scannet_labels import FIRST
 from training.evaluation.benchmark import ANSWER_SCORE, Answering, give_map
 from training.evaluation.grounding import accuracy_at, best_iou, f1_at
@@ -108,16 +108,19 @@ def main() -> None:
     parser.add_argument('--out', type=Path, default=Path('annotated.json'))
     options = parser.parse_args()
     of_scene = annotations_by_scene(options.annotations)
-    scenes = [scene for scene in load_scenes(options.scenes) if scene.name in of_scene]
-    names = [scene.name for scene in scenes]
-    if not scenes:
-        parser.error(f'no sentence is about a scene of {options.scenes}: is it the right split?')
+    paths = [path for path in sorted(options.scenes.glob('*.npz')) if path.stem in of_scene]
+    if not paths:
+        parser.error(
+            f'no sentence is about a scene of {options.scenes}: is it the right split, and has '
+            'training.data.scannet_labels written it?'
+        )
+    names = [path.stem for path in paths]
     used, total = (sum(len(of_scene[name]) for name in own) for own in (names, of_scene))
-    print(f'{len(scenes)} scenes; {used} of {total} sentences are about them')
+    print(f'{len(paths)} scenes; {used} of {total} sentences are about them')
     options.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after hours of questions
     grounder, scores = Grounder.load(options.checkpoint), AnnotatedScores()
-    for scene in tqdm(scenes, desc='scenes'):
-        evaluate_annotations(grounder, scene, of_scene[scene.name], scores)
+    for path in tqdm(paths, desc='scenes'):
+        evaluate_annotations(grounder, load_scene(path), of_scene[path.stem], scores)
     result = scores.summary()
     options.out.write_text(json.dumps(result, indent=1) + '\n')
     print(json.dumps(result, indent=1))
