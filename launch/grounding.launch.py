@@ -66,7 +66,7 @@ PARAMETERS = {
         str,
         'sensor_data (best effort) or reliable; reliable in the demo',
     ),
-    'rgb_transport': ('mapping overlay', str, 'raw or compressed'),
+    'rgb_transport': ('mapping overlay viewer', str, 'raw or compressed'),
     'depth_transport': ('mapping', str, 'raw or compressedDepth'),
     'depth_registration': ('mapping', str, 'none, parameter or tf'),
     'sync_slop': ('mapping', float, 'Largest difference of colour and depth stamps, s'),
