@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 from recorded_scene import RECORDING, assert_same_world
 
 from benchmarks.layouts import WRITERS
@@ -22,6 +23,7 @@ from benchmarks.layouts.rendered import (
 )
 from lift_gs_ros.geometry import Camera
 from lift_gs_ros.sequences import open_sequence
+from lift_gs_ros.sequences.trajectory import pose_matrix
 
 # 7-Scenes and TUM: test_sequences.py.
 LAYOUTS = sorted(set(WRITERS) - {'7-Scenes', 'TUM RGB-D', 'TUM keyframes'})
@@ -83,6 +85,34 @@ def test_taskonomy_is_read_where_omnidata_puts_it(tmp_path):
         kind.rename(tmp_path / kind.name / 'taskonomy' / 'cauthron')
     sequence = open_sequence(tmp_path / 'rgb' / 'taskonomy' / 'cauthron')
     assert_same_world(sequence, colour=1.0)
+
+
+def test_matterport_counts_the_centres_of_pixels_from_below(tmp_path):
+    # Numbers of a real camera: matterport_camera_intrinsics of the same has them from above.
+    house = WRITERS['Matterport3D'](tmp_path, RECORDING)
+    conf = house / 'undistorted_camera_parameters' / 'house.conf'
+    lines = conf.read_text().splitlines()
+    lines[4] = 'intrinsics_matrix 1076.45 0 631.116  0 1077.19 509.202  0 0 1'
+    conf.write_text('\n'.join(lines))
+    for file in house.glob('undistorted_*_images/*'):
+        Image.open(file).resize((1280, 1024)).save(file)
+    camera = next(iter(open_sequence(house))).camera
+    expected = Camera.from_focal(1076.45, 1077.19, 631.116, 513.798, 1280, 1024)
+    assert np.allclose(camera.intrinsics, expected.intrinsics)
+
+
+def test_aria_cameras_sit_on_the_glasses_as_on_real_ones(tmp_path):
+    # T_Device_Camera of a real pair's camera-rgb; every pair differs by some degrees and mm.
+    real = pose_matrix(
+        [-0.00428072, -0.0118417, -0.00511398, 0.32414, 0.0402123, 0.0410768, 0.944261]
+    )
+    scene = write_aria_synthetic(tmp_path, RECORDING)
+    rows = (scene / 'trajectory.csv').read_text().splitlines()
+    rows[1:] = [f'uid,{100_000 * i},-1,0,0,0,0,0,0,1' for i in range(len(rows) - 1)]
+    (scene / 'trajectory.csv').write_text('\n'.join(rows))
+    for frame in open_sequence(scene):
+        assert np.allclose(frame.world_from_camera[:3, 2], real[:3, 2], atol=0.05)
+        assert np.allclose(frame.world_from_camera[:3, 3], real[:3, 3], atol=0.005)
 
 
 def test_an_older_and_an_unpacked_record3d_are_read_too(tmp_path):

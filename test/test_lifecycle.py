@@ -167,6 +167,15 @@ def test_a_transition_that_the_state_does_not_have_is_refused_and_changes_nothin
     assert change(client, 'camera_node', CLEANUP)
 
 
+def test_autostart_leaves_the_node_to_a_manager_that_was_first(graph, client):
+    node = graph.add(lambda **o: CameraNode(Walk(), **o), autostart=False)
+    assert change(client, 'camera_node', CONFIGURE)
+    node.values['autostart'] = True
+    node.start()  # does not raise, which would end the process
+    assert state(client, 'camera_node') == 'inactive'
+    assert change(client, 'camera_node', ACTIVATE, DEACTIVATE)
+
+
 def test_a_node_that_has_ended_is_gone_for_the_others_at_once(graph, client):
     node = graph.add(lambda **o: CameraNode(Walk(), **o), autostart=False)
     wait_until(lambda: 'camera_node' in client.get_node_names(), 'the node')

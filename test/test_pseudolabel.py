@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,7 +34,7 @@ from training.labelling.scenes import list_scenes
 from training.labelling.settings import JobSettings
 from training.labelling.workers import in_processes
 from training.pretrain import PretrainSettings, pretrain
-from training.pseudolabel import estimate, run_with, summary
+from training.pseudolabel import estimate, main, run_with, summary
 from training.teachers.load import TeacherSpec
 
 REPOSITORY = Path(__file__).parents[1]
@@ -117,6 +118,27 @@ def test_a_dry_run_writes_nothing_and_says_about_what_it_costs(labels, tmp_path)
     true = sum(size for part in kinds for kind, size in part.items() if kind != 'cloud.npz')
     assert 0.5 < guess / (true / 5e3) < 2
     assert '5 of them are done' in estimate(str(folder), ROOM, SETTINGS)
+    # At work, frames are as large as they were recorded: here four times what is kept of them.
+    preparer = steps.Preparer(str(tmp_path), SETTINGS, 'cpu')
+    preparer({'scene': 'room', 'source': ROOM['train_000003'], 'views': ''})
+    posed = sum(file.stat().st_size for file in tmp_path.glob('work/room/*.posed.tar'))
+    guess = float(re.search(r'up to (\S+) GB more while', text)[1])
+    assert 0.5 < 1e9 * guess / posed < 2
+
+
+def test_a_dry_run_leaves_out_what_the_job_will(tmp_path):
+    text = estimate(str(tmp_path), {**ROOM, 'gone': str(tmp_path / 'gone')}, SETTINGS)
+    assert '2 scenes, 10 frames, of which 5 are to be labelled' in text
+    assert f'gone will be left out: FileNotFoundError: there is no {tmp_path}/gone' in text
+
+
+def test_weights_that_are_not_there_are_told_first_and_bind_no_folder(tmp_path, capsys):
+    arguments = ['simulated:train/3', '--out', str(tmp_path / 'out'), '--masks']
+    assert main([*arguments, f'sam:{tmp_path}']) == 2
+    assert 'no usable weights of SAM' in capsys.readouterr().err
+    assert main([*arguments, 'yolo:x']) == 2
+    assert "pseudolabel: masks teacher is 'yolo:x', expected sam:WEIGHTS" in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
 
 
 def test_pretraining_reads_what_was_labelled(labels, tmp_path):

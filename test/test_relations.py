@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.proposals import Proposal
 from lift_gs_ros.grounding.referring import resolve_reference
+from lift_gs_ros.model.checkpoint import CheckpointError
 from lift_gs_ros.model.language import load_language_encoder
 from lift_gs_ros.model.phrases import noun_phrases
 from lift_gs_ros.model.relations import (
@@ -120,6 +121,9 @@ class TestShippedHead:
         path = tmp_path / 'foreign.safetensors'
         save_file(load_file(DEFAULT_WEIGHTS), path, {'format': 'other', 'language': 'minilm'})
         with pytest.raises(ValueError, match="format 'other', expected 'lift_gs_ros/relations/3'"):
+            RelationHead.load('minilm', path)
+        path.write_bytes(DEFAULT_WEIGHTS.read_bytes()[:5000])
+        with pytest.raises(CheckpointError, match=r'foreign.safetensors \(5000 bytes\) is damaged'):
             RelationHead.load('minilm', path)
 
     def test_survives_saving(self, head, tmp_path, language):

@@ -376,6 +376,17 @@ def test_a_scene_without_alignment_stays_as_it_is(tiny):
         read_scannet_scene(tiny)
 
 
+def test_objects_that_are_listed_twice_keep_their_first_numbers(tiny):
+    objects = tiny / 'scene0001_00.aggregation.json'
+    before = read_scannet_scene(tiny).object_ids
+    groups = json.loads(objects.read_text())['segGroups']
+    again = [{**group, 'id': 2 + i, 'objectId': 2 + i} for i, group in enumerate(groups)]
+    _edit(objects, segGroups=[*groups, *again])
+    scene = read_scannet_scene(tiny)
+    assert scene.object_ids.tolist() == before.tolist() == [0, 0, 1, -1]
+    assert set(labelled_scene(scene).captions) == {1, 2}
+
+
 def test_files_that_do_not_belong_together_are_refused(tiny):
     segments = tiny / 'scene0001_00_vh_clean_2.0.010000.segs.json'
     objects = tiny / 'scene0001_00.aggregation.json'

@@ -1,11 +1,14 @@
+import contextlib
 import gzip
 import json
 import os
 import tarfile
+from typing import ClassVar
 
 import fsspec
 import numpy as np
 import pytest
+from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from training_rooms import read_rooms, two_boxes
 
 from lift_gs_ros.geometry import PointCloud
@@ -186,6 +189,60 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path, monkeypat
         storage.write('a.tar', b'new')
     assert storage.read('a.tar') == b'old'
     assert os.listdir(tmp_path) == ['a.tar']
+
+
+class RememberingStore(MemoryFileSystem):
+    """An object store as two processes see it: each remembers what it has listed, as s3fs does."""
+
+    protocol = 'remembering'
+    cachable = False
+    store: ClassVar = {}
+    pseudo_dirs: ClassVar = ['']
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.replace('remembering://', 'memory://'))
+
+    def ls(self, path, detail=True, **options):
+        path = self._strip_protocol(path)
+        if path not in self.dircache:
+            self.dircache[path] = super().ls(path, detail=True)
+        found = self._ls_from_cache(path) or super().ls(path, detail=True)
+        return found if detail else [entry['name'] for entry in found]
+
+    def info(self, path, **options):
+        path = self._strip_protocol(path)
+        found = self._ls_from_cache(path) or []  # raises where its folder was listed without it
+        return next((e for e in found if e['name'] == path), None) or super().info(path)
+
+    def _open(self, path, mode='rb', **options):
+        if mode == 'rb':
+            self.info(path)
+        return super()._open(path, mode, **options)
+
+
+def test_what_another_process_puts_into_a_listed_folder_is_seen():
+    fsspec.register_implementation('remembering', RememberingStore, clobber=True)
+    ours, theirs = Storage('remembering://labels'), Storage('remembering://labels')
+    theirs.write('work/a.labelled.tar', b'a')
+    assert ours.names('.tar', 'work') == ['a.labelled.tar']
+    theirs.write('work/b.labelled.tar', b'bb')
+    assert (ours.read('work/b.labelled.tar'), ours.size('work/b.labelled.tar')) == (b'bb', 2)
+    theirs.write('work/b.labelled.tar', b'longer')
+    assert (ours.read('work/b.labelled.tar'), ours.size('work/b.labelled.tar')) == (b'longer', 6)
+    assert ours.names('.tar', 'work') == ['a.labelled.tar', 'b.labelled.tar']
+
+
+def test_a_put_that_breaks_off_leaves_nothing_under_its_name(monkeypatch):
+    def broken(file, content):
+        raise OSError('connection reset')
+
+    monkeypatch.setattr(MemoryFile, 'write', broken)
+    storage = Storage('memory://broken')
+    with contextlib.suppress(OSError):
+        storage.write('a.tar', b'whole')
+    assert storage.size('a.tar') in (None, len(b'whole'))
+    storage.remove('a.tar')
 
 
 def test_two_jobs_do_not_write_to_one_folder(tmp_path):

@@ -12,7 +12,7 @@ from training.data.pseudo_labels import PseudoLabels
 from training.teachers.clip import ClipRegions
 from training.teachers.detector import DetectorSettings, GroundedMasks, nearest_noun
 from training.teachers.labels import Regions, RegionTeacher, index_image
-from training.teachers.load import TeacherSpec, load_teacher, read_vocabulary
+from training.teachers.load import TeacherSpec, check_teachers, load_teacher, read_vocabulary
 from training.teachers.sam import SamSettings, SegmentAnything
 from training.teachers.vlm import PROMPT, VlmCaptions, clean, highlight
 
@@ -270,6 +270,17 @@ def test_what_is_missing_is_named_with_where_to_get_it(weights, tmp_path):
     ]:
         with pytest.raises(FileNotFoundError, match=expected):
             load_teacher(spec)
+        with pytest.raises(FileNotFoundError, match=expected):
+            check_teachers(spec, [])
+    both = f'detector:{weights("owlv2")},{weights("sam")}'
+    for spec in (both, f'sam2:{weights("sam2")}'):
+        check_teachers(TeacherSpec(spec), ['kitchen'])
+    with pytest.raises(FileNotFoundError, match=r'no-nouns\.txt'):
+        check_teachers(TeacherSpec(both, vocabulary='no-nouns.txt'), [])
+    check_teachers(TeacherSpec('simulated'), ['train_000003'])
+    check_teachers(TeacherSpec('simulated:train/3'), ['kitchen'])
+    with pytest.raises(ValueError, match="'kitchen' is no simulated room"):
+        check_teachers(TeacherSpec('simulated'), ['kitchen'])
 
 
 def test_wrong_names_of_teachers_are_refused_with_the_right_ones():

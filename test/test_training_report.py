@@ -48,13 +48,13 @@ def test_rows_hold_the_results_of_their_own_experiments(tmp_path):
     for seed, accuracy in ((0, 0.5), (1, 0.7)):
         _write(tmp_path, Experiment('pretrained', 0.1, seed), accuracy)
     _write(tmp_path, Experiment('scratch', 0.1, 0), 0.2)
-    for name in ('chance', 'shipped'):
+    for name in ('chance', 'scratch_for_twice_as_long', 'shipped'):
         (tmp_path / f'{name}.json').write_text(json.dumps(_scores(0.01)))
     lines = table_a(read_results(tmp_path), read_baselines(tmp_path))
     rows = {line.split(' | ')[0]: line.split(' | ') for line in lines[2:]}
     assert list(rows) == [
         '| chance', '| from scratch, 10% of the labels', '| pretrained, 10% of the labels',
-        '| the weights that ship',
+        '| scratch for twice as long', '| the weights that ship',
     ]  # fmt: skip
     assert rows['| pretrained, 10% of the labels'][1:4] == ['2', '60.0 ± 14.1', '30.0 ± 7.1']
     assert rows['| from scratch, 10% of the labels'][1:4] == ['1', '20.0', '10.0']

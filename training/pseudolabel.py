@@ -19,6 +19,8 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from lift_gs_ros.mapping.frame import RgbdFrame
 from training.data.posed_image import PosedImage
 from training.data.storage import Storage
@@ -27,18 +29,28 @@ from training.labelling.job import Report, Run, finished_shards, run_job
 from training.labelling.plan import DENSE_CHANNELS
 from training.labelling.scenes import list_scenes, open_scene
 from training.labelling.settings import JobSettings
+from training.labelling.steps import explain
 from training.labelling.workers import connect, in_processes, local_devices, on_ray
-from training.teachers.load import CAPTIONS, EMBEDDINGS, MASKS, TAGS, TeacherSpec
+from training.teachers.load import CAPTIONS, EMBEDDINGS, MASKS, TAGS, TeacherSpec, check_teachers
 
 SAMPLED = 5  # scenes of which a dry run reads the first frame
 SEMANTICS_PER_PIXEL = 0.03  # bytes, a guess: index images compress well
 EMBEDDINGS_PER_FRAME = 40  # a guess
+TAR_HEADERS = 1024  # bytes of a file in a tar, with what fills its last block
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Run the command line program."""
-    options = _parser().parse_args()
+    options = _parser().parse_args(argv)
     logging.basicConfig(format='%(levelname)s: %(message)s')
+    try:
+        return _run(options)
+    except (ValueError, OSError, ImportError) as error:
+        print(f'pseudolabel: {error}', file=sys.stderr)
+        return 2
+
+
+def _run(options: argparse.Namespace) -> int:
     spec = TeacherSpec(
         options.masks, options.captions, options.embeddings, options.vocabulary, options.tags
     )
@@ -51,6 +63,7 @@ def main() -> int:
     if options.dry_run:
         print(estimate(out, scenes, settings))
         return 0
+    check_teachers(spec, scenes)  # before the folder is bound to weights that are not there
     report = run_job(out, scenes, settings, run_with(options.ray, options.workers))
     print(summary(report))
     return 1 if report.bad_scenes else 0
@@ -93,30 +106,40 @@ def estimate(url: str, scenes: dict[str, str], settings: JobSettings) -> str:
     """Say how many frames there are to label, and how much space they will take."""
     storage = Storage(url)
     frames = views = done = 0
-    sizes: list[float] = []
+    sizes: list[tuple[float, float]] = []
+    bad = []
     for scene, source in scenes.items():
-        sequence = open_scene(source)
+        try:
+            sequence = open_scene(source)
+            first = next(iter(sequence), None) if len(sizes) < SAMPLED else None
+        except Exception as error:  # as the job, which goes on with the others
+            bad.append(f'\n{scene} will be left out: {explain(error)}')
+            continue
         frames += len(sequence)
         views += math.ceil(len(sequence) / settings.every)
         finished = finished_shards(storage, scene)
         done += sum(len(info.views) + len(info.skipped) for info in finished)
-        if len(sizes) < SAMPLED:
-            sizes += [_frame_size(scene, frame, settings) for _, frame in zip([0], sequence)]
-    size = sum(sizes) / max(len(sizes), 1)
+        if first is not None:
+            sizes.append(_frame_sizes(scene, first, settings))
+    size, at_work = np.mean(sizes, axis=0) if sizes else (0.0, 0.0)
     return (
         f'{len(scenes)} scenes, {frames} frames, of which {views} are to be labelled; {done} of '
         f'them are done\n{views * size / 1e9:.3g} GB in all, at about {size / 1e3:.0f} kB a frame, '
-        'and the map of each scene; up to four times as much while the job runs'
+        f'and the map of each scene; up to {views * at_work / 1e9:.3g} GB more while the job runs'
+        f'{"".join(bad)}'
     )
 
 
-def _frame_size(scene: str, frame: RgbdFrame, settings: JobSettings) -> float:
-    view = PosedImage.of(frame, scene, '', []).resized(settings.width)
-    files = encode_view(view, settings.with_depth)
+def _frame_sizes(scene: str, frame: RgbdFrame, settings: JobSettings) -> tuple[float, float]:
+    """Bytes of a frame in its shard, and of what the teachers are shown: all of it, with depth."""
+    shown = PosedImage.of(frame, scene, '', [])
+    view = shown.resized(settings.width)
+    files, at_work = encode_view(view, settings.with_depth), encode_view(shown)
     labels = SEMANTICS_PER_PIXEL * view.depth.size
     if settings.teachers.embeddings:
         labels += EMBEDDINGS_PER_FRAME * 2 * DENSE_CHANNELS
-    return sum(map(len, files.values())) + labels + 1024 * (len(files) + 2)
+    size = sum(map(len, files.values())) + labels + TAR_HEADERS * (len(files) + 2)
+    return size, sum(map(len, at_work.values())) + TAR_HEADERS * len(at_work)
 
 
 def summary(report: Report) -> str:

@@ -2,8 +2,8 @@
 
     python -m training.report docs/results --into docs/results.md
 
-Every number in the tables is read from a file that ``training.experiments`` (or
-``training.evaluate --baseline``) wrote; nothing is typed in. Where there are several seeds a cell
+Every number in the tables is read from a file that ``training.experiments`` or
+``training.evaluate`` wrote; nothing is typed in. Where there are several seeds a cell
 holds mean and standard deviation.
 """
 
@@ -20,6 +20,7 @@ import matplotlib
 import numpy as np
 
 from lift_gs_ros.json_file import read_json
+from training.evaluate import BASELINES
 from training.experiments import (
     PRETRAINED,
     RATIOS,
@@ -140,14 +141,19 @@ def _select(results: list[Result], pretraining: str, ratio: float) -> list[dict]
 
 
 def table_a(results: list[Result], baselines: dict[str, dict]) -> list[str]:
-    """Scratch against pretrained over shares of the labels (the paper's tables 1, 2, 5 and 6)."""
-    rows = [(name, [scores]) for name, scores in baselines.items() if name != SHIPPED]
+    """Scratch against pretrained over shares of the labels (the paper's tables 1, 2, 5 and 6).
+
+    Other results of ``training.evaluate`` are rows of their own, called after their files.
+    """
+    rows = [(name, [baselines[name]]) for name in BASELINES if name in baselines]
     rows += [('pretrained, no labels', _select(results, PRETRAINED, 0.0))]
     for ratio in RATIOS:
         for start, name in ((SCRATCH, 'from scratch'), (PRETRAINED, 'pretrained')):
             rows.append(
                 (f'{name}, {100 * ratio:.0f}% of the labels', _select(results, start, ratio))
             )
+    others = sorted(set(baselines) - {*BASELINES, SHIPPED})
+    rows += [(name.replace('_', ' '), [baselines[name]]) for name in others]
     if SHIPPED in baselines:
         rows.append(('the weights that ship', [baselines[SHIPPED]]))
     return table(rows)

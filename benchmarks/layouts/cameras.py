@@ -146,7 +146,7 @@ def write_matterport(folder: Path, recording: Recording) -> Path:
         f'n_images {len(recording.poses)}',
         'depth_directory undistorted_depth_images',
         'color_directory undistorted_color_images',
-        f'intrinsics_matrix {fx} 0 {cx + 0.5}  0 {fy} {height - 0.5 - cy}  0 0 1',
+        f'intrinsics_matrix {fx} 0 {cx}  0 {fy} {height - 1 - cy}  0 0 1',
     ]
     for i, frame, pose in recording.frames():
         depth, color = f'0123abcd_d{i // 6}_{i % 6}.png', f'0123abcd_i{i // 6}_{i % 6}.jpg'

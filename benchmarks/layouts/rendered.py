@@ -18,7 +18,7 @@ from benchmarks.layouts.recording import (
     save_depth,
     text,
 )
-from lift_gs_ros.geometry import Camera
+from lift_gs_ros.geometry import Camera, invert_transform
 from lift_gs_ros.sequences import aria_synthetic, icl_nuim
 
 MIRROR_Y = np.diag([1.0, -1, 1, 1])
@@ -109,7 +109,7 @@ def write_aria_synthetic(folder: Path, recording: Recording) -> Path:
         save_color(folder / 'rgb' / f'vignette{i:07d}.jpg', color)
         save_depth(folder / 'depth' / f'depth{i:07d}.png', depth * lens.ray_length)
         written = recording.written_pose(i)
-        device = written @ quarter @ aria_synthetic.CAMERA_FROM_DEVICE
+        device = written @ quarter @ invert_transform(aria_synthetic.DEVICE_FROM_CAMERA)
         values = ','.join(f'{value:.9f}' for value in place_and_turn(device))
         lines.append(f'uid,{100_000 * i},-1,{values},0,0,-9.81,1')
     save(folder / 'trajectory.csv', '\n'.join(lines) + '\n')

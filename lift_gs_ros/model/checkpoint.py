@@ -79,6 +79,16 @@ def read_metadata(path: str | Path) -> tuple[LiftGSConfig, dict[str, Any]]:
             f'no checkpoint at {path}: give the path of a .safetensors file, or none at all for '
             'the one that ships with the package'
         )
+    metadata = read_header(path, FORMAT)
+    try:
+        config = LiftGSConfig.from_dict(json.loads(metadata['config']))
+        return config, json.loads(metadata['notes'])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f'{path} has a config that can not be read: {error}') from error
+
+
+def read_header(path: Path, file_format: str) -> dict[str, str]:
+    """Return the metadata of a safetensors file of a format; CheckpointError says what is wrong."""
     try:
         with safe_open(path, framework='pt') as file:
             metadata = file.metadata() or {}
@@ -88,16 +98,12 @@ def read_metadata(path: str | Path) -> tuple[LiftGSConfig, dict[str, Any]]:
             f'{path} ({size} bytes) is damaged, truncated or no safetensors file: {error}; '
             'get or copy it again'
         ) from error
-    if metadata.get('format') != FORMAT:
+    if metadata.get('format') != file_format:
         raise CheckpointError(
-            f'{path} has format {metadata.get("format")!r}, expected {FORMAT!r}: '
+            f'{path} has format {metadata.get("format")!r}, expected {file_format!r}: '
             'it was not written by this version of lift_gs_ros'
         )
-    try:
-        config = LiftGSConfig.from_dict(json.loads(metadata['config']))
-        return config, json.loads(metadata['notes'])
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f'{path} has a config that can not be read: {error}') from error
+    return metadata
 
 
 def load_checkpoint(

@@ -19,11 +19,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lift_gs_ros.geometry import Box
-from lift_gs_ros.model.checkpoint import write_tensors
+from lift_gs_ros.model.checkpoint import read_header, write_tensors
 from lift_gs_ros.model.tokens import LanguageTokens
 
 Span = tuple[int, int]
@@ -227,14 +227,13 @@ class RelationHead(nn.Module):
 
     @classmethod
     def load(cls, language: str, path: str | Path = DEFAULT_WEIGHTS) -> RelationHead | None:
-        """Load what ships for a language encoder, onto the CPU; None: nothing for that one."""
-        with safe_open(path, framework='pt') as file:
-            metadata = file.metadata()
-            state = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118
-        if metadata['format'] != FORMAT:
-            raise ValueError(f'{path} has format {metadata["format"]!r}, expected {FORMAT!r}')
-        if metadata['language'] != language:
+        """Load what ships for a language encoder, onto the CPU; None: nothing for that one.
+
+        Raises FileNotFoundError, or CheckpointError with the reason.
+        """
+        if read_header(Path(path), FORMAT)['language'] != language:
             return None
+        state = {name: tensor.float() for name, tensor in load_file(path).items()}
         head = cls(state['attention.weight'].shape[1])
         head.load_state_dict(state)
         return head.eval()

@@ -103,13 +103,20 @@ class ManagedNode(ManagedEntity, ABC):
     def start(self) -> None:
         """Bring the node up, unless that is left to a lifecycle manager; raises what prevents it.
 
-        The executor is spinning.
+        The executor is spinning. A manager that is faster than ``autostart`` has the node.
         """
         if not self.values['autostart']:
             self.node.get_logger().info('unconfigured: waiting for a lifecycle manager')
             return
         for transition in (self.node.trigger_configure, self.node.trigger_activate):
-            if transition() != TransitionCallbackReturn.SUCCESS:
+            try:
+                result = transition()
+            except RuntimeError as error:  # rclpy's RCLError: not a transition of this state
+                self.node.get_logger().warning(
+                    f'autostart has ended, a lifecycle manager was first: {error}'
+                )
+                return
+            if result != TransitionCallbackReturn.SUCCESS:
                 raise self._error or RuntimeError('a lifecycle transition failed')
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -6,8 +6,8 @@ video's folder (raw), ``lowres_wide/<id>_<seconds>.png`` (256x192),
 ``lowres_depth/<id>_<seconds>.png`` (uint16 millimetres, 0 invalid, same size),
 ``lowres_wide_intrinsics/<id>_<seconds>.pincam`` (``width height fx fy cx cy``, its stamp up to a
 millisecond off) and ``lowres_wide.traj``: ``seconds rx ry rz tx ty tz``, axis-angle (radians) and
-translation (metres), **world-to-camera**, optical axes. Poses are interpolated at the image's
-stamp. That the world has z up is not documented; it is left as it is.
+translation (metres), **world-to-camera**, optical axes; the world has z up (an author, in issues 78
+and 81 there). Poses are interpolated at the image's stamp.
 """
 
 from __future__ import annotations

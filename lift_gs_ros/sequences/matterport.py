@@ -5,9 +5,10 @@ Layout and conventions after github.com/niessner/Matterport (``data_organization
 line: ``depth_directory``, ``color_directory``, ``intrinsics_matrix`` (9 numbers, for the images
 that follow) and ``scan <depth> <colour> <16 numbers>``, the 4x4 **camera-to-world** (metres, camera
 y up and z backward as in OpenGL, z up in the world). Pixels are counted from the **bottom** left,
-the corner of the first at 0. ``undistorted_color_images/*.jpg`` and
-``undistorted_depth_images/*.png`` (1280x1024, uint16, 4000 units a metre along the optical axis, 0
-no reading).
+the centre of the first at 0: where ``matterport_camera_intrinsics`` has c (631.116, 513.798) from
+the top in OpenCV's notation, the ``.conf`` has (631.116, 509.202), together 1023.
+``undistorted_color_images/*.jpg`` and ``undistorted_depth_images/*.png`` (1280x1024, uint16, 4000
+units a metre along the optical axis, 0 no reading).
 
 Eighteen images from each place of a tripod, so there are no stamps: image i is at i seconds. The
 distorted originals (``matterport_*``) are not read.
@@ -74,7 +75,7 @@ def _read_frame(
     color = read_color(color_file)
     height, width = color.shape[:2]
     (fx, _, cx), (_, fy, cy) = intrinsics[:2]
-    camera = Camera.from_focal(fx, fy, cx - 0.5, height - cy - 0.5, width, height)
+    camera = Camera.from_focal(fx, fy, cx, height - 1 - cy, width, height)
     depth = depth_to_metres(read_depth(depth_file), UNITS_PER_METRE)
     world_from_camera = rows_of(pose, (4, 4)) @ OPENGL_FROM_OPTICAL
     return fitted_frame(round(number * 1e9), color, depth, camera, world_from_camera)

@@ -10,9 +10,10 @@ Layouts and conventions as github.com/ScanNet/ScanNet, SensReader (README.md, py
   of ``1 / depth_shift`` metres.
 
 Colour (1296x968) is resampled to the rays of the depth pixels (640x480). The extrinsics between the
-two cameras are taken to be the identity, as in the files that the export writes; that this is so in
-every scan, and the unit of the stamps, could not be confirmed: frame i is at i / 30 s. The world
-has z up in the released scans (not documented there; ``sequences check`` says it for yours).
+two cameras are the identity: "Color and depth are already aligned, so no extrinsic matrices should
+be applied" (an author, in issue 92 there; also issue 2), not even the ``colorToDepthExtrinsics``
+that some scans' ``.txt`` has. The unit of the stamps could not be confirmed: frame i is at i / 30
+s. The world has z up: the paper says that scans and camera poses are brought into such a frame.
 """
 
 from __future__ import annotations

@@ -10,7 +10,8 @@ nerfstudio permutes; that is undone, so that the world is the laser scan's.
 
 There is **no depth sensor**: ``render_depth/DSC00001.png`` (uint16 millimetres, 0 invalid) is what
 the toolkit renders from the scan's mesh (``python -m common.render``, ``render_dslr: True``);
-without it the images are refused. That it is depth along the optical axis could not be confirmed.
+without it the images are refused. It is depth along the optical axis, 0 where nothing is, and ends
+at 20 m (``fragmentCoordOut.z`` in github.com/liu115/renderpy, ``src/opengl/opengl_semantic.h``).
 
 The toolkit's own undistortion leaves depth as it is, so images and depth are rectified here: to a
 pinhole of the lens's focal length, centred, which sees the middle of the lens's view. There are no

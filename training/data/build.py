@@ -17,6 +17,8 @@ def build_files(build: Callable[..., None], jobs: Sequence[tuple[Any, ...]], wor
     for folder in {job[0].parent for job in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
     missing = [job for job in jobs if not job[0].exists()]
+    if kept := len(jobs) - len(missing):
+        print(f'{kept} of {len(jobs)} files are there already and kept as they are')
     with ProcessPoolExecutor(workers) as pool:
         futures = [pool.submit(build, *job) for job in missing]
         try:

@@ -32,9 +32,14 @@ def read_arrays(
 def write_arrays(path: str | Path, **arrays: Any) -> None:
     """Write an npz file; it appears under its name only when it is whole."""
     path = Path(path)
-    temporary = path.with_suffix('.tmp.npz')
-    np.savez_compressed(temporary, **arrays)
-    os.replace(temporary, path)
+    # Of this process alone: another job on the same folder may be writing the same file.
+    temporary = path.with_suffix(f'.{os.getpid()}.tmp.npz')
+    try:
+        np.savez_compressed(temporary, **arrays)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def list_files(folder: str | Path, what: str, module: str) -> list[Path]:

@@ -25,6 +25,7 @@ from training.evaluation.rooms import evaluation_room
 
 VERSION = 1
 WHAT, MODULE = 'labelled scene', 'training.data.labelled'
+MODULES = f'{MODULE} (of ScanNet: training.data.scannet_labels)'
 SENTENCES = ('attribute', 'relation', 'ordinal', 'several', 'none', 'noun', 'colour_noun')
 PER_KIND = 12  # sentences of each kind about a room, as far as there are true ones
 SIDED = ('left', 'right')  # words that a mirrored room makes false
@@ -85,7 +86,7 @@ def load_scene(path: str | Path) -> LabelledScene:
     Raises ValueError where the file is damaged or was written by another version.
     """
     path = Path(path)
-    data = read_arrays(path, WHAT, {'instance_ids', 'captions', 'sentences'}, VERSION, MODULE)
+    data = read_arrays(path, WHAT, {'instance_ids', 'captions', 'sentences'}, VERSION, MODULES)
     # A point that is no number is none; the network would refuse the whole scene for it.
     known = np.isfinite(data['positions']).all(axis=1)
     sentences = json.loads(str(data['sentences']))

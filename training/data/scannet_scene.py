@@ -6,7 +6,9 @@
     scene0000_00/scene0000_00.txt                               "axisAlignment = " 16 numbers
 
 Vertices are brought into the axis-aligned frame, in which ScanRefer and Multi3DRefer take their
-boxes; where the last file or its line is missing, they stay as they are. Sources:
+boxes; where the last file or its line is missing, they stay as they are. A segment belongs to the
+first object that lists it: scene0217_00 lists all of its objects twice, under new numbers (public
+code of PointGroup and of ReferIt3D's followers leaves out the second half as well). Sources:
 github.com/ScanNet/ScanNet (MIT), README, "Data Formats", ``BenchmarkScripts/3d_helpers/
 export_train_mesh_for_evaluation.py``, ``BenchmarkScripts/ScanNet200/preprocess_scannet200.py``.
 """
@@ -102,7 +104,8 @@ def _read_objects(
                 f'{path}, object {number} has the segment {min(unknown)}, which no vertex has: do '
                 'segments and objects belong together?'
             )
-        of_segment[np.searchsorted(known, own)] = number
+        places = np.searchsorted(known, own)
+        of_segment[places[of_segment[places] == NO_OBJECT]] = number
         labels[number] = record.text('label')
     return of_segment[inverse], labels
 

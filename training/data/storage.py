@@ -22,7 +22,9 @@ class Storage:
 
     def __init__(self, url: str | Path) -> None:
         self.url = str(url).rstrip('/')
-        self._fs, self._root = fsspec.core.url_to_fs(self.url)
+        # s3fs and its like take a folder to hold what it held when they first looked, also for
+        # reading a file by its name; other processes write too.
+        self._fs, self._root = fsspec.core.url_to_fs(self.url, use_listings_cache=False)
         self.is_local = isinstance(self._fs, LocalFileSystem)
 
     def read(self, name: str) -> bytes:
@@ -35,8 +37,7 @@ class Storage:
         path = self._path(name)
         if not self.is_local:
             self._fs.makedirs(self._fs._parent(path), exist_ok=True)
-            with self._fs.open(path, 'wb') as file:
-                file.write(content)
+            self._fs.pipe_file(path, content)  # a file that is open is put even where it fails
             return
         folder = Path(path).parent
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,6 @@ class Storage:
     def names(self, suffix: str, folder: str = '') -> list[str]:
         """List the files directly in a folder whose names end so, sorted, without the folder."""
         path = self._path(folder)
-        self._fs.invalidate_cache(path)  # others write too
         if not self._fs.isdir(path):
             return []
         names = (entry.rstrip('/').rpartition('/')[2] for entry in self._fs.ls(path, detail=False))

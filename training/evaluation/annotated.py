@@ -79,8 +79,8 @@ def evaluate_annotations(
     """Give the grounder a scene's map and ask it the sentences; ``scores`` grows.
 
     A target of which the map has no point (it is smaller than a voxel, or the scene lists it again
-    under another number, as scene0217_00 does all of its objects) is one that nobody finds, as in
-    ScanRefer's own evaluation. Raises ValueError for numbers beyond those of the scene.
+    under another number, as scene0217_00 does all of its objects) is one that nobody finds. Raises
+    ValueError for numbers beyond those of the scene.
     """
     give_map(grounder, PointCloud(scene.positions, scene.colors))
     boxes = {

@@ -88,14 +88,20 @@ def load_clip(weights: str) -> tuple[Any, str]:
     """
     import open_clip
 
-    path = Path(weights).expanduser()
+    path = find_clip(weights)
     if path.is_file():
         model = open_clip.create_model(MODEL_NAME, pretrained=None)
         open_clip.load_checkpoint(model, str(path), weights_only=True)
         return model, MODEL_NAME
-    if (path / 'open_clip_config.json').is_file():
-        name = f'local-dir:{path}'
-        return open_clip.create_model(name, require_pretrained=True), name
+    name = f'local-dir:{path}'
+    return open_clip.create_model(name, require_pretrained=True), name
+
+
+def find_clip(weights: str) -> Path:
+    """Return the path of what ``load_clip`` loads; FileNotFoundError where there is none."""
+    path = Path(weights).expanduser()
+    if path.is_file() or (path / 'open_clip_config.json').is_file():
+        return path
     raise FileNotFoundError(
         f'no CLIP at {weights!r}: get open_clip_config.json and open_clip_model.safetensors of '
         '"timm/vit_large_patch14_clip_224.openai" from the Hugging Face hub into a folder and give '

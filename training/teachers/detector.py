@@ -15,6 +15,8 @@ from training.teachers.labels import Regions, Tagger
 from training.teachers.local import from_local
 from training.teachers.sam import SegmentAnything
 
+WHAT = 'weights of a detector', 'IDEA-Research/grounding-dino-tiny'  # and an example
+
 
 @dataclass(frozen=True)
 class DetectorSettings:
@@ -62,9 +64,8 @@ class GroundedMasks:
         """Load a zero-shot detector that transformers knows, from a folder or the user's cache."""
         from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-        what = 'weights of a detector', 'IDEA-Research/grounding-dino-tiny'
-        model = from_local(AutoModelForZeroShotObjectDetection.from_pretrained, weights, *what)
-        processor = from_local(AutoProcessor.from_pretrained, weights, *what)
+        model = from_local(AutoModelForZeroShotObjectDetection.from_pretrained, weights, *WHAT)
+        processor = from_local(AutoProcessor.from_pretrained, weights, *WHAT)
         return cls(model, processor, sam, vocabulary, device=device, tagger=tagger)
 
     def regions(self, image: NDArray[np.uint8]) -> Regions:

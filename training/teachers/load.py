@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from training.teachers.labels import (
     Tagger,
     Teacher,
 )
-from training.teachers.simulated import SimulatedTeacher
+from training.teachers.local import check_local
+from training.teachers.simulated import SimulatedTeacher, parse_room
 
 MASKS = (
     'sam:WEIGHTS, sam2:WEIGHTS, detector:WEIGHTS,SAM_WEIGHTS (Grounding DINO or OWLv2) or '
@@ -56,6 +58,34 @@ class TeacherSpec:
             raise ValueError('the simulated teacher names what it finds: give it no other captions')
 
 
+def check_teachers(spec: TeacherSpec, scenes: Iterable[str]) -> None:
+    """Raise what ``load_teacher`` would for what is not there, as far as configurations tell.
+
+    Recordings are read for hours before the first teacher is loaded.
+    """
+    kind, _, weights = spec.masks.partition(':')
+    if kind == 'detector':
+        from training.teachers import detector
+
+        boxes, weights = _both(weights)
+        check_local(boxes, *detector.WHAT)
+        read_vocabulary(spec.vocabulary)
+    if kind != 'simulated':
+        from training.teachers.sam import SegmentAnything
+
+        SegmentAnything.check(weights)
+    for scene in scenes if spec.masks == 'simulated' else ():
+        parse_room(scene)
+    if spec.captions:
+        from training.teachers import vlm
+
+        check_local(spec.captions.partition(':')[2], *vlm.WHAT)
+    for clip in filter(None, (spec.tags, spec.embeddings)):
+        from training.teachers.clip import find_clip
+
+        find_clip(clip.partition(':')[2])
+
+
 def load_teacher(spec: TeacherSpec, device: str = 'cpu') -> Teacher:
     """Load the teachers onto a device.
 
@@ -80,12 +110,17 @@ def _masks(kind: str, weights: str, spec: TeacherSpec, device: str) -> MaskTeach
         return SegmentAnything.load(weights, device)
     from training.teachers.detector import GroundedMasks
 
-    detector, separator, sam = weights.rpartition(',')
-    if not separator:
-        raise ValueError(f'detector is {weights!r}, expected WEIGHTS,SAM_WEIGHTS: it needs both')
+    detector, sam = _both(weights)
     nouns = read_vocabulary(spec.vocabulary)
     tagger = _tagger(spec.tags, nouns, device)
     return GroundedMasks.load(detector, SegmentAnything.load(sam, device), nouns, device, tagger)
+
+
+def _both(weights: str) -> tuple[str, str]:
+    detector, separator, sam = weights.rpartition(',')
+    if not separator:
+        raise ValueError(f'detector is {weights!r}, expected WEIGHTS,SAM_WEIGHTS: it needs both')
+    return detector, sam
 
 
 def _tagger(spec: str, vocabulary: list[str], device: str) -> Tagger | None:

@@ -21,3 +21,10 @@ def from_local(load: Callable[..., Any], weights: str, what: str, example: str) 
             f'network, run "hf download {example}" (nothing is downloaded here), or copy its files '
             f'into a folder and give the path of that folder'
         ) from error
+
+
+def check_local(weights: str, what: str, example: str) -> None:
+    """Raise as ``from_local`` where there is not even a configuration."""
+    from transformers import AutoConfig
+
+    from_local(AutoConfig.from_pretrained, weights, what, example)

@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 
 from training.teachers.labels import Regions
-from training.teachers.local import from_local
+from training.teachers.local import check_local, from_local
 
+WHAT = 'weights of SAM', 'facebook/sam2.1-hiera-tiny'  # and an example
 SMALL = 'Zigeng/SlimSAM-uniform-77', 'facebook/sam2.1-hiera-tiny', 'yonigozlan/EdgeTAM-hf'
 
 
@@ -55,22 +56,27 @@ class SegmentAnything:
     def load(
         cls, weights: str, device: str = 'cpu', settings: SamSettings | None = None
     ) -> SegmentAnything:
-        """Load a SAM of any kind that transformers knows, from a folder or the user's cache.
+        """Load a SAM of any kind that transformers knows, from a folder or the user's cache."""
+        from transformers import AutoModelForMaskGeneration, AutoProcessor
+
+        cls.check(weights)
+        model = from_local(AutoModelForMaskGeneration.from_pretrained, weights, *WHAT)
+        processor = from_local(AutoProcessor.from_pretrained, weights, *WHAT)
+        return cls(model, processor, settings, device)
+
+    @staticmethod
+    def check(weights: str) -> None:
+        """Raise FileNotFoundError where there is no SAM.
 
         Raises ValueError for a file: those are pickled, and of models that are not here.
         """
-        from transformers import AutoModelForMaskGeneration, AutoProcessor
-
         if Path(weights).expanduser().is_file():
             raise ValueError(
                 f'{weights!r} is a file, expected a folder: checkpoints of MobileSAM, EdgeSAM and '
                 'other .pt files are not read; take one of the small models '
                 f'{", ".join(SMALL)} ("hf download NAME" on a machine with network) in its place'
             )
-        what = 'weights of SAM', 'facebook/sam2.1-hiera-tiny'
-        model = from_local(AutoModelForMaskGeneration.from_pretrained, weights, *what)
-        processor = from_local(AutoProcessor.from_pretrained, weights, *what)
-        return cls(model, processor, settings, device)
+        check_local(weights, *WHAT)
 
     def regions(self, image: NDArray[np.uint8]) -> Regions:
         """Masks of everything, by a grid of points."""

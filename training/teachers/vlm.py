@@ -21,6 +21,7 @@ PROMPT = (
     '"the box near the wall." Just output the caption; no other text is needed.'
 )
 HIGHLIGHT = 0.25  # how much of the mask's pixels is red
+WHAT = 'vision-language model', 'HuggingFaceTB/SmolVLM2-2.2B-Instruct'  # and an example
 MAX_WORDS = 12  # a longer answer is none: the model explains instead of naming
 _ARTICLE = re.compile(r'^(?:an?|the)\s+', re.IGNORECASE)
 
@@ -50,11 +51,10 @@ class VlmCaptions:
             dtype = torch.float32 if device == 'cpu' else torch.bfloat16
             return AutoModelForImageTextToText.from_pretrained(name, dtype=dtype, **options)
 
-        what = 'vision-language model', 'HuggingFaceTB/SmolVLM2-2.2B-Instruct'
-        processor = from_local(AutoProcessor.from_pretrained, weights, *what)
+        processor = from_local(AutoProcessor.from_pretrained, weights, *WHAT)
         if getattr(processor, 'chat_template', None) is None:
             raise ValueError(f'{weights!r} has no chat template: take an instruction-tuned model')
-        return cls(from_local(load_model, weights, *what), processor, device=device)
+        return cls(from_local(load_model, weights, *WHAT), processor, device=device)
 
     def captions(self, image: NDArray[np.uint8], masks: NDArray[np.bool_]) -> list[str]:
         """Describe each mask (N, H, W), none of which is empty; '' where the answer is none."""
