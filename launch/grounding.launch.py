@@ -1,8 +1,8 @@
 """Start mapping and grounding, and on request a camera to try them with, a web viewer and RViz.
 
-    ros2 launch lift_gs_ros grounding.launch.py rgb:=/camera/color/image_raw \
-        depth:=/camera/aligned_depth_to_color/image_raw camera_info:=/camera/color/camera_info \
-        pose_source:=tf
+    ros2 launch lift_gs_ros grounding.launch.py rgb:=/camera/camera/color/image_raw \
+        depth:=/camera/camera/aligned_depth_to_color/image_raw \
+        camera_info:=/camera/camera/color/camera_info pose_source:=tf map_frame:=map
     ros2 launch lift_gs_ros grounding.launch.py demo:=true viewer:=true
 
 `ros2 launch lift_gs_ros grounding.launch.py --show-args` lists all arguments.
@@ -66,7 +66,7 @@ PARAMETERS = {
         str,
         'sensor_data (best effort) or reliable; reliable in the demo',
     ),
-    'rgb_transport': ('mapping overlay', str, 'raw or compressed'),
+    'rgb_transport': ('mapping overlay viewer', str, 'raw or compressed'),
     'depth_transport': ('mapping', str, 'raw or compressedDepth'),
     'depth_registration': ('mapping', str, 'none, parameter or tf'),
     'sync_slop': ('mapping', float, 'Largest difference of colour and depth stamps, s'),
@@ -128,6 +128,10 @@ def start_nodes(context):
         transports = context.environment.get('FASTDDS_BUILTIN_TRANSPORTS', 'UDPv4')
         environment['FASTDDS_BUILTIN_TRANSPORTS'] = transports
 
+    sim_time = {
+        'use_sim_time': ParameterValue(LaunchConfiguration('use_sim_time'), value_type=bool)
+    }
+
     def ros_arguments(kind):
         # A logger is called as its node, namespace included, with dots for slashes.
         logger = '.'.join([*filter(None, value('namespace').split('/')), f'{kind}_node'])
@@ -145,15 +149,7 @@ def start_nodes(context):
             executable=f'{kind}_node',
             name=f'{kind}_node',
             namespace=value('namespace'),
-            parameters=[
-                *files,
-                {
-                    'use_sim_time': ParameterValue(
-                        LaunchConfiguration('use_sim_time'), value_type=bool
-                    ),
-                    **given,
-                },
-            ],
+            parameters=[*files, {**sim_time, **given}],
             remappings=remappings,
             arguments=ros_arguments(kind),
             additional_env=environment,
@@ -161,12 +157,15 @@ def start_nodes(context):
             **options,
         )
 
+    fixed_frame = ['--fixed-frame', value('map_frame')] if value('map_frame') else []
+    shown_map = value('cloud_map') or value('map')
     rviz = Node(
         package='rviz2',
         executable='rviz2',
         namespace=value('namespace'),
-        arguments=['-d', value('rviz_config')],
-        remappings=remappings,
+        arguments=['-d', value('rviz_config'), *fixed_frame],
+        parameters=[sim_time],
+        remappings=[('map', shown_map), *remappings],  # the first that fits holds
         condition=IfCondition(value('rviz')),
     )
     camera = node('camera', condition=IfCondition(value('demo')))

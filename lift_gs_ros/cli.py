@@ -106,11 +106,16 @@ def serve(grounder: Grounder, voxel_map: VoxelMap, answers: list[Grounding], por
 
 def demo(arguments: argparse.Namespace) -> int:
     """Run the whole ROS graph on one machine."""
+    try:
+        from lift_gs_ros.cloud_demo import run_cloud_demo
+        from lift_gs_ros.demo import run_demo
+    except ImportError as error:
+        raise ImportError(
+            f'{error}; the demo needs ROS 2 and this package built for it: `make demo` brings both'
+        ) from error
     queries = [query.strip() for query in arguments.query.split(';') if query.strip()]
     viewer_port = arguments.port if arguments.viewer else None
     if arguments.cloud:
-        from lift_gs_ros.cloud_demo import run_cloud_demo
-
         return run_cloud_demo(
             arguments.cloud,
             queries,
@@ -119,8 +124,6 @@ def demo(arguments: argparse.Namespace) -> int:
             arguments.device,
             viewer_port,
         )
-    from lift_gs_ros.demo import run_demo
-
     return run_demo(
         arguments.sequence,
         queries,

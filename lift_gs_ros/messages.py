@@ -136,6 +136,18 @@ def depth_from_compressed(message: Any) -> NDArray[np.float32]:
     return depth_to_metres(np.where(values > 0, metres, 0))
 
 
+def read_color(message: Any) -> NDArray[np.uint8]:
+    """Read colour from a sensor_msgs/Image or CompressedImage, as the functions above."""
+    compressed = hasattr(message, 'format')
+    return color_from_compressed(message) if compressed else color_from_image(message)
+
+
+def read_depth(message: Any) -> NDArray[np.float32]:
+    """Read depth from a sensor_msgs/Image or CompressedImage, as the functions above."""
+    compressed = hasattr(message, 'format')
+    return depth_from_compressed(message) if compressed else depth_from_image(message)
+
+
 def camera_from_info(message: Any) -> Camera:
     """Read the camera of a *rectified* image: ``p`` where it is filled in, else ``k``.
 

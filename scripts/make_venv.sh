@@ -22,7 +22,7 @@ fi
 
 [[ -x "$venv/bin/python" ]] || "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --upgrade 'pip>=25'
-echo "Installing into $venv (a few minutes the first time, 7 GB with CUDA) ..."
+echo "Installing into $venv (a few minutes the first time, 8 GB with CUDA) ..."
 requirements=()
 for file in "$@"; do requirements+=(-r "$file"); done
 "$venv/bin/python" -m pip install --quiet "${requirements[@]}"

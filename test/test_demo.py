@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from ros_graph import domain_id
 
+from lift_gs_ros import cli
 from lift_gs_ros.demo import DemoQuery
 from lift_gs_ros.geometry import Box, Camera, look_at
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding
@@ -172,6 +173,14 @@ def test_a_mistake_is_one_clear_line(arguments, words):
     assert done.returncode == 2
     assert words in done.stderr
     assert 'Traceback' not in done.stderr
+
+
+def test_without_ros_the_demo_says_what_brings_it(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'rclpy', None)
+    for name in ('lift_gs_ros.demo', 'lift_gs_ros.cloud_demo'):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    assert cli.main(['demo']) == 2
+    assert 'make demo' in capsys.readouterr().err
 
 
 def test_a_node_that_fails_ends_the_demo_with_its_last_words(recording, tmp_path):

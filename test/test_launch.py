@@ -13,6 +13,7 @@ pytest.importorskip('launch_ros', reason='launch_ros is not installed')
 from launch.actions import DeclareLaunchArgument  # noqa: E402
 from launch.utilities import perform_substitutions  # noqa: E402
 from launch_ros.parameter_descriptions import ParameterFile  # noqa: E402
+from launch_ros.utilities import evaluate_parameters  # noqa: E402
 
 from launch import LaunchContext  # noqa: E402
 from lift_gs_ros.mapping.voxel_map import VoxelMap  # noqa: E402
@@ -81,6 +82,26 @@ def test_demo_viewer_and_rviz_are_started_on_request_only(launch_file):
 def test_a_map_of_another_slam_takes_the_place_of_mapping_node(launch_file):
     assert 'mapping_node' in start(launch_file)[0]
     assert 'mapping_node' not in start(launch_file, cloud_map='/rtabmap/cloud_map')[0]
+
+
+def test_rviz_shows_the_map_that_is_used_in_its_frame_and_time(launch_file):
+    def what(**arguments):
+        nodes, context = start(launch_file, rviz='true', **arguments)
+        rules = [
+            (perform_substitutions(context, list(inside)), perform_substitutions(context, list(to)))
+            for inside, to in nodes['rviz2']._Node__remappings
+        ]
+        [parameters] = evaluate_parameters(context, nodes['rviz2']._Node__parameters)
+        topic = next(to for inside, to in rules if inside == 'map')
+        return words_of(nodes['rviz2']), topic, parameters
+
+    words, topic, parameters = what()
+    assert ('--fixed-frame' in words, topic, parameters) == (False, 'map', {'use_sim_time': False})
+    words, topic, parameters = what(
+        map_frame='odom', cloud_map='/rtabmap/cloud_map', use_sim_time='true'
+    )
+    assert words[words.index('--fixed-frame') + 1] == 'odom'
+    assert (topic, parameters) == ('/rtabmap/cloud_map', {'use_sim_time': True})
 
 
 def test_the_demo_camera_is_heard_reliably_unless_asked_otherwise(launch_file):

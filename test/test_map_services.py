@@ -60,6 +60,7 @@ def test_a_saved_map_is_there_again_after_a_reset_and_goes_on(graph, tmp_path):
 
 def test_files_that_are_no_whole_map_are_refused_and_the_running_map_goes_on(graph, tmp_path):
     robot = Robot(graph, tmp_path)
+    robot.refuses(srv.SaveMap, 'good', 'the map is empty: nothing was written to')
     map_good_frames(robot.mapping, robot.camera, 2)
     assert robot.call(srv.SaveMap, 'good').success
     content = (tmp_path / 'good').read_bytes()

@@ -81,7 +81,7 @@ def test_sources_come_from_the_checkout_beside_the_generated_messages():
     assert ROOT / 'lift_gs_ros' not in Path(messages.__file__).parents
 
 
-@pytest.mark.parametrize('node', ['camera_node', 'grounding_node', 'mapping_node', 'viewer_node'])
+@pytest.mark.parametrize('node', sorted(path.name for path in ROOT.glob('scripts/*_node')))
 def test_nodes_are_where_ros2_run_looks_for_them(node):
     pytest.importorskip('lift_gs_ros.msg', reason='needs `make build`')
     from ament_index_python import get_package_prefix

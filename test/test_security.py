@@ -73,7 +73,11 @@ WAYS = {
         {**TF, 'use_sim_time': True},
     ),
     'camera_node': (camera_node, {}, {'use_sim_time': True}),
-    'viewer_node': (ViewerNode, {'port': 0}, {'port': 0, 'use_sim_time': True}),
+    'viewer_node': (
+        ViewerNode,
+        {'port': 0},
+        {'port': 0, 'rgb_transport': 'compressed', 'use_sim_time': True},
+    ),
 }
 
 

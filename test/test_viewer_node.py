@@ -9,9 +9,11 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 import torch  # noqa: E402
+from geometry_msgs.msg import PoseStamped  # noqa: E402
 from ros_graph import FakeCamera, wait_until  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
+from test_node_images import CompressedCamera  # noqa: E402
 
 from lift_gs_ros import msg  # noqa: E402
 from lift_gs_ros.geometry import Box, PointCloud  # noqa: E402
@@ -173,6 +175,19 @@ def test_what_is_typed_goes_to_query_and_with_nobody_there_the_page_says_so(grap
     wait_until(lambda: queries, 'a query')
     assert queries[0].data == 'a red chair'
     assert 'Looking for “a red chair”' in viewer.viewer._panel._answer.content
+
+
+def test_compressed_images_are_shown_as_raw_ones(graph, client):
+    camera = CompressedCamera(client)
+    viewer = add_viewer(graph, rgb_transport='compressed')
+    wait_until(camera.color.get_subscription_count, 'a subscriber of compressed images')
+    assert not client.count_subscribers('rgb/image')
+    camera.publish()
+    wait_until(lambda: viewer._image, 'an image')
+    viewer._on_pose(PoseStamped())
+    viewer._show_camera()  # which otherwise waits for a browser
+    red, green, blue = np.moveaxis(viewer.viewer._camera._handle.image, -1, 0)
+    assert red.min() > 200 > 50 > max(green.max(), blue.max())
 
 
 def tiny_grounder(values) -> Grounder:

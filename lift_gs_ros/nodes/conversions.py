@@ -36,6 +36,8 @@ from lift_gs_ros.messages import (
     matrix_from_pose,
     matrix_from_transform,
     matrix_from_values,
+    read_color,
+    read_depth,
     stamp_to_ns,
 )
 from lift_gs_ros.msg import MapChunk
@@ -58,6 +60,8 @@ __all__ = [  # what this module takes from messages.py
     'matrix_from_pose',
     'matrix_from_transform',
     'matrix_from_values',
+    'read_color',
+    'read_depth',
     'stamp_to_ns',
 ]
 

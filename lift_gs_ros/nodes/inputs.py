@@ -11,9 +11,17 @@ from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
+from sensor_msgs.msg import CompressedImage, Image
 
 from lift_gs_ros.nodes.qos import describe
 from lift_gs_ros.nodes.reporting import ERROR, Report
+
+
+def image_topic(node: Node, topic: str, transport: str) -> tuple[type, str]:
+    """Return type and name of images: ``raw``, or below the remapped topic as image_transport."""
+    if transport == 'raw':
+        return Image, topic
+    return CompressedImage, f'{node.resolve_topic_name(topic)}/{transport}'
 
 
 @dataclass

@@ -76,6 +76,8 @@ class MapServices:
     def _save(self, request: SaveMap.Request) -> str:
         path = map_path(self._folder, request.name)
         saved = self._jobs.ask(self._mapper.map.snapshot, WORKER_SECONDS)
+        if not len(saved.codes):
+            raise ValueError(f'the map is empty: nothing was written to {path}')
         self._folder.mkdir(parents=True, exist_ok=True)
         saved.write(path)
         return f'{path}: {saved}'

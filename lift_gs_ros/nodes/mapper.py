@@ -25,13 +25,11 @@ from lift_gs_ros.nodes.conversions import (
     NANOSECONDS,
     ChunkUpdate,
     camera_from_info,
-    color_from_compressed,
-    color_from_image,
-    depth_from_compressed,
-    depth_from_image,
     frame_name,
     is_distorted,
     random_map_id,
+    read_color,
+    read_depth,
     stamp_to_ns,
 )
 from lift_gs_ros.nodes.depth_registration import DepthRegistration
@@ -54,11 +52,6 @@ class ImagePair:
     color: Image | CompressedImage
     depth: Image | CompressedImage
     arrived: float = field(default_factory=time.monotonic)
-
-
-def _read_color(message: Image | CompressedImage) -> NDArray[np.uint8]:
-    compressed = isinstance(message, CompressedImage)
-    return color_from_compressed(message) if compressed else color_from_image(message)
 
 
 class Mapper:
@@ -133,7 +126,7 @@ class Mapper:
         deadline = pair.arrived + self._values['pose_timeout']
         camera = self._read_camera(deadline)
         begin = time.monotonic()
-        color, depth = _read_color(pair.color), self._read_depth(pair, camera)
+        color, depth = read_color(pair.color), self._read_depth(pair, camera)
         decoded = time.monotonic()
         pose = self._pose(stamp, pair.color.header.frame_id, deadline)
         frame = RgbdFrame(stamp, color, depth, camera, pose)
@@ -176,8 +169,7 @@ class Mapper:
         return camera_from_info(info)
 
     def _read_depth(self, pair: ImagePair, camera: Camera) -> NDArray[np.float32]:
-        compressed = isinstance(pair.depth, CompressedImage)
-        depth = depth_from_compressed(pair.depth) if compressed else depth_from_image(pair.depth)
+        depth = read_depth(pair.depth)
         frames = frame_name(pair.color.header.frame_id), frame_name(pair.depth.header.frame_id)
         if self._registration is not None:
             return self._registration.register(depth, camera, *frames)

@@ -25,7 +25,7 @@ from lift_gs_ros.nodes.conversions import (
     stamp_to_ns,
 )
 from lift_gs_ros.nodes.depth_registration import DepthRegistration
-from lift_gs_ros.nodes.inputs import Inputs
+from lift_gs_ros.nodes.inputs import Inputs, image_topic
 from lift_gs_ros.nodes.jobs import Jobs
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
 from lift_gs_ros.nodes.map_services import MapServices
@@ -119,10 +119,7 @@ class MappingNode(ManagedNode):
     def _subscribe_to_images(
         self, inputs: Inputs, qos: QoSProfile, topic: str, side: int, transport: str
     ) -> None:
-        kind: type = Image
-        if transport != 'raw':
-            # Below the remapped topic, as image_transport does it.
-            kind, topic = CompressedImage, f'{self.node.resolve_topic_name(topic)}/{transport}'
+        kind, topic = image_topic(self.node, topic, transport)
         inputs.subscribe(kind, topic, lambda image: self._on_image(side, image), qos)
 
     def _advertise(self) -> None:

@@ -20,14 +20,13 @@ from lift_gs_ros.annotation import draw_objects
 from lift_gs_ros.geometry import Camera, FloatArray
 from lift_gs_ros.nodes.conversions import (
     camera_from_info,
-    color_from_compressed,
-    color_from_image,
     image_from_color,
     info_from_camera,
     pose_from_matrix,
+    read_color,
     stamp_to_ns,
 )
-from lift_gs_ros.nodes.inputs import Inputs
+from lift_gs_ros.nodes.inputs import Inputs, image_topic
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
 from lift_gs_ros.nodes.parameters import OVERLAY
 from lift_gs_ros.nodes.pose_input import PoseInput
@@ -102,9 +101,7 @@ class OverlayNode(ManagedNode):
         """Take images in only while somebody reads annotated_image."""
         wanted = self._annotated.get_subscription_count() > 0
         if wanted and self._image_input is None:
-            kind, topic = Image, self.node.resolve_topic_name('rgb/image')
-            if self.values['rgb_transport'] != 'raw':
-                kind, topic = CompressedImage, f'{topic}/{self.values["rgb_transport"]}'
+            kind, topic = image_topic(self.node, 'rgb/image', self.values['rgb_transport'])
             qos = SENSOR_QOS[self.values['sensor_qos']]
             self._image_input = self.node.create_subscription(
                 kind, topic, self._images.put, qos, callback_group=MutuallyExclusiveCallbackGroup()
@@ -149,8 +146,7 @@ class OverlayNode(ManagedNode):
     def _annotate(self, image: Image | CompressedImage) -> None:
         assert self._info is not None
         begin = time.monotonic()
-        compressed = isinstance(image, CompressedImage)
-        color = color_from_compressed(image) if compressed else color_from_image(image)
+        color = read_color(image)
         camera, pose = self._view(image.header, self._info)
         if color.shape[:2] != (camera.height, camera.width):
             raise ValueError(

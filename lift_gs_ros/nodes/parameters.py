@@ -80,6 +80,13 @@ AUTOSTART = Parameter(
     'autostart', True, 'Become active at the start; false leaves that to a lifecycle manager'
 )
 
+RGB_TRANSPORT = Parameter(
+    'rgb_transport',
+    'raw',
+    'raw, or compressed (jpeg or png on <rgb/image>/compressed)',
+    choices=('raw', 'compressed'),
+)
+
 # Shared by the nodes that follow the camera.
 IMAGES = (
     Parameter(
@@ -89,12 +96,7 @@ IMAGES = (
         'reliable loses no image on a busy machine',
         choices=('sensor_data', 'reliable'),
     ),
-    Parameter(
-        'rgb_transport',
-        'raw',
-        'raw, or compressed (jpeg or png on <rgb/image>/compressed)',
-        choices=('raw', 'compressed'),
-    ),
+    RGB_TRANSPORT,
 )
 
 POSES = (
@@ -292,4 +294,5 @@ VIEWER = (
         'update_rate', 2.0, 'Send changed chunks and the camera at most so often, Hz', (0.1, 30)
     ),
     Parameter('camera_image', True, "Show the camera's image in the scene"),
+    RGB_TRANSPORT,
 )

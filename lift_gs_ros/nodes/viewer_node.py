@@ -7,7 +7,7 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import String
 
 from lift_gs_ros import msg
@@ -19,9 +19,10 @@ from lift_gs_ros.nodes.conversions import (
     ChunkUpdate,
     camera_from_info,
     chunk_from_message,
-    color_from_image,
     matrix_from_pose,
+    read_color,
 )
+from lift_gs_ros.nodes.inputs import image_topic
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
 from lift_gs_ros.nodes.parameters import VIEWER
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE, SENSOR_QOS
@@ -54,7 +55,7 @@ class ViewerNode(ManagedNode):
         self._map_id: int | None = None
         self._answers = AnswerPairs()
         self._pose: PoseStamped | None = None
-        self._image: Image | None = None
+        self._image: Image | CompressedImage | None = None
         self._info: CameraInfo | None = None
         self._subscribe()
         self._worker.start()
@@ -105,7 +106,8 @@ class ViewerNode(ManagedNode):
         subscribe(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
         if self.values['camera_image']:
             qos = SENSOR_QOS['sensor_data']
-            subscribe(Image, 'rgb/image', self._on_image, qos)
+            kind, topic = image_topic(self.node, 'rgb/image', self.values['rgb_transport'])
+            subscribe(kind, topic, self._on_image, qos)
             subscribe(CameraInfo, 'rgb/camera_info', self._on_info, qos)
 
     def _on_query(self, text: str) -> None:
@@ -147,7 +149,7 @@ class ViewerNode(ManagedNode):
     def _on_pose(self, pose: PoseStamped) -> None:
         self._pose = pose
 
-    def _on_image(self, image: Image) -> None:
+    def _on_image(self, image: Image | CompressedImage) -> None:
         self._image = image
 
     def _on_info(self, info: CameraInfo) -> None:
@@ -187,7 +189,7 @@ class ViewerNode(ManagedNode):
             self.viewer.set_camera(
                 matrix_from_pose(pose.pose),
                 camera_from_info(info) if info else None,
-                color_from_image(image) if image else None,
+                read_color(image) if image else None,
             )
         except ValueError as error:
             self.report.problem('bad_camera_messages', error)

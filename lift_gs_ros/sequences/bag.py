@@ -18,9 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lift_gs_ros import messages
 from lift_gs_ros.geometry import Camera
 from lift_gs_ros.mapping.frame import RgbdFrame
@@ -76,13 +73,13 @@ class Sensor:
         """Build a frame of a colour and a depth message."""
         stamp = messages.stamp_to_ns(rgb.header.stamp)
         color_frame = messages.frame_name(rgb.header.frame_id)
-        metres = _depth_image(depth)
+        metres = messages.read_depth(depth)
         if self.depth_camera is not None:
             frame, camera = self.depth_camera
             color_from_depth = self.poses.tree.lookup(color_frame, frame, stamp)
             metres = register_depth(metres, camera, self.color_camera, color_from_depth)
         pose = self.poses.at(stamp, color_frame)
-        return RgbdFrame(stamp, _color_image(rgb), metres, self.color_camera, pose)
+        return RgbdFrame(stamp, messages.read_color(rgb), metres, self.color_camera, pose)
 
 
 @dataclass(frozen=True)
@@ -162,15 +159,3 @@ def _depth_camera(
             'transform between the two was recorded: record /tf_static, or depth aligned to colour'
         )
     return depth.frame_id, cameras[0]
-
-
-def _color_image(message: Any) -> NDArray[np.uint8]:
-    if hasattr(message, 'format'):
-        return messages.color_from_compressed(message)
-    return messages.color_from_image(message)
-
-
-def _depth_image(message: Any) -> NDArray[np.float32]:
-    if hasattr(message, 'format'):
-        return messages.depth_from_compressed(message)
-    return messages.depth_from_image(message)
