@@ -119,7 +119,9 @@ class SparseUNet(nn.Module):
     """Four stages down, four up, with skip connections.
 
     The shape of the network is that of the sparse UNet in Pointcept and PonderV2, which the paper
-    uses; written anew. A stage is a change of resolution followed by residual blocks.
+    uses; written anew. A stage is a change of resolution followed by residual blocks. Where the
+    last one is as wide as the features (``base``), these are its ReLU's, so never negative; a
+    linear map makes those of the smaller networks.
     """
 
     def __init__(self, config: LiftGSConfig, backend: Backend) -> None:

@@ -1,4 +1,7 @@
-"""Augmentation of a map crop; images are never touched, for the compositing weights stay as is."""
+"""Augmentation of a map crop; images are never touched, for the compositing weights stay as is.
+
+So the photometric loss asks for the colours as they were before the change.
+"""
 
 from __future__ import annotations
 

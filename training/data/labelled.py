@@ -63,7 +63,8 @@ class LabelledScene:
     positions: NDArray[np.float32]  # (N, 3) metres
     colors: NDArray[np.float32]  # (N, 3) in [0, 1]
     instance_ids: NDArray[np.int32]  # (N,) > 0; 0 where a point belongs to no labelled thing
-    captions: dict[int, str]  # of each instance: colour and noun, or a category alone
+    captions: dict[int, str]  # of instances: colour and noun, or a category alone; of simulated
+    # rooms only those with 30 points or more (``EvaluationRoom.visible_ids``)
     sentences: list[Sentence]
 
 

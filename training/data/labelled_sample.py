@@ -25,7 +25,7 @@ class LabelledSampleSettings:
     sentences: float = 0.7  # of the queries about whole scenes; the others are categories
     max_phrases: int = 8  # of a sentence; 1 leaves relations to the relation head
     max_points: int = 9_000  # of other samples: those nearest to some instance
-    max_instances: int = 8  # of one category query
+    max_instances: int = 8  # captions of one category query, each with all its instances
     query: QueryMix = field(default_factory=QueryMix)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
@@ -99,7 +99,8 @@ def make_labelled_sample(
         if asks_sentences and sentences and rng.uniform() < settings.sentences:
             queries.append(_ask(sentences[rng.integers(len(sentences))], row_of))
         else:
-            # What can hardly be seen is not asked for, and neither is it absent.
+            # What can hardly be seen is not asked for, and neither is it absent; but what has no
+            # caption (in simulated rooms: under 30 points, all mugs) may be asked for as absent.
             views, limit = [captions, hardly], settings.max_instances
             query = make_query(views, captions, settings.query, limit, rng)
             asked = np.flatnonzero(query.satisfied[0].any(axis=1))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-# The paper drops masks under 1024 pixels (A.1) of its 640x480 images.
+# The paper drops masks under 1024 pixels (A.1). Of what, it does not say: 640x480 is assumed.
 MIN_AREA_FRACTION = 1024 / (640 * 480)
 
 

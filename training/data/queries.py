@@ -169,8 +169,9 @@ def _say(caption: Caption, mix: QueryMix, rng: np.random.Generator) -> Caption:
 def _absent(shown: list[Caption], known: list[Caption], rng: np.random.Generator) -> Caption:
     """Something near to what is shown: right noun and wrong colour, or the other way around.
 
-    Captions without a colour ("wall") are left alone: any colour may be true of them. What is
-    returned describes nothing that is ``known`` to be there.
+    Nothing is made of captions without a colour ("wall"), but a coloured name of the thesaurus may
+    come all the same ("red chair" beside "chair", as ScanNet calls it), true or not. What is
+    returned describes nothing that is ``known`` to be there, in the thesaurus's words.
     """
     colored = [caption for caption in shown if caption.color]
     for _ in range(20):

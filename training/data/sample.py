@@ -29,7 +29,7 @@ class SampleSettings:
     max_points: int = 9_000  # of other crops: the nearest are kept
     margin: float = 0.15  # of the image's size, by which that frustum is wider
     stride: int = 2  # every so many-th pixel in both directions is supervised
-    max_instances: int = 8  # of one view that the query asks for (paper, A.1)
+    max_instances: int = 8  # masks (paper, A.1), or captions: with all their masks in view
     min_alpha: float = 0.5  # pixels that the crop covers less are not supervised
     min_points: int = 1000  # a view that shows less is left for another one
     query: QueryMix = field(default_factory=QueryMix)

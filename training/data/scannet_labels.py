@@ -8,7 +8,8 @@
 Vertices are averaged in voxels of 5 cm, a voxel's object being that of most of its vertices.
 Objects are called by their class of ScanNet200 where they have one, by their raw category where
 not. With ``--label-map``, the benchmark's ground truth is written to ``OUT/ground_truth`` too.
-Scenes that are there already are kept: give another ``--out`` for other sentences.
+Scenes that are there already are kept: give another ``--out`` for other sentences. These are clouds
+of the mesh; LIFT-GS's referring results (its table 2) are on clouds of the sensor.
 """
 
 from __future__ import annotations

@@ -41,7 +41,11 @@ def correspondence_loss(
     no_object_weight: float = 0.1,
     background: Tensor | None = None,  # (m,) in [0, 1], how sure it is that nothing is there
 ) -> Tensor:
-    """Weighted mean over all proposals; 0 when perfect.
+    """Weighted mean over all proposals, as in DETR; 0 when perfect.
+
+    Equation 4 (and MDETR) divide by K instead. So with K instances among m proposals a matched
+    one counts ``K / (K + no_object_weight (m - K))`` of what it does there: for one instance 0.14
+    with 64 proposals, 0.04 with 256; for eight 0.59 and 0.24 (more with ``background``).
 
     Matched proposals should say their instance's tokens; the others "no object", down-weighted
     because they are many. ``background`` weakens that further for proposals whose mask lies where

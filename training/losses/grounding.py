@@ -16,7 +16,11 @@ from training.losses.masks import dice_loss, focal_loss, pairwise_dice, pairwise
 
 @dataclass(frozen=True)
 class GroundingWeights:
-    """Weights of the terms (paper, A.1), used by the loss and by the matching alike."""
+    """Weights of the terms (paper, A.1), used by the loss and by the matching alike.
+
+    The mask term is focal, as in the paper's section 3.2; its A.1 says "mask cross-entropy", which
+    is ``focal_gamma = 0``. The paper gives no weight of "no object".
+    """
 
     mask: float = 15.0
     dice: float = 6.0
@@ -59,7 +63,11 @@ class GroundingLoss:
 
 
 def matching_cost(targets: Targets, log_probability: Tensor, weights: GroundingWeights) -> Tensor:
-    """Price each pairing of proposal and instance as the loss would, (m, K) (equation 3)."""
+    """Price each pairing of proposal and instance with the loss's terms, (m, K) (equation 3).
+
+    The matching weighs the correspondence more than the loss does, which divides it by the weights
+    of all proposals (``correspondence_loss``).
+    """
     focal = pairwise_focal(
         targets.mask_logits, targets.masks, weights.focal_gamma, weights.focal_alpha
     )

@@ -112,8 +112,8 @@ def index_image(
     """Lay masks (N, H, W) over each other: larger ones first, so that parts lie on their wholes.
 
     Masks that are smaller than a share ``min_area`` of the image, whole or in what others leave of
-    them, are left out (1024 pixels of 640x480 in the paper, A.1). Returns the index image (H, W),
-    -1 where there is none, and which mask (K,) each index was.
+    them, are left out (1024 pixels in the paper, A.1, here of 640x480). Returns the index image
+    (H, W), -1 where there is none, and which mask (K,) each index was.
     """
     shape = masks.shape[1:]
     smallest = min_area * shape[0] * shape[1]
