@@ -245,6 +245,22 @@ def test_other_words_for_what_is_shown_are_no_negatives(contrast_with, monkeypat
     assert sorted(nouns) == sorted(KINDS)
 
 
+def test_captions_and_nouns_may_be_said_in_other_words(contrast_with, monkeypatch):
+    contrast = contrast_with(1.0)
+    asked: list[list[str]] = []
+    text_features = contrast.text_features
+    monkeypatch.setattr(
+        contrast, 'text_features', lambda texts: asked.append(texts) or text_features(texts)
+    )
+    contrast(
+        torch.randn(1, 32), np.arange(1), ['grey sofa'], lambda text: text.replace('sofa', 'couch')
+    )
+    whole, nouns = asked
+    assert (whole[0], nouns[0]) == ('grey couch', 'couch')
+    assert 'blue couch' in whole
+    assert not any('sofa' in text for text in (*whole, *nouns))
+
+
 def test_pairs_that_training_must_not_see_are_no_negatives():
     assert not {(caption.color, caption.kind) for caption, _ in CAPTION_BANK} & HELD_OUT_PAIRS
 

@@ -8,7 +8,7 @@ from lift_gs_ros.model.language import load_language_encoder
 from lift_gs_ros.simulation.vocabulary import HELD_OUT_PAIRS
 from training.data.augment import Augmentation, augment
 from training.data.load import open_rooms
-from training.data.queries import Caption, Query, QueryMix, make_query
+from training.data.queries import Caption, Query, QueryMix, make_query, reworded
 from training.data.room_cache import load_room, save_room
 from training.data.sample import SampleSettings, _draw_crop, make_sample
 
@@ -35,6 +35,20 @@ def test_words_of_a_vlm_that_no_thesaurus_has_are_taken_for_what_they_end_in():
     assert Caption.parse('red chair').may_be(wooden)  # no negative for its features
     assert not Caption.parse('red chair').may_be(Caption.parse('blue chair'))
     assert not Caption.parse('red chair').may_be(Caption.parse('red wall'))
+
+
+def test_other_words_of_a_caption_mean_the_same():
+    rng = np.random.default_rng(0)
+    said = {c: {reworded(c, 1.0, rng) for _ in range(60)} for c in ('grey sofa', 'bin', 'wall')}
+    assert {'gray couch', 'grey settee', 'grey sofa'} <= said['grey sofa']
+    assert {'bin', 'trash can'} <= said['bin']
+    assert said['wall'] == {'wall'}
+    for caption, words in said.items():
+        for other in map(Caption.parse, words):
+            assert other.describes(Caption.parse(caption))
+            assert Caption.parse(caption).describes(other)
+    assert reworded('red office chair', 1.0, rng) != 'red chair'
+    assert {reworded('grey sofa', 0.0, rng) for _ in range(20)} == {'grey sofa'}
 
 
 def test_queries_ask_for_what_is_shown_and_mark_its_characters():

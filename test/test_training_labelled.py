@@ -133,27 +133,32 @@ def test_a_file_that_can_not_be_built_is_an_error(tmp_path):
 
 @pytest.fixture(scope='module')
 def truth() -> EvaluationRoom:
-    return evaluation_room(3, 'train')
+    return evaluation_room(1, 'train')
 
 
 @pytest.fixture(scope='module')
 def simulated(truth) -> LabelledScene:
     with pytest.MonkeyPatch.context() as patch:  # once is enough
         patch.setattr('training.data.labelled.evaluation_room', lambda *_: truth)
-        return build_scene(3, 'train')
+        return build_scene(1, 'train')
 
 
 def _is(room: Room, number: int, phrase: str) -> bool:
     return phrase in object_phrases(room.object(number))
 
 
-def test_exactly_the_visible_objects_have_captions_and_these_are_true(simulated, truth):
+def test_everything_with_a_point_has_a_caption_and_sentences_are_about_what_has_thirty(
+    simulated, truth
+):
     visible = truth.visible_ids
-    assert 3 < len(visible) <= len(truth.room.objects)
-    assert sorted(simulated.captions) == sorted(visible)
+    assert sorted(simulated.captions) == sorted(
+        set(simulated.instance_ids[simulated.instance_ids > 0])
+    )
+    assert 3 < len(visible) < len(simulated.captions) <= len(truth.room.objects)
     for number, caption in simulated.captions.items():
         assert _is(truth.room, number, caption)
-        assert (simulated.instance_ids == number).sum() >= 30
+    told = {i for sentence in simulated.sentences for own in sentence.instances for i in own}
+    assert told <= set(visible)
     assert simulated.instance_ids.min() == 0  # floor and walls are nobody's instance
     assert len(simulated.instance_ids) == len(simulated.positions) == len(simulated.colors)
 
@@ -452,6 +457,27 @@ def test_a_perfect_answer_costs_nothing(language):
         assert log[name] == pytest.approx(0, abs=1e-4), name
     assert log['named'] == 1
     assert log['oracle_iou'] == 1
+
+
+def test_masks_are_compared_at_all_points_in_and_around_a_small_thing(language):
+    sample = _boxes(_asked('the blue box', {'blue box': [1]}))
+    kept = np.ones(len(sample.positions), bool)
+    kept[np.flatnonzero(sample.instance_ids == 1)[20:]] = False  # of 900
+    small = replace(
+        sample,
+        positions=sample.positions[kept],
+        colors=sample.colors[kept],
+        instance_ids=sample.instance_ids[kept],
+    )
+    weights = LabelledWeights(instance_points=3000, background_points=1)
+    chosen = LabelledObjective(_tiny(), language, weights)._points(
+        small, small.queries[0], np.random.default_rng(0)
+    )
+    center = small.positions[small.instance_ids == 1].mean(axis=0)
+    distance = np.abs(small.positions - center).max(axis=1)
+    assert np.isin(np.flatnonzero(distance < 0.4), chosen).all()
+    assert (small.instance_ids[chosen] == 1).sum() == 20
+    assert len(chosen) < 0.3 * len(small.positions)
 
 
 def test_each_way_to_be_wrong_costs_something(language):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -44,25 +46,36 @@ class CaptionContrast:
         return unique_captions(view.captions)
 
     def __call__(
-        self, features: Tensor, labels: NDArray[np.integer], captions: list[str]
+        self,
+        features: Tensor,
+        labels: NDArray[np.integer],
+        captions: list[str],
+        reword: Callable[[str], str] = str,
     ) -> Tensor:
-        """Return the loss of features (n, F), each with the caption that its label (n,) counts."""
+        """Return the loss of features (n, F), each with the caption that its label (n,) counts.
+
+        ``reword`` says a caption, or a noun, in other words of the same meaning.
+        """
         features = functional.normalize(features, dim=1)
         unique, rows = unique_captions(captions)
         shown = {Caption.parse(caption) for caption in unique}
         others = [t for bank, t in CAPTION_BANK if not any(bank.may_be(seen) for seen in shown)]
-        loss = self._contrast(features, rows[labels], unique + others)
+        loss = self._contrast(features, rows[labels], unique + others, reword)
         if self._noun_weight:
             kinds, kind_rows = unique_captions([Caption.parse(text).kind for text in captions])
             others = [kind for kind in KINDS if kind not in kinds]
-            noun_loss = self._contrast(features, kind_rows[labels], kinds + others)
+            noun_loss = self._contrast(features, kind_rows[labels], kinds + others, reword)
             loss = loss + self._noun_weight * noun_loss
         return loss
 
     def _contrast(
-        self, features: Tensor, labels: NDArray[np.integer], candidates: list[str]
+        self,
+        features: Tensor,
+        labels: NDArray[np.integer],
+        candidates: list[str],
+        reword: Callable[[str], str],
     ) -> Tensor:
-        texts = self.text_features(candidates)
+        texts = self.text_features([reword(candidate) for candidate in candidates])
         rows = torch.from_numpy(labels).to(texts.device)
         return feature_loss(features, rows, texts, self._temperature)
 

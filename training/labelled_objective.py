@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from lift_gs_ros.model.lift_gs import Decoded, LiftGS
 from lift_gs_ros.model.scene import SceneEncoding
 from training.contrast import CaptionContrast
 from training.data.labelled_sample import LabelledQuery, LabelledSample
+from training.data.queries import reworded
 from training.engine import Batch
 from training.losses.correspondence import token_targets
 from training.losses.features import balanced_rows, unique_captions
@@ -25,6 +27,8 @@ from training.losses.grounding import (
 )
 from training.losses.masks import pairwise_iou
 
+AROUND = 0.3  # metres
+
 
 @dataclass(frozen=True)
 class LabelledWeights:
@@ -36,8 +40,9 @@ class LabelledWeights:
     feature_temperature: float = 0.1
     noun: float = 1.0  # of the nouns without their colours, within the feature loss
     points_per_caption: int = 80  # in the feature loss
-    background_points: int = 3000  # in the mask losses, beside those of the instances
-    instance_points: int = 500  # at most, of each instance in the mask losses
+    background_points: int = 3000  # in the mask losses, from anywhere
+    instance_points: int = 1000  # at most, in and around each instance in the mask losses
+    synonym: float = 0.0  # of the words in the feature loss: said by another of the same meaning
 
     def __post_init__(self) -> None:
         for name in ('auxiliary', 'feature', 'noun'):
@@ -46,6 +51,8 @@ class LabelledWeights:
         for name in ('points_per_caption', 'background_points', 'instance_points'):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f'{name} is {value}, expected at least 1')
+        if not 0 <= self.synonym <= 1:
+            raise ValueError(f'synonym is {self.synonym}, expected a probability in [0, 1]')
 
 
 class LabelledObjective(nn.Module):
@@ -84,7 +91,8 @@ class LabelledObjective(nn.Module):
         labels = np.where(sample.instance_ids >= 0, row_of_instance[sample.instance_ids], -1)
         rows = balanced_rows(labels, self.weights.points_per_caption, rng)
         features = encoding.features[torch.from_numpy(rows).to(encoding.features.device)]
-        return self._contrast(features, labels[rows], unique)
+        reword = partial(reworded, probability=self.weights.synonym, rng=rng)
+        return self._contrast(features, labels[rows], unique, reword)
 
     def _query_loss(
         self,
@@ -122,16 +130,21 @@ class LabelledObjective(nn.Module):
     def _points(
         self, sample: LabelledSample, asked: LabelledQuery, rng: np.random.Generator
     ) -> np.ndarray:
-        """Choose the points that the masks are compared at: those of the instances, and others.
+        """Choose the points that the masks are compared at: in and around the things asked for.
 
-        They are not weighted: a false point of a room of 20 thousand counts a thirteenth (1500
-        background points) of what a true one does, in the losses and in the logged IoU.
+        Around means within ``AROUND`` of a thing's box, where masks bleed; inside and outside are
+        drawn alike, so that a false point counts as much as a true one. Others tell far things.
         """
-        of_asked = np.where(np.isin(sample.instance_ids, asked.instances), sample.instance_ids, -1)
-        inside = balanced_rows(of_asked, self.weights.instance_points, rng)
-        count = min(self.weights.background_points, len(of_asked))
-        outside = rng.choice(len(of_asked), count, replace=False)
-        return np.unique(np.concatenate([inside, outside]))
+        positions, chosen = sample.positions, []
+        for row in asked.instances:
+            own = positions[sample.instance_ids == row]
+            near = (positions >= own.min(axis=0) - AROUND) & (positions <= own.max(axis=0) + AROUND)
+            region = np.flatnonzero(near.all(axis=1))
+            count = min(self.weights.instance_points, len(region))
+            chosen.append(rng.choice(region, count, replace=False))
+        count = min(self.weights.background_points, len(positions))
+        chosen.append(rng.choice(len(positions), count, replace=False))
+        return np.unique(np.concatenate(chosen))
 
 
 @torch.no_grad()

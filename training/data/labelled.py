@@ -63,8 +63,7 @@ class LabelledScene:
     positions: NDArray[np.float32]  # (N, 3) metres
     colors: NDArray[np.float32]  # (N, 3) in [0, 1]
     instance_ids: NDArray[np.int32]  # (N,) > 0; 0 where a point belongs to no labelled thing
-    captions: dict[int, str]  # of instances: colour and noun, or a category alone; of simulated
-    # rooms only those with 30 points or more (``EvaluationRoom.visible_ids``)
+    captions: dict[int, str]  # of all things with a point: colour and noun, or a category alone
     sentences: list[Sentence]
 
 
@@ -121,7 +120,8 @@ def build_scene(seed: int, split: str) -> LabelledScene:
     room = labelled.room
     rng = np.random.default_rng([seed, SPLITS.index(split), 31])
     captions = {}
-    for thing in (room.object(i) for i in visible):
+    # Also of what is too small to be asked for, or it would be taught not to be there.
+    for thing in (room.object(int(i)) for i in np.unique(labelled.instance_ids) if i > 0):
         specific = [noun.text for noun in nouns_of(thing) if noun.variants]
         noun = rng.choice(specific) if specific else thing.kind
         captions[thing.instance_id] = f'{thing.color_name} {noun}'

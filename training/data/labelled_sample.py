@@ -12,7 +12,7 @@ from training.data.labelled import LabelledScene, Sentence
 from training.data.queries import Query, QueryMix, make_query
 from training.data.sample import nearest_on_floor
 
-MIN_POINTS = 20  # of an instance within a crop; less says nothing about a shape
+MIN_POINTS = 10  # of an instance within a crop; a mug has 16 at 5 cm
 MIN_SHARE = 0.8  # of an instance's points that a crop must hold for it to be asked for
 
 
@@ -99,8 +99,7 @@ def make_labelled_sample(
         if asks_sentences and sentences and rng.uniform() < settings.sentences:
             queries.append(_ask(sentences[rng.integers(len(sentences))], row_of))
         else:
-            # What can hardly be seen is not asked for, and neither is it absent; but what has no
-            # caption (in simulated rooms: under 30 points, all mugs) may be asked for as absent.
+            # What can hardly be seen is not asked for, and neither is it absent.
             views, limit = [captions, hardly], settings.max_instances
             query = make_query(views, captions, settings.query, limit, rng)
             asked = np.flatnonzero(query.satisfied[0].any(axis=1))

@@ -166,6 +166,17 @@ def _say(caption: Caption, mix: QueryMix, rng: np.random.Generator) -> Caption:
     return Caption(None if rng.uniform() < mix.no_color else caption.color, noun)
 
 
+def reworded(caption: str, probability: float, rng: np.random.Generator) -> str:
+    """Say a caption in words of the same meaning, with a probability: "grey couch" for a sofa."""
+    if rng.uniform() >= probability:
+        return caption
+    said = Caption.parse(caption)
+    if said.noun not in NOUN_OF_TEXT:
+        return caption
+    same = [n.text for n in NOUNS if (n.kind, n.variants) == (said.kind, _variants(said.noun))]
+    return _words(Caption(said.color, str(rng.choice(same))), rng)
+
+
 def _absent(shown: list[Caption], known: list[Caption], rng: np.random.Generator) -> Caption:
     """Something near to what is shown: right noun and wrong colour, or the other way around.
 
