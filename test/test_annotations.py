@@ -18,6 +18,7 @@ from annotation_files import (
     write_vla3d,
 )
 
+from lift_gs_ros.model.phrases import noun_phrases
 from training.data.annotations import READERS, Annotation, read_annotations
 from training.data.annotations.lerf_ovs import read_lerf_ovs
 from training.data.annotations.spans import named_sentence, target_span
@@ -325,3 +326,13 @@ def test_what_real_captions_ask_for_is_a_phrase_of_theirs(tmp_path):
     for annotation in read:
         begin, end = target_span(annotation.sentence.text, annotation.target_name)
         assert annotation.sentence.text[begin:end].strip(), annotation.where
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason='the samples are not here')
+def test_most_real_captions_of_several_sentences_ask_for_one_thing():
+    captions = json.loads((SAMPLES / 'zsvg3d_scanrefer_val.json').read_text())[::20]
+    texts = [caption['caption'] for caption in captions if caption['caption'].count('.') > 1]
+    targets = [sum(phrase.is_target for phrase in noun_phrases(text)) for text in texts]
+    assert len(texts) > 300
+    assert min(targets) == 1
+    assert sum(number == 1 for number in targets) > 0.88 * len(texts)

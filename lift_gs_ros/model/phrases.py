@@ -62,6 +62,10 @@ _SPATIAL_NOUNS = _words(
     'left right front back top bottom side middle center centre corner end hand'
 )
 _COPULAS = _words('is are was were be being that which')
+_DESCRIBING = _words("is are was were it's its")  # "where is" is one command, not among these
+_PRONOUNS = _words('it they')
+_TELLING = _words("there there's")
+_ENDS = ('.', '!', '?', '\n')
 _TRAILING = _words('right directly just immediately very most also too here there now please only')
 _GROUPS = re.compile(r'\b(?:' + _COMMAND_GROUPS.replace(' ', r'\s+') + r')\b', re.IGNORECASE)
 _RELATION_GROUPS = re.compile(
@@ -92,6 +96,8 @@ class _Chunk:
     tokens: list[_Token]
     link: frozenset[str]  # kinds of the tokens between the chunk before and this one
     verb_only: bool  # what leads here is only "is" or "are"
+    sentence: int  # number of its sentence in the text
+    is_told: bool  # "there is ..."
 
 
 def noun_phrases(text: str) -> list[Phrase]:
@@ -104,10 +110,13 @@ def noun_phrases(text: str) -> list[Phrase]:
         return []
     if _FOREIGN.intersection(words) and not _ENGLISH.intersection(words):
         return [_whole(text)]
-    chunks = [chunk for chunk in _chunks(_tokens(text)) if _names_something(chunk)]
+    tokens = _tokens(text)
+    chunks = [chunk for chunk in _chunks(tokens) if _names_something(chunk)]
     if not chunks:
         return [_whole(text)]
     targets = _targets(chunks)
+    if any(token.word in _DESCRIBING for token in tokens):
+        targets = _of_description(chunks, targets)
     return [
         Phrase(chunk.tokens[0].begin, chunk.tokens[-1].end, is_target)
         for chunk, is_target in zip(chunks, targets)
@@ -191,6 +200,7 @@ def _chunks(tokens: list[_Token]) -> list[_Chunk]:
     chunks: list[_Chunk] = []
     current: list[_Token] = []
     link: list[_Token] = []
+    sentence = 0
 
     def finish() -> None:
         nonlocal current, link
@@ -199,7 +209,9 @@ def _chunks(tokens: list[_Token]) -> list[_Chunk]:
         if current:
             kinds = frozenset(token.kind for token in link)
             verbs = {token.word for token in link if token.kind != 'comma'}
-            chunks.append(_Chunk(current, kinds, bool(verbs) and verbs <= _COPULAS))
+            is_told = not verbs.isdisjoint(_TELLING)
+            verb_only = not verbs.isdisjoint(_COPULAS) and verbs <= _COPULAS | _PRONOUNS
+            chunks.append(_Chunk(current, kinds, verb_only, sentence, is_told))
             current, link = [], []
 
     for token in tokens:
@@ -211,6 +223,7 @@ def _chunks(tokens: list[_Token]) -> list[_Chunk]:
         else:
             finish()
             link.append(token)
+            sentence += token.word in _ENDS
     finish()
     return chunks
 
@@ -233,7 +246,9 @@ def _targets(chunks: list[_Chunk]) -> list[bool]:
         if 'command' in chunk.link:
             targets.append(True)
         elif 'relation' in chunk.link or 'material' in chunk.link:
-            targets.append(False)
+            # "this is a chair", "it is the lamp by ..."
+            is_subject = chunk.verb_only and 'comma' not in chunk.link and not i
+            targets.append(is_subject)
         elif i and not targets[-1]:
             # After "between the table and ..." another anchor; after "next to the sofa, ..." the
             # thing itself.
@@ -241,3 +256,15 @@ def _targets(chunks: list[_Chunk]) -> list[bool]:
         else:
             targets.append(True)
     return targets if any(targets) else [i == 0 for i in range(len(chunks))]
+
+
+def _of_description(chunks: list[_Chunk], targets: list[bool]) -> list[bool]:
+    """Keep the target of the first sentence that has one: "a desk", then "there is a lamp on it".
+
+    Most descriptions begin with what they are of (ScanRefer). Further requests stay.
+    """
+    first = next(chunk.sentence for chunk, is_target in zip(chunks, targets) if is_target)
+    return [
+        is_target and (chunk.sentence == first or ('command' in chunk.link and not chunk.is_told))
+        for chunk, is_target in zip(chunks, targets)
+    ]
