@@ -54,7 +54,7 @@ QUERIES = [
     'this is <a wooden chair>. it is next to [the door].',
     'it is <a white towel> on top of [the toilet] . it is red .',
     'there is <a black desk>. there is [an office chair] in front of [this desk].',
-    '<the shelf> is brown. there is [a plant] on [the top shelf]. there are [candles] on [the shelf].',
+    '<the shelf> is brown. there is [a plant] on it. there are [candles] on [its top shelf].',
     'find <the mug>. it is on [the table]',
     '<the mug> is on [the table]. find <the chair>.',
     'where is <the mug>? where is <the chair>?',

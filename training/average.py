@@ -1,6 +1,6 @@
 r"""Average the parameters of a network before and after fine-tuning.
 
-    python -m training.average runs/small_longer/model.safetensors \
+    python -m training.average runs/small_longest/model.safetensors \
         runs/small_finetuned/model.safetensors --out runs/averaged.safetensors
 
 Fine-tuning gains what its labels teach and loses some of what they do not; between the two networks

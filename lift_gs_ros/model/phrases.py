@@ -3,7 +3,8 @@
 A rule-based chunker for English requests to a robot: no download, no model, under a millisecond.
 Words that can not be inside a simple noun phrase (prepositions, verbs, conjunctions) cut the
 sentence; what remains between two cuts is a phrase. The phrase that no relation leads to is the
-target: "the lamp" in "in front of the sofa, the lamp". What is not English is one phrase.
+target: "the lamp" in "in front of the sofa, the lamp". A description of several sentences is of
+what its first one names. What is not English is one phrase.
 """
 
 from __future__ import annotations
