@@ -145,9 +145,14 @@ def check_processes(processes: dict[str, subprocess.Popen], logs: Path) -> None:
 
 @contextmanager
 def running(commands: dict[str, list[str]], logs: Path) -> Iterator[dict[str, subprocess.Popen]]:
-    """Start a process for each command, their output in log files; interrupt them at the end."""
+    """Start a process for each command, their output in log files; interrupt them at the end.
+
+    Told to end (SIGTERM) or left by its terminal (SIGHUP), this process ends them too.
+    """
     processes: dict[str, subprocess.Popen] = {}
     logs.mkdir(parents=True, exist_ok=True)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.default_int_handler)
     try:
         for name, command in commands.items():
             with open(logs / f'{name}.log', 'wb') as file:

@@ -53,6 +53,24 @@ def recording(tmp_path):
     return folder
 
 
+def test_processes_end_with_the_program_that_is_told_to_end(tmp_path):
+    program = (
+        'import time\nfrom pathlib import Path\nfrom lift_gs_ros.demo import running\n'
+        f'with running({{"sleeper": ["sleep", "60"]}}, Path({str(tmp_path)!r})) as processes:\n'
+        '    print(processes["sleeper"].pid, flush=True)\n'
+        '    time.sleep(60)\n'
+    )
+    command = [sys.executable, '-c', program]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        sleeper = int(process.stdout.readline())
+        process.terminate()
+        process.wait(30)
+    with pytest.raises(ProcessLookupError):
+        os.kill(sleeper, 0)
+
+
 def run_cli(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, '-m', 'lift_gs_ros.cli', *arguments],
