@@ -133,7 +133,8 @@ class LabelledObjective(nn.Module):
         """Choose the points that the masks are compared at: in and around the things asked for.
 
         Around means within ``AROUND`` of a thing's box, where masks bleed; inside and outside are
-        drawn alike, so that a false point counts as much as a true one. Others tell far things.
+        drawn alike, so that a false point counts as much as a true one. The others come from
+        anywhere, for a mask that reaches farther.
         """
         positions, chosen = sample.positions, []
         for row in asked.instances:
