@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.encoded_map import EncodedMap
 from lift_gs_ros.grounding.identity import InstanceRegistry
@@ -9,6 +11,7 @@ from lift_gs_ros.grounding.instances import GroundedInstance
 from lift_gs_ros.grounding.proposals import (
     MaskPoints,
     Proposal,
+    best_of,
     phrase_tokens,
     select_proposals,
 )
@@ -16,7 +19,7 @@ from lift_gs_ros.grounding.referring import resolve_reference
 from lift_gs_ros.grounding.settings import GrounderSettings
 from lift_gs_ros.model.lift_gs import LocallyDecoded
 from lift_gs_ros.model.naming import Naming
-from lift_gs_ros.model.phrases import Phrase, noun_phrases
+from lift_gs_ros.model.phrases import Phrase, names_anything, noun_phrases
 from lift_gs_ros.model.relations import RelationHead
 
 LINK_VOXELS = 2.5  # points of one thing are at most so many voxels apart
@@ -24,6 +27,7 @@ LINK_VOXELS = 2.5  # points of one thing are at most so many voxels apart
 
 def assemble(
     decoded: LocallyDecoded,
+    prompts: Sequence[LocallyDecoded],  # what else may be there, for phrases that mean anything
     encoded_map: EncodedMap,
     settings: GrounderSettings,
     voxel_size: float,
@@ -33,20 +37,31 @@ def assemble(
 ) -> tuple[list[GroundedInstance], float]:
     """Return the instances, targets first and best first, and the score of there being none."""
     tokens, positions = decoded.reading.tokens, encoded_map.positions
-    masks = MaskPoints(
-        lambda mask: encoded_map.members(decoded.mask(mask, settings.mask_threshold)),
-        positions,
-        LINK_VOXELS * voxel_size if settings.largest_component else None,
-    )
+
+    def proposals_of(own: LocallyDecoded, phrases: Sequence[Phrase]) -> list[list[Proposal]]:
+        masks = MaskPoints(
+            lambda mask: encoded_map.members(own.mask(mask, settings.mask_threshold)),
+            positions,
+            LINK_VOXELS * voxel_size if settings.largest_component else None,
+        )
+        text, found = own.reading.tokens.text, []
+        for phrase in phrases:
+            on_phrase = phrase_tokens(own.reading.tokens.spans, (phrase.begin, phrase.end))
+            probability = own.span_probability(on_phrase).float().cpu()
+            name = text[phrase.begin : phrase.end]
+            if naming is not None:
+                probability = probability * naming.probability(own.features, name)
+            threshold = settings.score_threshold
+            found.append(select_proposals(masks, probability.numpy(), threshold, name))
+        return found
+
     phrases = noun_phrases(tokens.text)
-    proposals = []
-    for phrase in phrases:
-        on_phrase = phrase_tokens(tokens.spans, (phrase.begin, phrase.end))
-        probability = decoded.span_probability(on_phrase).float().cpu()
-        if naming is not None:
-            name = tokens.text[phrase.begin : phrase.end]
-            probability = probability * naming.probability(decoded.features, name)
-        proposals.append(select_proposals(masks, probability.numpy(), settings.score_threshold))
+    proposals = proposals_of(decoded, phrases)
+    if prompts:
+        named = [proposals_of(own, noun_phrases(own.reading.tokens.text)) for own in prompts]
+        everything = best_of([proposal for own in named for some in own for proposal in some])
+        is_anything = [names_anything(tokens.text[p.begin : p.end]) for p in phrases]
+        proposals = [everything if any_ else own for own, any_ in zip(proposals, is_anything)]
     if relations is not None:
         proposals = resolve_reference(
             relations, tokens, phrases, proposals, positions, encoded_map.middle_around
@@ -63,7 +78,7 @@ def assemble(
     instances = [
         GroundedInstance(
             instance_id=number,
-            phrase=tokens.text[phrase.begin : phrase.end],
+            phrase=proposal.name,
             span=(phrase.begin, phrase.end),
             is_target=phrase.is_target,
             score=proposal.score,

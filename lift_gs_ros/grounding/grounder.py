@@ -30,9 +30,12 @@ from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from lift_gs_ros.model.lift_gs import LiftGS
 from lift_gs_ros.model.local_decoder import Reading
 from lift_gs_ros.model.naming import Naming
+from lift_gs_ros.model.phrases import names_anything, noun_phrases
 from lift_gs_ros.model.relations import RelationHead
 
 SENTENCES_AT_ONCE = 8  # decoded in one pass; bounds the memory that it takes
+NOUNS_IN_PROMPT = 12  # about as many phrases as in a prompt of the training
+MOST_NOUNS = 24  # that are looked for where a query asks for everything
 TRUNCATED = (
     'a sentence of the query is longer than the language encoder takes: its end was not read'
 )
@@ -281,6 +284,20 @@ class Grounder:
         tokens = self._language.encode_prompt(query)
         return self._model.read(self._view().tiles, tokens, self.settings.max_chunks)
 
+    def _prompts(self, reading: Reading) -> list[Reading]:
+        """Return prompts of all nouns that may name something, for "everything on the table"."""
+        text = reading.tokens.text
+        phrases = [text[phrase.begin : phrase.end] for phrase in noun_phrases(text)]
+        if self._naming is None or not any(names_anything(phrase) for phrase in phrases):
+            return []
+        tiles = self._view().tiles
+        nouns = self._naming.names_of(tiles.features[reading.allowed[tiles.tile_of_token]])
+        nouns = nouns[:MOST_NOUNS]
+        groups = [nouns[i : i + NOUNS_IN_PROMPT] for i in range(0, len(nouns), NOUNS_IN_PROMPT)]
+        tokens = [self._language.encode_prompt('. '.join(group)) for group in groups]
+        readings = [self._model.read(tiles, own, self.settings.max_chunks) for own in tokens]
+        return [replace(own, allowed=reading.allowed) for own in readings]
+
     @torch.inference_mode()
     def _decode(
         self, readings: Mapping[int, Reading]
@@ -293,6 +310,7 @@ class Grounder:
             for i, own in zip(some, decoded):
                 found[i] = assemble(
                     own,
+                    self._model.decode_many(self._view().tiles, self._prompts(own.reading)),
                     self._view(),
                     self.settings,
                     self._model.config.voxel_size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +23,7 @@ class Proposal:
     score: float  # probability of the phrase x mean mask probability, in [0, 1]
     point_indices: NDArray[np.int64]  # (n,) ascending
     point_scores: NDArray[np.float32]  # (n,) mask probability of each point
+    name: str = ''  # the phrase
 
 
 def phrase_tokens(spans: NDArray[np.integer], phrase: tuple[int, int]) -> NDArray[np.int64]:
@@ -44,7 +45,6 @@ class MaskPoints:
         positions: NDArray[np.float32],  # (P, 3) metres, all points
         link_distance: float | None,  # metres; None keeps stray points
     ) -> None:
-        self.num_points = len(positions)
         self._find, self._positions = find, positions
         self._link_distance = link_distance
         self._found: dict[int, Members] = {}
@@ -65,6 +65,7 @@ def select_proposals(
     masks: MaskPoints,
     probability: NDArray[np.float32],  # (m,) that a proposal corresponds to the phrase
     score_threshold: float = 0.0,
+    name: str = '',
 ) -> list[Proposal]:
     """Rank the proposals of one phrase, best first, without empty ones and duplicates.
 
@@ -80,19 +81,20 @@ def select_proposals(
         indices, scores = masks.of(i)
         if len(indices) < MIN_POINTS:
             continue
-        chosen.append(Proposal(float(probability[i] * scores.mean()), indices, scores))
+        chosen.append(Proposal(float(probability[i] * scores.mean()), indices, scores, name))
         best = max(best, chosen[-1].score)
-    chosen.sort(key=lambda proposal: -proposal.score)
-    return _without_duplicates(chosen, masks.num_points)
+    return best_of(chosen)
 
 
-def _without_duplicates(proposals: list[Proposal], num_points: int) -> list[Proposal]:
+def best_of(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """Sort proposals, best first, and keep the best of those that overlap much."""
     if not proposals:
         return []
+    proposals = sorted(proposals, key=lambda proposal: -proposal.score)
     sizes = np.array([len(proposal.point_indices) for proposal in proposals])
     columns = np.concatenate([proposal.point_indices for proposal in proposals])
     ends = np.concatenate([[0], np.cumsum(sizes)])
-    members = csr_matrix((np.ones(len(columns)), columns, ends), (len(proposals), num_points))
+    members = csr_matrix((np.ones(len(columns)), columns, ends), (len(proposals), columns.max() + 1))
     intersection = (members @ members.T).toarray()
     overlaps = intersection > DUPLICATE_IOU * (sizes[:, None] + sizes - intersection)
     kept: list[int] = []

@@ -37,6 +37,8 @@ COLORS = (
 TEMPERATURE = 0.1  # of the feature loss
 SAME_MEANING = 0.8  # cosine from which on a noun is another word for the phrase
 EVEN = 0.03  # share of the softmax with which a name is as likely right as wrong
+ROOM = frozenset({'wall', 'ceiling', 'floor', 'pillar', 'stairs', 'railing'})  # no things in it
+LIKELY = 0.8  # probability from which on a place is taken to be what a noun names
 
 
 class Naming:
@@ -61,6 +63,21 @@ class Naming:
         if recolored := _in_other_colors(name):
             probability = probability * _likely(unit, own, self._features(recolored))
         return probability
+
+    @torch.inference_mode()
+    def names_of(self, features: Tensor) -> list[str]:
+        """Return the everyday nouns that some of the features (n, F) are likely to be.
+
+        Likeliest first, of those that mean the same the likeliest; without the parts of a room.
+        """
+        nouns = [noun for noun in EVERYDAY_NOUNS if noun not in ROOM]
+        best = torch.stack([self.probability(features, noun).max() for noun in nouns])
+        own, chosen = self._features(nouns), list[int]()
+        for i in best.argsort(descending=True, stable=True).tolist():
+            is_new = not chosen or (own[chosen] @ own[i]).max() < SAME_MEANING
+            if best[i] >= LIKELY and is_new:
+                chosen.append(i)
+        return [nouns[i] for i in chosen]
 
 
 def _likely(unit: Tensor, own: Tensor, others: Tensor) -> Tensor:

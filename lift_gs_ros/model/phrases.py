@@ -80,6 +80,10 @@ _RANKS = _words(
     'leftmost rightmost tallest shortest highest lowest largest biggest smallest widest '
     'narrowest longest'
 )
+_ANYTHING = _words(
+    'everything anything something all things thing objects object items item stuff'
+)
+_WHAT = _words("what what's whats is are do does can you i we see there here this that it")
 _FOREIGN = _words('der das ein eine dem den neben le les une el los las una del il gli uno la')
 _ENGLISH = _words('the of to with near and on find where is')
 
@@ -132,6 +136,13 @@ def bare_noun(phrase: str) -> str:
     return ' '.join(words[first:])
 
 
+def names_anything(phrase: str) -> bool:
+    """Say whether a phrase leaves open what is meant: "everything", "all the objects", "what"."""
+    words = phrase.lower().split()
+    asks_what = words[0].startswith('what') and _WHAT.issuperset(words)
+    return asks_what or bare_noun(phrase).lower() in _ANYTHING
+
+
 def _whole(text: str) -> Phrase:
     spans = [match.span() for match in re.finditer(r'\w+', text)]
     return Phrase(spans[0][0], spans[-1][1], True)
@@ -181,6 +192,8 @@ def _in_context(tokens: list[_Token], i: int) -> _Token:
         kind = 'determiner'
     elif token.word == 'which' and after == 'word' and before in ('comma', 'command'):
         kind = 'determiner'  # "which chair is ...?"
+    elif token.word in ('what is', "what's") and after == 'relation':
+        kind = 'word'  # "what is on the table?"
     elif token.word in ('open', 'close') and before != 'comma' and after == 'relation':
         kind = 'relation'  # "the door left open by ..."
     elif token.word == 'opposite' and before == 'determiner':

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Box
 from lift_gs_ros.model.language import LanguageEncoder
-from lift_gs_ros.model.phrases import noun_phrases
+from lift_gs_ros.model.phrases import names_anything, noun_phrases
 from lift_gs_ros.model.relations import Reference, relation_features
 from lift_gs_ros.simulation.expressions import Expression, Mention, make_expressions
+from lift_gs_ros.simulation.naming import Namer
+from lift_gs_ros.simulation.relations import RoomFacts
 from lift_gs_ros.simulation.room import Room, RoomObject
 from lift_gs_ros.simulation.rooms import make_room
 from lift_gs_ros.simulation.words import NOUNS, color_words
@@ -23,6 +25,15 @@ from lift_gs_ros.simulation.words import NOUNS, color_words
 KINDS = ('attribute', 'relation', 'ordinal', 'several', 'noun', 'colour_noun', 'none')
 PLAIN = ('several', 'noun', 'colour_noun')  # say nothing of how things stand
 ABSOLUTE = ('on', 'under')  # hold or do not, whatever the other candidates do
+# "Everything on the table", and what else asks for that.
+ANYTHING = (
+    'everything', 'anything', 'something', 'what is', "what's", 'all things', 'the things',
+    'all objects', 'the objects',
+)  # fmt: skip
+THERE = {
+    'on': ('on the', 'on the', 'on top of the', 'lying on the', 'standing on the'),
+    'under': ('under the', 'under the', 'underneath the', 'below the'),
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,12 @@ class ReferenceExample:
     @property
     def is_plain(self) -> bool:
         """Whether only the noun phrase itself says what is meant: boxes must not sway that."""
-        return self.kind in PLAIN
+        return self.kind in PLAIN and not self.relation
+
+    @property
+    def is_anything(self) -> bool:
+        """Whether it asks for whatever stands so: "everything on the table"."""
+        return self.kind == 'several' and bool(self.relation)
 
     def draw(
         self, rng: np.random.Generator, disturbance: Disturbance | None
@@ -139,7 +155,7 @@ def room_examples(
     more = make_expressions(room, 1, ('relation', 'none'), None, 5 * limit)
     known = {expression.text for expression in expressions}
     expressions += [e for e in more if e.relation in ABSOLUTE and e.text not in known]
-    expressions += _plain(room)
+    expressions += _plain(room) + _anything(room, np.random.default_rng(seed))
     language.encode_batch([expression.text for expression in expressions])
     examples = [_example(room, expression, language) for expression in expressions]
     return [example for example in examples if example is not None]
@@ -154,6 +170,28 @@ def _plain(room: Room) -> list[Expression]:
         if len(ids) > 1:
             plain.append(Expression(f'the {kind}', 'noun', ids, span, (Mention(span, ids),)))
     return plain
+
+
+def _anything(room: Room, rng: np.random.Generator) -> list[Expression]:
+    """Ask for all that stands on a thing, or under a table; that may be nothing."""
+    facts, namer, asked = RoomFacts(room), Namer(room, rng), []
+    for anchor in room.objects:
+        name = namer.unique(anchor)
+        others = [o.instance_id for o in room.objects if o is not anchor]
+        is_table = anchor.kind == 'table'
+        for relation, holds in (('on', facts.on), ('under', facts.under)):
+            ids = tuple(other for other in others if holds(other, anchor.instance_id))
+            maybe = [o for o in others if is_table and facts.maybe_under(o, anchor.instance_id)]
+            is_open = relation == 'under' and len(maybe) != len(ids)
+            if name is None or is_open or not (ids or is_table):
+                continue
+            what = str(rng.choice(ANYTHING))
+            text = f'{what} {rng.choice(THERE[relation])} {name.text()}'
+            span, place = (0, len(what)), (len(text) - len(name.text()), len(text))
+            mentions = (Mention(span, ids), Mention(place, (anchor.instance_id,)))
+            kind = 'several' if ids else 'none'
+            asked.append(Expression(text, kind, ids, span, mentions, relation))
+    return asked
 
 
 def _example(
@@ -189,6 +227,9 @@ def _example(
 
 def _possible(room: Room, expression: Expression, words: list[str]) -> list[RoomObject]:
     """Return what the target's noun, and its colour, could mean."""
+    if names_anything(' '.join(words)):
+        anchors = {i for m in expression.mentions[1:] for i in m.instance_ids}
+        return [o for o in room.objects if o.instance_id not in anchors]
     if expression.target_ids:
         first = room.object(expression.target_ids[0])
         same = [o for o in room.objects if o.kind == first.kind]
