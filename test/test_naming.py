@@ -57,6 +57,10 @@ def test_a_color_competes_with_other_colors_of_the_same_thing(model, language, f
     assert torch.allclose(
         *(naming.probability(chairs, f'{grey} chair') for grey in ('grey', 'gray')), atol=0.2
     )
+    purple = features('purple chair')
+    for chair in (purple, features('red chair')):
+        said = [naming.probability(chair, f'the {color} chair') for color in ('purple', 'violet')]
+        assert (torch.cat(said) > 0.6).all() if chair is purple else (torch.cat(said) < 0.4).all()
 
 
 def test_the_length_of_a_feature_does_not_matter(model, language, features):
@@ -72,6 +76,15 @@ def test_another_word_for_the_same_does_not_compete_with_a_name(model, language,
     naming, sofa = Naming(model, language), features('sofa')
     assert naming.probability(sofa, 'the sofa') > 0.8
     assert naming.probability(sofa, 'a couch') > 0.8
+
+
+def test_what_is_there_is_named_once_and_by_its_own_name(model, language, features):
+    naming = Naming(model, language)
+    there = torch.cat([features(noun) for noun in ('sofa', 'lamp', 'wall', 'sofa')])
+    names = naming.names_of(there)
+    assert 'lamp' in names
+    assert len({'sofa', 'couch'} & set(names)) == 1
+    assert not {'wall', 'bathtub'} & set(names)
 
 
 def test_nouns_are_single_and_differ():

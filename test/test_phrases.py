@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lift_gs_ros.model.phrases import noun_phrases
+from lift_gs_ros.model.phrases import noun_phrases, of_anything
 
 QUERIES = [
     '<which chair> is closest to [the door]?',
@@ -77,7 +77,10 @@ QUERIES = [
     '<赤い椅子>',
     '<красный стул>',
     '🪑 <chair>',
-    'what is on <the table>',
+    '<what is> on [the table]',
+    "<what's> in front of [the sofa]",
+    'what is <the thing> on [the table]',
+    'is there <anything> under [the desk]?',
     '<find>',
     'it is <the lamp> behind [the TV]',
     '<the mug>, not [the red one]',
@@ -108,3 +111,23 @@ def test_text_without_words_has_no_phrases(text):
 def test_any_text_with_words_has_a_target():
     for text in ['of of of', 'the', 'it is', 'next to', 'and', 'the left', 'x' * 100_000]:
         assert any(phrase.is_target for phrase in noun_phrases(text)), text[:20]
+
+
+@pytest.mark.parametrize(
+    ('phrase', 'expected'),
+    [
+        ('everything', ''),
+        ('all the objects', ''),
+        ('What is', ''),
+        ("what's", ''),
+        ('what can you see', ''),
+        ('the things', ''),
+        ('the Red thing', 'red'),
+        ('something small and red', 'small and red'),
+        ('every chair', None),
+        ('what chair', None),
+        ('the object table', None),
+    ],
+)
+def test_what_a_phrase_says_of_a_thing_that_it_leaves_open(phrase, expected):
+    assert of_anything(phrase) == expected

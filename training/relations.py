@@ -122,9 +122,7 @@ def train_head(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     # Most rooms have two of a kind, and of two the second is the last.
     # Of "everything" all things are candidates: no more than of the chairs of a room with many.
-    weights = np.array(
-        [np.clip(len(e.candidates) - 1, 1, 4) / (1 + e.is_plain) for e in examples]
-    )
+    weights = np.array([np.clip(len(e.candidates) - 1, 1, 4) / (1 + e.is_plain) for e in examples])
     weights[[e.kind == 'none' for e in examples]] *= 0.5  # about as many as hold
     weights /= weights.sum()
     progress = tqdm(range(steps), desc='training')

@@ -19,7 +19,7 @@ from lift_gs_ros.grounding.referring import resolve_reference
 from lift_gs_ros.grounding.settings import GrounderSettings
 from lift_gs_ros.model.lift_gs import LocallyDecoded
 from lift_gs_ros.model.naming import Naming
-from lift_gs_ros.model.phrases import Phrase, names_anything, noun_phrases
+from lift_gs_ros.model.phrases import Phrase, noun_phrases, of_anything
 from lift_gs_ros.model.relations import RelationHead
 
 LINK_VOXELS = 2.5  # points of one thing are at most so many voxels apart
@@ -60,7 +60,7 @@ def assemble(
     if prompts:
         named = [proposals_of(own, noun_phrases(own.reading.tokens.text)) for own in prompts]
         everything = best_of([proposal for own in named for some in own for proposal in some])
-        is_anything = [names_anything(tokens.text[p.begin : p.end]) for p in phrases]
+        is_anything = [of_anything(tokens.text[p.begin : p.end]) is not None for p in phrases]
         proposals = [everything if any_ else own for own, any_ in zip(proposals, is_anything)]
     if relations is not None:
         proposals = resolve_reference(

@@ -30,7 +30,7 @@ from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from lift_gs_ros.model.lift_gs import LiftGS
 from lift_gs_ros.model.local_decoder import Reading
 from lift_gs_ros.model.naming import Naming
-from lift_gs_ros.model.phrases import names_anything, noun_phrases
+from lift_gs_ros.model.phrases import noun_phrases, of_anything
 from lift_gs_ros.model.relations import RelationHead
 
 SENTENCES_AT_ONCE = 8  # decoded in one pass; bounds the memory that it takes
@@ -287,13 +287,14 @@ class Grounder:
     def _prompts(self, reading: Reading) -> list[Reading]:
         """Return prompts of all nouns that may name something, for "everything on the table"."""
         text = reading.tokens.text
-        phrases = [text[phrase.begin : phrase.end] for phrase in noun_phrases(text)]
-        if self._naming is None or not any(names_anything(phrase) for phrase in phrases):
+        said = [of_anything(text[phrase.begin : phrase.end]) for phrase in noun_phrases(text)]
+        open_ = [words for words in said if words is not None]
+        if self._naming is None or not open_:
             return []
         tiles = self._view().tiles
         nouns = self._naming.names_of(tiles.features[reading.allowed[tiles.tile_of_token]])
-        nouns = nouns[:MOST_NOUNS]
-        groups = [nouns[i : i + NOUNS_IN_PROMPT] for i in range(0, len(nouns), NOUNS_IN_PROMPT)]
+        names = [f'{open_[0]} {noun}'.strip() for noun in nouns[:MOST_NOUNS]]
+        groups = [names[i : i + NOUNS_IN_PROMPT] for i in range(0, len(names), NOUNS_IN_PROMPT)]
         tokens = [self._language.encode_prompt('. '.join(group)) for group in groups]
         readings = [self._model.read(tiles, own, self.settings.max_chunks) for own in tokens]
         return [replace(own, allowed=reading.allowed) for own in readings]

@@ -94,7 +94,9 @@ def best_of(proposals: Sequence[Proposal]) -> list[Proposal]:
     sizes = np.array([len(proposal.point_indices) for proposal in proposals])
     columns = np.concatenate([proposal.point_indices for proposal in proposals])
     ends = np.concatenate([[0], np.cumsum(sizes)])
-    members = csr_matrix((np.ones(len(columns)), columns, ends), (len(proposals), columns.max() + 1))
+    members = csr_matrix(
+        (np.ones(len(columns)), columns, ends), (len(proposals), columns.max() + 1)
+    )
     intersection = (members @ members.T).toarray()
     overlaps = intersection > DUPLICATE_IOU * (sizes[:, None] + sizes - intersection)
     kept: list[int] = []

@@ -32,8 +32,9 @@ _NOUNS = """
 EVERYDAY_NOUNS = tuple(_NOUNS.split())
 COLORS = (
     'red', 'orange', 'yellow', 'green', 'blue', 'purple', 'pink', 'brown', 'beige', 'black',
-    'white', 'grey', 'gray',
+    'white', 'grey',
 )  # fmt: skip
+SAME_COLOR = {'gray': 'grey', 'violet': 'purple'}
 TEMPERATURE = 0.1  # of the feature loss
 SAME_MEANING = 0.8  # cosine from which on a noun is another word for the phrase
 EVEN = 0.03  # share of the softmax with which a name is as likely right as wrong
@@ -88,7 +89,11 @@ def _likely(unit: Tensor, own: Tensor, others: Tensor) -> Tensor:
 
 def _color_at(words: Sequence[str]) -> int | None:
     """Find the colour among the words before the last one."""
-    return next((i for i, word in enumerate(words[:-1]) if word.lower() in COLORS), None)
+    return next((i for i, word in enumerate(words[:-1]) if _color(word) in COLORS), None)
+
+
+def _color(word: str) -> str:
+    return SAME_COLOR.get(word.lower(), word.lower())
 
 
 def _without_color(name: str) -> str:
@@ -103,5 +108,5 @@ def _in_other_colors(name: str) -> list[str]:
     at = _color_at(words)
     if at is None:
         return []
-    same = {'grey', 'gray'} if words[at].lower() in ('grey', 'gray') else {words[at].lower()}
-    return [' '.join([*words[:at], c, *words[at + 1 :]]) for c in COLORS if c not in same]
+    others = [color for color in COLORS if color != _color(words[at])]
+    return [' '.join([*words[:at], color, *words[at + 1 :]]) for color in others]

@@ -80,9 +80,7 @@ _RANKS = _words(
     'leftmost rightmost tallest shortest highest lowest largest biggest smallest widest '
     'narrowest longest'
 )
-_ANYTHING = _words(
-    'everything anything something all things thing objects object items item stuff'
-)
+_ANYTHING = _words('everything anything something all things thing objects object items item stuff')
 _WHAT = _words("what what's whats is are do does can you i we see there here this that it")
 _FOREIGN = _words('der das ein eine dem den neben le les une el los las una del il gli uno la')
 _ENGLISH = _words('the of to with near and on find where is')
@@ -136,11 +134,19 @@ def bare_noun(phrase: str) -> str:
     return ' '.join(words[first:])
 
 
-def names_anything(phrase: str) -> bool:
-    """Say whether a phrase leaves open what is meant: "everything", "all the objects", "what"."""
+def of_anything(phrase: str) -> str | None:
+    """Return what a phrase says of a thing that it leaves open: "red" of "all the red things".
+
+    '' where it says nothing ("everything", "what"); None where it names a thing.
+    """
     words = phrase.lower().split()
-    asks_what = words[0].startswith('what') and _WHAT.issuperset(words)
-    return asks_what or bare_noun(phrase).lower() in _ANYTHING
+    if words[0].startswith('what') and _WHAT.issuperset(words):
+        return ''
+    words = bare_noun(phrase).lower().split()
+    if words[-1] in _ANYTHING:
+        return ' '.join(words[:-1])
+    is_said_after = words[0] in _ANYTHING and words[0].endswith('thing')  # "something red"
+    return ' '.join(words[1:]) if is_said_after else None
 
 
 def _whole(text: str) -> Phrase:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Box
 from lift_gs_ros.model.language import LanguageEncoder
-from lift_gs_ros.model.phrases import names_anything, noun_phrases
+from lift_gs_ros.model.phrases import noun_phrases, of_anything
 from lift_gs_ros.model.relations import Reference, relation_features
 from lift_gs_ros.simulation.expressions import Expression, Mention, make_expressions
 from lift_gs_ros.simulation.naming import Namer
@@ -227,7 +227,7 @@ def _example(
 
 def _possible(room: Room, expression: Expression, words: list[str]) -> list[RoomObject]:
     """Return what the target's noun, and its colour, could mean."""
-    if names_anything(' '.join(words)):
+    if of_anything(' '.join(words)) is not None:
         anchors = {i for m in expression.mentions[1:] for i in m.instance_ids}
         return [o for o in room.objects if o.instance_id not in anchors]
     if expression.target_ids:
