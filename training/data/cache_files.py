@@ -42,15 +42,15 @@ def write_arrays(path: str | Path, **arrays: Any) -> None:
         raise
 
 
-def list_files(folder: str | Path, what: str, module: str) -> list[Path]:
+def list_files(folder: str | Path, what: str, module: str, otherwise: str = '') -> list[Path]:
     """List a cache's files in the order of their names.
 
-    Raises FileNotFoundError where there are none.
+    Raises FileNotFoundError where there are none, with how to make them (``otherwise``: or how).
     """
     files = sorted(path for path in Path(folder).glob('*.npz') if '.tmp' not in path.name)
     if not files:
         raise FileNotFoundError(
             f'no {what}s in {folder}: build them with '
-            f'python -m {module} --split train --rooms 300 --out {folder}'
+            f'python -m {module} --split train --rooms 300 --out {folder}{otherwise}'
         )
     return files

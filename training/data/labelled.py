@@ -25,6 +25,7 @@ from training.evaluation.rooms import evaluation_room
 
 VERSION = 1
 WHAT, MODULE = 'labelled scene', 'training.data.labelled'
+OTHERWISE = ', those of ScanNet with python -m training.data.scannet_labels'
 MODULES = f'{MODULE} (of ScanNet: training.data.scannet_labels)'
 SENTENCES = ('attribute', 'relation', 'ordinal', 'several', 'none', 'noun', 'colour_noun')
 PER_KIND = 12  # sentences of each kind about a room, as far as there are true ones
@@ -108,7 +109,7 @@ def load_scenes(folder: str | Path, data_ratio: float = 1.0) -> list[LabelledSce
 
     Raises FileNotFoundError where there are none.
     """
-    files = list_files(folder, WHAT, MODULE)
+    files = list_files(folder, WHAT, MODULE, OTHERWISE)
     count = max(1, round(data_ratio * len(files)))
     return [load_scene(path) for path in files[:count]]
 

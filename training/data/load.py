@@ -35,5 +35,6 @@ def open_rooms(folder: str, limit: int | None = None) -> RoomFiles:
         raise FileNotFoundError(
             f'no shards in {folder}: make them with python -m training.pseudolabel --out {folder}'
         )
-    names = [path.name for path in list_files(folder, WHAT, MODULE)]
+    otherwise = ', shards of recordings with python -m training.pseudolabel'
+    names = [path.name for path in list_files(folder, WHAT, MODULE, otherwise)]
     return RoomFiles(folder, names[:limit], lambda name: load_room(Path(folder) / name))
