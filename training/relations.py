@@ -94,6 +94,7 @@ def accuracy(
             right['chance'].append(1 / len(example.candidates))
     shares = {name: float(np.mean(values)) for name, values in sorted(right.items())}
     shares['none'] = auroc(none[True], none[False])
+    shares['anything'] = auroc(alone[True], alone[False])
     return {name: round(share, 3) for name, share in shares.items()}
 
 
@@ -124,6 +125,7 @@ def train_head(
     # Of "everything" all things are candidates: no more than of the chairs of a room with many.
     weights = np.array([np.clip(len(e.candidates) - 1, 1, 4) / (1 + e.is_plain) for e in examples])
     weights[[e.kind == 'none' for e in examples]] *= 0.5  # about as many as hold
+    weights[[e.is_anything for e in examples]] = 1.0
     weights /= weights.sum()
     progress = tqdm(range(steps), desc='training')
     for step in progress:

@@ -6,7 +6,7 @@ ones among them, now and then another anchor than the sentence means.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,10 +30,14 @@ ANYTHING = (
     'everything', 'anything', 'something', 'what is', "what's", 'all things', 'the things',
     'all objects', 'the objects',
 )  # fmt: skip
+BEFORE = ('', '', '', 'find ', 'show me ', 'look for ', 'is there ')
 THERE = {
-    'on': ('on the', 'on the', 'on top of the', 'lying on the', 'standing on the'),
-    'under': ('under the', 'under the', 'underneath the', 'below the'),
+    'on': ('on', 'on', 'on top of', 'lying on', 'standing on', 'that is on', 'resting on'),
+    'under': ('under', 'under', 'underneath', 'below', 'that is under'),
+    'next_to': ('next to', 'beside', 'by', 'near', 'close to'),
 }
+NEXT_TO = (0.35, 0.9)  # metres: next to it up to, and no more from
+EMPTY = 0.15  # of such sentences that hold for nothing, that many are asked
 
 
 @dataclass(frozen=True)
@@ -64,12 +68,17 @@ class ReferenceExample:
     @property
     def is_plain(self) -> bool:
         """Whether only the noun phrase itself says what is meant: boxes must not sway that."""
-        return self.kind in PLAIN and not self.relation
+        return self.kind in PLAIN
 
     @property
     def is_anything(self) -> bool:
-        """Whether it asks for whatever stands so: "everything on the table"."""
-        return self.kind == 'several' and bool(self.relation)
+        """Whether it asks for all that stands so: then every thing is judged by itself."""
+        return self.kind == 'anything'
+
+    def alone(self, number: int) -> ReferenceExample:
+        """Return the example with one of its candidates."""
+        one = slice(number, number + 1)
+        return replace(self, candidates=self.candidates[one], is_target=self.is_target[one])
 
     def draw(
         self, rng: np.random.Generator, disturbance: Disturbance | None
@@ -78,6 +87,8 @@ class ReferenceExample:
 
         The probabilities are all 0 where none of the candidates is meant.
         """
+        if self.is_anything and len(self.candidates) > 1:
+            return self.alone(self._any_candidate(rng)).draw(rng, disturbance)
         middle = np.array([*np.mean([o.position[:2] for o in self.room.objects], axis=0), 1.0])
         if disturbance is None:
             boxes, anchors = [o.box for o in self.candidates], [o.box for o in self.anchors]
@@ -88,7 +99,7 @@ class ReferenceExample:
             boxes, wanted, likelihood = self._disturbed_candidates(quarters, disturbance, rng)
             anchors = [_disturb(o.box, quarters, disturbance, rng) for o in self.anchors]
             for k in range(len(anchors)):
-                if rng.uniform() < disturbance.wrong_anchor:
+                if rng.uniform() < disturbance.wrong_anchor and not self.is_anything:
                     other = self.room.objects[rng.integers(len(self.room.objects))]
                     anchors[k] = _disturb(other.box, quarters, disturbance, rng)
             middle = _turn(middle, quarters) + rng.normal(0, 0.3, 3)
@@ -97,10 +108,24 @@ class ReferenceExample:
         features = relation_features(boxes, likelihood, anchors, middle)
         return features, wanted / max(wanted.sum(), 1)
 
+    def _any_candidate(self, rng: np.random.Generator) -> int:
+        """Choose one that is meant as often as one that is not; of these rather a near one."""
+        if self.is_target.any() and rng.uniform() < 0.5:
+            return int(rng.choice(np.flatnonzero(self.is_target)))
+        [anchor] = self.anchors
+        ways = [np.linalg.norm(o.box.center - anchor.box.center) for o in self.candidates]
+        weights = np.where(self.is_target, 0, 0.1 + np.exp(-np.array(ways)))
+        return int(rng.choice(len(weights), p=weights / weights.sum()))
+
     def _disturbed_candidates(
         self, quarters: int, disturbance: Disturbance, rng: np.random.Generator
     ) -> tuple[list[Box], NDArray[np.float32], NDArray[np.floating]]:
         """Return boxes, whether each is the target, and how likely each is by its noun."""
+        if self.is_anything:
+            [box] = [_disturb(o.box, quarters, disturbance, rng) for o in self.candidates]
+            if not self.is_target.any() and rng.uniform() < disturbance.halved:
+                box = _half(box, rng)
+            return [box], self.is_target.astype(np.float32), np.ones(1)
         kept = (rng.uniform(size=len(self.candidates)) >= disturbance.missing) | self.is_target
         unseen = self.relation in ABSOLUTE and rng.uniform() < disturbance.unseen
         if unseen and not self.is_target.all():
@@ -155,10 +180,11 @@ def room_examples(
     more = make_expressions(room, 1, ('relation', 'none'), None, 5 * limit)
     known = {expression.text for expression in expressions}
     expressions += [e for e in more if e.relation in ABSOLUTE and e.text not in known]
-    expressions += _plain(room) + _anything(room, np.random.default_rng(seed))
+    expressions += _plain(room)
     language.encode_batch([expression.text for expression in expressions])
     examples = [_example(room, expression, language) for expression in expressions]
-    return [example for example in examples if example is not None]
+    anything = _anything(room, language, np.random.default_rng(seed))
+    return [example for example in examples if example is not None] + anything
 
 
 def _plain(room: Room) -> list[Expression]:
@@ -172,26 +198,47 @@ def _plain(room: Room) -> list[Expression]:
     return plain
 
 
-def _anything(room: Room, rng: np.random.Generator) -> list[Expression]:
-    """Ask for all that stands on a thing, or under a table; that may be nothing."""
-    facts, namer, asked = RoomFacts(room), Namer(room, rng), []
+def _anything(
+    room: Room, language: LanguageEncoder, rng: np.random.Generator
+) -> list[ReferenceExample]:
+    """Ask for all that stands on a thing, under it or next to it; that may be nothing."""
+    facts, namer, examples = RoomFacts(room), Namer(room, rng), []
     for anchor in room.objects:
-        name = namer.unique(anchor)
-        others = [o.instance_id for o in room.objects if o is not anchor]
-        is_table = anchor.kind == 'table'
-        for relation, holds in (('on', facts.on), ('under', facts.under)):
-            ids = tuple(other for other in others if holds(other, anchor.instance_id))
-            maybe = [o for o in others if is_table and facts.maybe_under(o, anchor.instance_id)]
-            is_open = relation == 'under' and len(maybe) != len(ids)
-            if name is None or is_open or not (ids or is_table):
+        name, own = namer.unique(anchor), anchor.instance_id
+        for relation, words in THERE.items():
+            things = [o for o in room.objects if o is not anchor]
+            holds = [_stands(relation, facts, o.instance_id, own) for o in things]
+            if name is None or (True not in holds and rng.uniform() > EMPTY):
                 continue
-            what = str(rng.choice(ANYTHING))
-            text = f'{what} {rng.choice(THERE[relation])} {name.text()}'
-            span, place = (0, len(what)), (len(text) - len(name.text()), len(text))
-            mentions = (Mention(span, ids), Mention(place, (anchor.instance_id,)))
-            kind = 'several' if ids else 'none'
-            asked.append(Expression(text, kind, ids, span, mentions, relation))
-    return asked
+            what, there = str(rng.choice(ANYTHING)), str(rng.choice(words))
+            first = '' if what.startswith('what') else str(rng.choice(BEFORE))
+            text = f'{first}{what} {there} the {name.text()}'
+            target = (len(first), len(first) + len(what))
+            place = (len(text) - len(name.text()), len(text))
+            reference = Reference.read(language.encode(text), target, [place])
+            known = [(o, stands) for o, stands in zip(things, holds) if stands is not None]
+            candidates = [anchor, *(o for o, _ in known)]
+            is_target = np.array([False, *(stands for _, stands in known)])
+            examples.append(
+                ReferenceExample(
+                    'anything', relation, reference, candidates, is_target, [anchor], room
+                )
+            )
+    return examples
+
+
+def _stands(relation: str, facts: RoomFacts, thing: int, anchor: int) -> bool | None:
+    """Say whether a thing stands so to another, None where that is open."""
+    if relation == 'on':
+        return facts.on(thing, anchor)
+    if relation == 'under':
+        is_under = facts.under(thing, anchor)
+        return is_under if is_under or not facts.maybe_under(thing, anchor) else None
+    near, far = NEXT_TO
+    gap, on_floor = facts.gap(thing, anchor), facts.room.object(thing).box.lower[2] < 0.05
+    if gap == 0 or gap >= far:
+        return False
+    return True if gap <= near and on_floor else None
 
 
 def _example(
@@ -212,6 +259,8 @@ def _example(
         return None
     spans = [(p.begin, p.end) for p in phrases]
     target_span = spans.pop(at)
+    if of_anything(expression.text[slice(*target_span)]) is not None:
+        return None  # ``_anything`` asks for it
     words = expression.text[slice(*target_span)].lower().split()
     candidates = _possible(room, expression, words)
     is_target = np.isin([o.instance_id for o in candidates], expression.target_ids)
@@ -227,9 +276,6 @@ def _example(
 
 def _possible(room: Room, expression: Expression, words: list[str]) -> list[RoomObject]:
     """Return what the target's noun, and its colour, could mean."""
-    if of_anything(' '.join(words)) is not None:
-        anchors = {i for m in expression.mentions[1:] for i in m.instance_ids}
-        return [o for o in room.objects if o.instance_id not in anchors]
     if expression.target_ids:
         first = room.object(expression.target_ids[0])
         same = [o for o in room.objects if o.kind == first.kind]
