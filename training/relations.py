@@ -61,33 +61,31 @@ def accuracy(
     """Share of the referring sentences whose likeliest candidate is right, by kind; and chance.
 
     'none' is how well the probability of none tells sentences that mean nothing from those with
-    the same relations that mean something (AUROC); 'F1' is that of the candidates that sentences
-    with several targets mean, those within half of the likeliest one.
+    the same relations that mean something (AUROC); 'anything' is the same for single things and
+    sentences such as "everything on the table".
     """
     head.eval()
     rng = np.random.default_rng(0)
     right: dict[str, list[float]] = defaultdict(list)
-    asked = [e for e in examples if e.kind in (*REFERRING, 'none') or e.is_anything]
+    asked = [example for example in examples if example.kind in (*REFERRING, 'none')]
+    open_ = [example for example in examples if example.is_anything]
+    asked += [e.alone(number) for e in open_ for number in range(len(e.candidates))]
     none: dict[bool, list[float]] = {False: [], True: []}
+    alone: dict[bool, list[float]] = {False: [], True: []}
     for first in range(0, len(asked), 64):
         part = asked[first : first + 64]
         arguments, wanted = collate(part, rng, disturbance)
         found = head(*arguments)
         best = found[:, :-1].argmax(dim=1)
-        chosen = found[:, :-1] >= found[:, :-1].amax(dim=1, keepdim=True) + np.log(0.5)
-        meant = wanted[:, :-1] > 0
-        f1 = 2 * (chosen & meant).sum(dim=1) / (chosen.sum(dim=1) + meant.sum(dim=1))
         hits = wanted.gather(1, best[:, None])[:, 0] > 0
         is_none = wanted[:, -1] > 0.5
-        for example, hit, absent, p, own_f1 in zip(
-            part, hits.tolist(), is_none.tolist(), found[:, -1].tolist(), f1.tolist()
-        ):
-            if example.relation in ABSOLUTE:
-                none[absent].append(p)
-            if absent:
-                continue
+        for example, hit, absent, p in zip(part, hits.tolist(), is_none.tolist(), found[:, -1]):
             if example.is_anything:
-                right['F1'].append(own_f1)
+                alone[absent].append(float(p))
+                continue
+            if example.relation in ABSOLUTE:
+                none[absent].append(float(p))
+            if absent:
                 continue
             right[example.kind].append(hit)
             right['all'].append(hit)
@@ -122,8 +120,7 @@ def train_head(
     optimizer = torch.optim.AdamW(head.parameters(), learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     # Most rooms have two of a kind, and of two the second is the last.
-    # Of "everything" all things are candidates: no more than of the chairs of a room with many.
-    weights = np.array([np.clip(len(e.candidates) - 1, 1, 4) / (1 + e.is_plain) for e in examples])
+    weights = np.array([max(len(e.candidates) - 1, 1) / (1 + e.is_plain) for e in examples])
     weights[[e.kind == 'none' for e in examples]] *= 0.5  # about as many as hold
     weights[[e.is_anything for e in examples]] = 1.0
     weights /= weights.sum()
