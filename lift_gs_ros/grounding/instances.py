@@ -16,7 +16,7 @@ class GroundedInstance:
     """One object that the query mentions."""
 
     instance_id: int  # stays the same for the same object while the map grows
-    phrase: str  # the words of the query that this instance answers
+    phrase: str  # the words of the query that this instance answers; of "everything": its name
     span: tuple[int, int]  # characters [begin, end) of the phrase in the query
     is_target: bool  # the object asked for, not one that is only mentioned
     score: float  # probability in [0, 1]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.proposals import Proposal
-from lift_gs_ros.model.phrases import Phrase
+from lift_gs_ros.model.phrases import Phrase, of_anything
 from lift_gs_ros.model.relations import Reference, RelationHead, relation_features
 from lift_gs_ros.model.tokens import LanguageTokens
 
@@ -30,36 +30,45 @@ def resolve_reference(
     The likeliest keeps its score, the others lose in proportion; where the sentence says how the
     target stands to something else, all lose by how likely it is that none of them stands so. Of
     the other phrases the best proposal counts. A prompt that asks for several things is left as it
-    is, and so is a target with a single candidate and nothing to compare it with.
+    is, and so is a target with a single candidate and nothing to compare it with. Where anything
+    that stands so is asked for ("everything on the table"), each candidate is judged by itself.
     """
     targets = [i for i, phrase in enumerate(phrases) if phrase.is_target]
     if len(targets) != 1 or not proposals[targets[0]]:
         return list(proposals)
     own = proposals[targets[0]]
     anchors = [(p, found[0]) for p, found in zip(phrases, proposals) if found and not p.is_target]
+    target = phrases[targets[0]]
+    is_anything = of_anything(tokens.text[target.begin : target.end]) is not None
     scores = np.array([proposal.score for proposal in own])
     count = int((scores >= MIN_LIKELIHOOD * scores[0]).sum())
-    if (count < 2 and not anchors) or scores[0] <= 0:
+    if scores[0] <= 0 or not (anchors or (count >= 2 and not is_anything)):
         return list(proposals)
 
     def box(proposal: Proposal) -> Box:
         return Box.from_points(positions[proposal.point_indices])
 
     boxes = [box(proposal) for proposal in own[:count]]
-    features = relation_features(
-        boxes,
-        scores[:count] / scores[0],
-        [box(proposal) for _, proposal in anchors],
-        middle_around(boxes[0].center),
-    )
-    target = phrases[targets[0]]
+    places = [box(proposal) for _, proposal in anchors]
+    middle = middle_around(places[0].center if is_anything else boxes[0].center)
     reference = Reference.read(
         tokens, (target.begin, target.end), [(p.begin, p.end) for p, _ in anchors]
     )
-    *probability, none = head.probabilities(features, reference)
-    factors = np.append(probability / max(probability), np.ones(len(own) - count))
-    if anchors:
-        factors *= 1 - none
+
+    def judge(first: int, end: int) -> NDArray[np.floating]:
+        likelihood = scores[first:end] / scores[first]
+        features = relation_features(boxes[first:end], likelihood, places, middle)
+        return head.probabilities(features, reference)
+
+    factors = np.ones(len(own))
+    if is_anything:
+        factors[:count] = [judge(i, i + 1)[0] for i in range(count)]
+        factors[count:] = 0.0
+    else:
+        *probability, none = judge(0, count)
+        factors[:count] = probability / max(probability)
+        if anchors:
+            factors *= 1 - none
     weighed = [replace(p, score=float(p.score * factor)) for p, factor in zip(own, factors)]
     resolved = list(proposals)
     resolved[targets[0]] = sorted(weighed, key=lambda proposal: -proposal.score)
