@@ -113,6 +113,7 @@ class TestShippedHead:
         assert right['all'] > 0.9
         assert right['chance'] < 0.6
         assert right['none'] > 0.9
+        assert right['anything'] > 0.9
 
     def test_of_another_language_encoder_there_is_none(self):
         assert RelationHead.load('open_clip') is None
@@ -242,3 +243,73 @@ class TestNoneOfThem:
 
     def test_a_plain_name_is_no_matter_of_place(self, head, language):
         assert self.scores(head, language, 'the mug', [self.ON_THE_FLOOR]) == {2: 0.8}
+
+
+class TestAnything:
+    """A table with a mug and a book on it, a ball under it, and a chair beside it."""
+
+    THINGS = {
+        'table': box(2, 0, 0.37, (1.2, 0.8, 0.74)),
+        'mug': box(2.2, 0.1, 0.79, (0.1, 0.1, 0.1)),
+        'book': box(1.7, -0.1, 0.76, (0.2, 0.3, 0.04)),
+        'ball': box(1.9, 0, 0.12, (0.24, 0.24, 0.24)),
+        'chair': box(0.95, 0, 0.45, (0.5, 0.5, 0.9)),
+        'lamp': box(-2, 3, 0.8, (0.4, 0.4, 1.6)),
+    }
+
+    def found(self, head, language, text):
+        positions = np.concatenate([b.corners() for b in self.THINGS.values()]).astype(np.float32)
+        every = [
+            Proposal(0.8 - 0.01 * i, np.arange(8 * i, 8 * i + 8), np.ones(8, np.float32), name)
+            for i, name in enumerate(self.THINGS)
+        ]
+        phrases = noun_phrases(text)
+        found = [every if p.is_target else every[:1] for p in phrases]
+        resolved = resolve_reference(
+            head, language.encode_prompt(text), phrases, found, positions, lambda place: MIDDLE
+        )
+        own = next(found for found, p in zip(resolved, phrases) if p.is_target)
+        return {proposal.name for proposal in own if proposal.score > 0.4}
+
+    @pytest.mark.parametrize(
+        ('text', 'names'),
+        [
+            ('everything on the table', {'mug', 'book'}),
+            ('what is on the table?', {'mug', 'book'}),
+            ('show me all the objects under the desk', {'ball'}),
+            ('is there anything next to the table?', {'chair'}),
+        ],
+    )
+    def test_all_that_stands_so_is_meant(self, head, language, text, names):
+        assert self.found(head, language, text) == names
+
+    def test_without_a_place_everything_is_meant(self, head, language):
+        assert self.found(head, language, 'show me everything') == set(self.THINGS)
+
+
+def test_questions_for_anything_know_what_stands_where():
+    from training.data.references import EMPTY, room_examples
+
+    language = load_language_encoder('minilm')
+    seen = dict.fromkeys(('on', 'under', 'next_to'), 0)
+    rng = np.random.default_rng(0)
+    for seed in range(40):
+        for example in room_examples(seed, 'train', language, limit=0):
+            if not example.is_anything:
+                continue
+            [anchor], table = example.anchors, {True: [], False: []}
+            for thing, is_meant in zip(example.candidates, example.is_target):
+                table[bool(is_meant)].append(thing)
+            assert anchor in table[False]
+            if example.relation == 'on':
+                assert {o.support for o in table[True]} <= {anchor.instance_id}
+                assert anchor.instance_id not in {o.support for o in table[False]}
+            for thing in table[True]:
+                is_lower = thing.box.upper[2] < anchor.box.upper[2]
+                assert is_lower or example.relation != 'under'
+            features, wanted = example.draw(rng, None)
+            assert features.shape == (1, FEATURES)
+            assert wanted.tolist() in ([0.0], [1.0])
+            seen[example.relation] += bool(table[True])
+    assert min(seen.values()) > 3
+    assert 0 < EMPTY < 1
