@@ -162,8 +162,10 @@ def contrast_with():
     model = LiftGS(MODELS['tiny'](feature_dim=32), 'torch').requires_grad_(False)
     language = load_language_encoder('minilm')
 
-    def build(noun_weight: float, temperature: float = 0.002) -> CaptionContrast:
-        return CaptionContrast(model, language, temperature, noun_weight)
+    def build(
+        noun_weight: float, temperature: float = 0.002, everyday_nouns: bool = False
+    ) -> CaptionContrast:
+        return CaptionContrast(model, language, temperature, noun_weight, everyday_nouns)
 
     return build
 
@@ -243,6 +245,26 @@ def test_other_words_for_what_is_shown_are_no_negatives(contrast_with, monkeypat
     assert len(whole) == len(set(whole)) == 3 + len(CAPTION_BANK) - 2
     assert nouns[:2] == ['sofa', 'chair']  # both chairs are one noun
     assert sorted(nouns) == sorted(KINDS)
+
+
+def test_everyday_nouns_compete_with_those_that_are_nothing_like_them(contrast_with, monkeypatch):
+    contrast = contrast_with(1.0, everyday_nouns=True)
+    asked: list[list[str]] = []
+    text_features = contrast.text_features
+    monkeypatch.setattr(
+        contrast, 'text_features', lambda texts: asked.append(texts) or text_features(texts)
+    )
+    contrast(torch.randn(2, 32), np.arange(2), ['black monitor', 'wall'])
+    _, nouns = asked
+    assert len(nouns) == len(set(nouns))
+    assert set(KINDS) < set(nouns)
+    assert {'guitar', 'bathtub'} < set(nouns)
+    assert not {'television', 'computer', 'couch'} & set(nouns)  # a monitor may be called one
+    assert nouns.count('wall') == 1
+    contrast(torch.randn(1, 32), np.arange(1), ['red chair'])
+    assert 'television' in asked[-1]
+    contrast(torch.randn(0, 32), np.zeros(0, np.int64), [])
+    assert 'guitar' in asked[-1]
 
 
 def test_captions_and_nouns_may_be_said_in_other_words(contrast_with, monkeypatch):

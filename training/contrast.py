@@ -12,8 +12,9 @@ from torch.nn import functional
 
 from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.lift_gs import LiftGS
+from lift_gs_ros.model.naming import EVERYDAY_NOUNS
 from lift_gs_ros.simulation.vocabulary import HELD_OUT_PAIRS, KINDS
-from training.data.queries import Caption
+from training.data.queries import NOUN_OF_TEXT, Caption
 from training.data.sample import ViewTarget
 from training.losses.features import feature_loss, unique_captions
 
@@ -26,19 +27,31 @@ CAPTION_BANK = tuple(
     if (color, kind) not in HELD_OUT_PAIRS
 )
 
+# Cosine of two nouns from which on a thing that is called the one may be called the other.
+ALIKE = 0.35
+
 
 class CaptionContrast:
     """Contrasts features with whole captions, and with nouns alone.
 
     Colours are learned long before shapes: in whole captions a shape is left to tell apart only
-    what has the same colour, and no feature ever has to answer to a noun alone.
+    what has the same colour, and no feature ever has to answer to a noun alone. With
+    ``everyday_nouns``, nouns alone also compete with those of ``naming`` that no room holds, as
+    they do on the robot.
     """
 
     def __init__(
-        self, model: LiftGS, language: LanguageEncoder, temperature: float, noun_weight: float
+        self,
+        model: LiftGS,
+        language: LanguageEncoder,
+        temperature: float,
+        noun_weight: float,
+        everyday_nouns: bool = False,
     ) -> None:
         self._model, self._language = model, language
         self._temperature, self._noun_weight = temperature, noun_weight
+        unknown = [noun for noun in EVERYDAY_NOUNS if noun not in NOUN_OF_TEXT]
+        self._everyday = unknown if everyday_nouns else []
 
     @staticmethod
     def meanings(view: ViewTarget) -> tuple[list[str], NDArray[np.int64]]:
@@ -63,10 +76,22 @@ class CaptionContrast:
         loss = self._contrast(features, rows[labels], unique + others, reword)
         if self._noun_weight:
             kinds, kind_rows = unique_captions([Caption.parse(text).kind for text in captions])
-            others = [kind for kind in KINDS if kind not in kinds]
+            others = [kind for kind in KINDS if kind not in kinds] + self._unlike(kinds)
             noun_loss = self._contrast(features, kind_rows[labels], kinds + others, reword)
             loss = loss + self._noun_weight * noun_loss
         return loss
+
+    def _unlike(self, kinds: list[str]) -> list[str]:
+        """Return the everyday nouns that nothing of some kinds may be called."""
+        if not (self._everyday and kinds):
+            return self._everyday
+        own, theirs = self._directions(kinds), self._directions(self._everyday)
+        best = (theirs @ own.T).max(axis=1)
+        return [noun for noun, cosine in zip(self._everyday, best) if cosine < ALIKE]
+
+    def _directions(self, texts: list[str]) -> NDArray[np.float32]:
+        vectors = np.stack([tokens.sentence for tokens in self._language.encode_batch(texts)])
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def _contrast(
         self,
