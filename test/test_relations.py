@@ -283,8 +283,9 @@ class TestAnything:
     def test_all_that_stands_so_is_meant(self, head, language, text, names):
         assert self.found(head, language, text) == names
 
-    def test_without_a_place_everything_is_meant(self, head, language):
-        assert self.found(head, language, 'show me everything') == set(self.THINGS)
+    @pytest.mark.parametrize('text', ['show me everything', 'what is in the room?'])
+    def test_without_an_anchor_everything_is_meant(self, head, language, text):
+        assert self.found(head, language, text) == set(self.THINGS)
 
 
 def test_questions_for_anything_know_what_stands_where():

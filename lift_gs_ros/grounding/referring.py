@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.proposals import Proposal
-from lift_gs_ros.model.phrases import Phrase, of_anything
+from lift_gs_ros.model.phrases import Phrase, is_place, of_anything
 from lift_gs_ros.model.relations import Reference, RelationHead, relation_features
 from lift_gs_ros.model.tokens import LanguageTokens
 
@@ -29,17 +29,23 @@ def resolve_reference(
 
     The likeliest keeps its score, the others lose in proportion; where the sentence says how the
     target stands to something else, all lose by how likely it is that none of them stands so. Of
-    the other phrases the best proposal counts. A prompt that asks for several things is left as it
-    is, and so is a target with a single candidate and nothing to compare it with. Where anything
-    that stands so is asked for ("everything on the table"), each candidate is judged by itself.
+    the other phrases the best proposal counts, but "the room" is none. A prompt that asks for
+    several things is left as it is, and so is a target with a single candidate and nothing to
+    compare it with. Where anything that stands so is asked for ("everything on the table"), each
+    candidate is judged by itself.
     """
     targets = [i for i, phrase in enumerate(phrases) if phrase.is_target]
     if len(targets) != 1 or not proposals[targets[0]]:
         return list(proposals)
     own = proposals[targets[0]]
-    anchors = [(p, found[0]) for p, found in zip(phrases, proposals) if found and not p.is_target]
+    said = [tokens.text[phrase.begin : phrase.end] for phrase in phrases]
+    anchors = [
+        (phrase, found[0])
+        for phrase, words, found in zip(phrases, said, proposals)
+        if found and not phrase.is_target and not is_place(words)
+    ]
     target = phrases[targets[0]]
-    is_anything = of_anything(tokens.text[target.begin : target.end]) is not None
+    is_anything = of_anything(said[targets[0]]) is not None
     scores = np.array([proposal.score for proposal in own])
     count = int((scores >= MIN_LIKELIHOOD * scores[0]).sum())
     if scores[0] <= 0 or not (anchors or (count >= 2 and not is_anything)):

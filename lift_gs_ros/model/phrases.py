@@ -81,6 +81,10 @@ _RANKS = _words(
     'narrowest longest'
 )
 _ANYTHING = _words('everything anything something all things thing objects object items item stuff')
+_PLACES = _words(
+    'room kitchen bedroom bathroom office hall hallway corridor garage basement attic house flat '
+    'apartment building scene map area place space here there'
+)
 _WHAT = _words("what what's whats is are do does can you i we see there here this that it")
 _FOREIGN = _words('der das ein eine dem den neben le les une el los las una del il gli uno la')
 _ENGLISH = _words('the of to with near and on find where is')
@@ -147,6 +151,11 @@ def of_anything(phrase: str) -> str | None:
         return ' '.join(words[:-1])
     is_said_after = words[0] in _ANYTHING and words[0].endswith('thing')  # "something red"
     return ' '.join(words[1:]) if is_said_after else None
+
+
+def is_place(phrase: str) -> bool:
+    """Say whether a phrase means where the robot is anyway: "the room" is nothing beside which."""
+    return bare_noun(phrase).lower() in _PLACES
 
 
 def _whole(text: str) -> Phrase:

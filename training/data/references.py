@@ -208,8 +208,12 @@ def _anything(
         for relation, words in THERE.items():
             things = [o for o in room.objects if o is not anchor]
             holds = [_stands(relation, facts, o.instance_id, own) for o in things]
-            if relation == 'under' and anchor.kind == 'table' and rng.uniform() < 0.5:
-                things, holds = _push_under(anchor, things, holds, rng)
+            if relation in ABSOLUTE and anchor.kind == 'table' and rng.uniform() < 0.5:
+                pushed = _push_under(anchor, things, rng)
+                holds = [
+                    h if p is o else relation == 'under' for o, p, h in zip(things, pushed, holds)
+                ]
+                things = pushed
             if name is None or (True not in holds and rng.uniform() > EMPTY):
                 continue
             what, there = str(rng.choice(ANYTHING)), str(rng.choice(words))
@@ -230,20 +234,20 @@ def _anything(
 
 
 def _push_under(
-    table: RoomObject, things: list[RoomObject], holds: list[bool | None], rng: np.random.Generator
-) -> tuple[list[RoomObject], list[bool | None]]:
+    table: RoomObject, things: list[RoomObject], rng: np.random.Generator
+) -> list[RoomObject]:
     """Move one of the things that fit to under a table: few rooms have something there."""
     room = table.box.size - 0.1
     fits = [i for i, o in enumerate(things) if (o.box.size < room).all()]
     if not fits:
-        return things, holds
-    pushed, moved, held = int(rng.choice(fits)), list(things), list(holds)
-    size = things[pushed].box.size
+        return things
+    number, pushed = int(rng.choice(fits)), list(things)
+    size = things[number].box.size
     shift = rng.uniform(-0.5, 0.5, 2) * (room - size)[:2]
     low = table.box.lower[2] + size[2] / 2
     box = Box(np.array([*(table.box.center[:2] + shift), low]), size)
-    moved[pushed], held[pushed] = replace(things[pushed], box=box), True
-    return moved, held
+    pushed[number] = replace(things[number], box=box, support=None)
+    return pushed
 
 
 def _stands(relation: str, facts: RoomFacts, thing: int, anchor: int) -> bool | None:
