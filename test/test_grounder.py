@@ -367,3 +367,29 @@ def test_an_object_keeps_its_number_in_several_queries_while_the_map_grows(shipp
             ]
     assert len(numbers) >= 6, 'the box is hardly found: the test says nothing'
     assert len(set(numbers)) == 1
+
+
+def test_everything_on_something_is_found_and_named(shipped, monkeypatch):
+    """The weights that ship, in two rooms of the validation split."""
+    from lift_gs_ros.simulation.expressions import make_expressions
+    from training.evaluation.benchmark import give_map
+    from training.evaluation.rooms import evaluation_room
+
+    monkeypatch.setattr(shipped, 'settings', shipped.settings)  # give_map changes them
+    right, answered, names = 0, 0, set()
+    for seed in (8, 24):
+        room = evaluation_room(seed, 'val')
+        expressions = make_expressions(room.room, 0, ('several',), room.visible_ids)
+        [asked] = [e for e in expressions if e.relation == 'on']
+        give_map(shipped, room.cloud)
+        found = [answer for answer in shipped.ground(asked.text).targets if answer.score > 0.5]
+        truth = [room.box(number) for number in asked.target_ids]
+        right += sum(any(answer.box.iou(box) > 0.25 for answer in found) for box in truth)
+        answered += len(found)
+        begin, end = asked.target_span
+        assert {answer.span for answer in found} == {(begin, end)}
+        names |= {answer.phrase for answer in found}
+    assert right >= 3
+    assert answered <= right + 3
+    assert 'everything' not in names
+    assert names & {'pillow', 'book', 'laptop', 'monitor'}

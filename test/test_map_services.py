@@ -56,6 +56,8 @@ def test_a_saved_map_is_there_again_after_a_reset_and_goes_on(graph, tmp_path):
     wait_until(lambda: sum(chunk.cloud.width for chunk in robot.chunks) > 0, 'chunks')
     assert not ids & {chunk.map_id for chunk in robot.chunks}
     map_good_frames(robot.mapping, robot.camera, 2)
+    again = robot.call(srv.SaveMap, 'flat')
+    assert again.message.endswith(' in the place of an older one')
 
 
 def test_files_that_are_no_whole_map_are_refused_and_the_running_map_goes_on(graph, tmp_path):

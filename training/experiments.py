@@ -147,7 +147,7 @@ def main() -> None:
     """Run the command line program."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--out', type=Path, default=Path('runs/experiments'))
-    started = Path('runs/small_longer/model.safetensors')
+    started = Path('runs/small_longest/model.safetensors')
     parser.add_argument('--pretrained', type=Path, default=started, help='where table A starts')
     parser.add_argument('--pretrain', type=Path, default=Path('config/train/ablation.yaml'))
     parser.add_argument('--finetune', type=Path, default=Path('config/train/comparison.yaml'))

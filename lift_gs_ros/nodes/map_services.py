@@ -79,8 +79,9 @@ class MapServices:
         if not len(saved.codes):
             raise ValueError(f'the map is empty: nothing was written to {path}')
         self._folder.mkdir(parents=True, exist_ok=True)
+        replaced = ', in the place of an older one' if path.exists() else ''
         saved.write(path)
-        return f'{path}: {saved}'
+        return f'{path}: {saved}{replaced}'
 
     def _load(self, request: LoadMap.Request) -> str:
         path = map_path(self._folder, request.name)
