@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from lift_gs_ros.model.phrases import noun_phrases, of_anything
+from lift_gs_ros.model.phrases import is_place, noun_phrases
 
 QUERIES = [
     '<which chair> is closest to [the door]?',
@@ -78,7 +78,7 @@ QUERIES = [
     '<красный стул>',
     '🪑 <chair>',
     '<what is> on [the table]',
-    "<what's> in front of [the sofa]",
+    "<what's> under [the sofa]",
     'what is <the thing> on [the table]',
     'is there <anything> under [the desk]?',
     '<find>',
@@ -114,20 +114,54 @@ def test_any_text_with_words_has_a_target():
 
 
 @pytest.mark.parametrize(
-    ('phrase', 'expected'),
+    ('text', 'said'),
     [
         ('everything', ''),
-        ('all the objects', ''),
-        ('What is', ''),
-        ("what's", ''),
-        ('what can you see', ''),
-        ('the things', ''),
-        ('the Red thing', 'red'),
-        ('something small and red', 'small and red'),
-        ('every chair', None),
-        ('what chair', None),
+        ('show me all the objects', ''),
+        ('What’s on the table?', ''),
+        ('what  is lying under the bed', ''),
+        ('what can you see on the desk?', ''),
+        ('what do you see?', ''),
+        ('what is in the living room?', ''),
+        ('is there anything next to the sofa in the kitchen?', ''),
+        ('list everything in the room', ''),
+        ('find all the Red things on the shelf', 'red'),
+        ('something violet', 'violet'),
+        ('the red thing next to the blue thing', 'red'),
+        # It takes a name, or more than one thing by itself, to say what is meant.
+        ('every chair on the table', None),
         ('the object table', None),
+        ('the tallest thing', None),
+        ('the thing closest to the door', None),
+        ('something to drink', None),
+        ('find something to sit on', None),
+        ('the object used for cooking', None),
+        ('everything else', None),
+        ('remove everything from the table', None),
+        ('everything except the chairs', None),
+        ('everything between the table and the lamp', None),
+        ('everything on the table next to the chair', None),
+        ('the chair and everything on the table', None),
+        ('the red thing. the blue thing', None),
+        ('what is that chair', None),
+        ('what is it', None),
+        ('what is near me', None),
+        ('what is behind the sofa?', None),
     ],
 )
-def test_what_a_phrase_says_of_a_thing_that_it_leaves_open(phrase, expected):
-    assert of_anything(phrase) == expected
+def test_a_target_that_names_no_kind_is_open_where_that_is_understood(text, said):
+    phrases = noun_phrases(text)
+    assert [p.open for p in phrases if p.is_target and p.open is not None] == (
+        [] if said is None else [said]
+    )
+    assert [p.open for p in phrases if not p.is_target] == [None] * (
+        len(phrases) - 1
+    ) or said is None
+
+
+@pytest.mark.parametrize(
+    ('phrase', 'expected'),
+    [('the room', True), ('the whole living room', True), ('kitchen', True), ('the table', False)],
+)
+def test_surroundings_are_no_things(phrase, expected):
+    assert is_place(phrase) == expected

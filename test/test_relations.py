@@ -1,5 +1,7 @@
 """Which of several candidates a sentence means: features, the shipped head, its training."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
@@ -17,6 +19,7 @@ from lift_gs_ros.model.relations import (
     RelationHead,
     relation_features,
 )
+from lift_gs_ros.simulation.relations import RoomFacts
 
 MIDDLE = np.array([0.0, 0.0, 1.0])
 
@@ -257,14 +260,15 @@ class TestAnything:
         'lamp': box(-2, 3, 0.8, (0.4, 0.4, 1.6)),
     }
 
-    def found(self, head, language, text):
+    def found(self, head, language, text, doubt=0.0):
         positions = np.concatenate([b.corners() for b in self.THINGS.values()]).astype(np.float32)
         every = [
             Proposal(0.8 - 0.01 * i, np.arange(8 * i, 8 * i + 8), np.ones(8, np.float32), name)
             for i, name in enumerate(self.THINGS)
         ]
         phrases = noun_phrases(text)
-        found = [every if p.is_target else every[:1] for p in phrases]
+        anchor = [] if 'piano' in text else [replace(every[0], score=1 - doubt)]
+        found = [every if p.is_target else anchor for p in phrases]
         resolved = resolve_reference(
             head, language.encode_prompt(text), phrases, found, positions, lambda place: MIDDLE
         )
@@ -283,17 +287,21 @@ class TestAnything:
     def test_all_that_stands_so_is_meant(self, head, language, text, names):
         assert self.found(head, language, text) == names
 
+    def test_on_what_is_not_there_stands_nothing(self, head, language):
+        assert not self.found(head, language, 'everything on the piano')
+        assert not self.found(head, language, 'everything on the table', doubt=0.8)
+
     @pytest.mark.parametrize('text', ['show me everything', 'what is in the room?'])
     def test_without_an_anchor_everything_is_meant(self, head, language, text):
         assert self.found(head, language, text) == set(self.THINGS)
 
 
 def test_questions_for_anything_know_what_stands_where():
-    from training.data.references import EMPTY, room_examples
+    from training.data.references import NEXT_TO, room_examples
 
     language = load_language_encoder('minilm')
     seen = dict.fromkeys(('on', 'under', 'next_to'), 0)
-    rng = np.random.default_rng(0)
+    rng, asked = np.random.default_rng(0), 0
     for seed in range(40):
         for example in room_examples(seed, 'train', language, limit=0):
             if not example.is_anything:
@@ -308,9 +316,20 @@ def test_questions_for_anything_know_what_stands_where():
             for thing in table[True]:
                 is_lower = thing.box.upper[2] < anchor.box.upper[2]
                 assert is_lower or example.relation != 'under'
-            features, wanted = example.draw(rng, None)
-            assert features.shape == (1, FEATURES)
-            assert wanted.tolist() in ([0.0], [1.0])
+            if example.relation == 'next_to':
+                facts = RoomFacts(example.room)
+                gaps = {
+                    m: [
+                        facts.gap(o.instance_id, anchor.instance_id)
+                        for o in table[m]
+                        if o is not anchor
+                    ]
+                    for m in table
+                }
+                assert all(0 < gap <= NEXT_TO[0] for gap in gaps[True])
+                assert all(gap == 0 or gap >= NEXT_TO[1] for gap in gaps[False])
+            assert example.draw(rng, None)[0].shape == (1, FEATURES)
             seen[example.relation] += bool(table[True])
+            asked += 1
     assert min(seen.values()) > 3
-    assert 0 < EMPTY < 1
+    assert sum(seen.values()) < asked  # some ask for what is not there

@@ -19,7 +19,7 @@ from lift_gs_ros.grounding.referring import resolve_reference
 from lift_gs_ros.grounding.settings import GrounderSettings
 from lift_gs_ros.model.lift_gs import LocallyDecoded
 from lift_gs_ros.model.naming import Naming
-from lift_gs_ros.model.phrases import Phrase, noun_phrases, of_anything
+from lift_gs_ros.model.phrases import Phrase, noun_phrases
 from lift_gs_ros.model.relations import RelationHead
 
 LINK_VOXELS = 2.5  # points of one thing are at most so many voxels apart
@@ -27,7 +27,7 @@ LINK_VOXELS = 2.5  # points of one thing are at most so many voxels apart
 
 def assemble(
     decoded: LocallyDecoded,
-    prompts: Sequence[LocallyDecoded],  # what else may be there, for phrases that mean anything
+    prompts: Sequence[LocallyDecoded] | None,  # of nouns, for a target that names none
     encoded_map: EncodedMap,
     settings: GrounderSettings,
     voxel_size: float,
@@ -57,11 +57,10 @@ def assemble(
 
     phrases = noun_phrases(tokens.text)
     proposals = proposals_of(decoded, phrases)
-    if prompts:
+    if prompts is not None:
         named = [proposals_of(own, noun_phrases(own.reading.tokens.text)) for own in prompts]
         everything = best_of([proposal for own in named for some in own for proposal in some])
-        is_anything = [of_anything(tokens.text[p.begin : p.end]) is not None for p in phrases]
-        proposals = [everything if any_ else own for own, any_ in zip(proposals, is_anything)]
+        proposals = [own if p.open is None else everything for own, p in zip(proposals, phrases)]
     if relations is not None:
         proposals = resolve_reference(
             relations, tokens, phrases, proposals, positions, encoded_map.middle_around

@@ -30,7 +30,7 @@ from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from lift_gs_ros.model.lift_gs import LiftGS
 from lift_gs_ros.model.local_decoder import Reading
 from lift_gs_ros.model.naming import Naming
-from lift_gs_ros.model.phrases import noun_phrases, of_anything
+from lift_gs_ros.model.phrases import noun_phrases
 from lift_gs_ros.model.relations import RelationHead
 
 SENTENCES_AT_ONCE = 8  # decoded in one pass; bounds the memory that it takes
@@ -284,16 +284,14 @@ class Grounder:
         tokens = self._language.encode_prompt(query)
         return self._model.read(self._view().tiles, tokens, self.settings.max_chunks)
 
-    def _prompts(self, reading: Reading) -> list[Reading]:
-        """Return prompts of all nouns that may name something, for "everything on the table"."""
-        text = reading.tokens.text
-        said = [of_anything(text[phrase.begin : phrase.end]) for phrase in noun_phrases(text)]
-        open_ = [words for words in said if words is not None]
-        if self._naming is None or not open_:
-            return []
+    def _prompts(self, reading: Reading) -> list[Reading] | None:
+        """Return prompts of the likeliest nouns for "everything on the table"; else None."""
+        said = [p.open for p in noun_phrases(reading.tokens.text) if p.open is not None]
+        if self._naming is None or not said:
+            return None
         tiles = self._view().tiles
         nouns = self._naming.names_of(tiles.features[reading.allowed[tiles.tile_of_token]])
-        names = [f'{open_[0]} {noun}'.strip() for noun in nouns[:MOST_NOUNS]]
+        names = [f'{said[0]} {noun}'.strip() for noun in nouns[:MOST_NOUNS]]
         groups = [names[i : i + NOUNS_IN_PROMPT] for i in range(0, len(names), NOUNS_IN_PROMPT)]
         tokens = [self._language.encode_prompt('. '.join(group)) for group in groups]
         readings = [self._model.read(tiles, own, self.settings.max_chunks) for own in tokens]
@@ -304,14 +302,15 @@ class Grounder:
         self, readings: Mapping[int, Reading]
     ) -> dict[int, tuple[list[GroundedInstance], float]]:
         """Return instances and none score of each reading, decoded some at a time."""
-        found = {}
+        found, tiles = {}, self._view().tiles
         for begin in range(0, len(readings), SENTENCES_AT_ONCE):
             some = dict(list(readings.items())[begin : begin + SENTENCES_AT_ONCE])
-            decoded = self._model.decode_many(self._view().tiles, list(some.values()))
+            decoded = self._model.decode_many(tiles, list(some.values()))
             for i, own in zip(some, decoded):
+                prompts = self._prompts(own.reading)
                 found[i] = assemble(
                     own,
-                    self._model.decode_many(self._view().tiles, self._prompts(own.reading)),
+                    None if prompts is None else self._model.decode_many(tiles, prompts),
                     self._view(),
                     self.settings,
                     self._model.config.voxel_size,

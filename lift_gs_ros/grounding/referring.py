@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.proposals import Proposal
-from lift_gs_ros.model.phrases import Phrase, is_place, of_anything
+from lift_gs_ros.model.phrases import Phrase, is_place
 from lift_gs_ros.model.relations import Reference, RelationHead, relation_features
 from lift_gs_ros.model.tokens import LanguageTokens
 
@@ -38,16 +38,18 @@ def resolve_reference(
     if len(targets) != 1 or not proposals[targets[0]]:
         return list(proposals)
     own = proposals[targets[0]]
-    said = [tokens.text[phrase.begin : phrase.end] for phrase in phrases]
-    anchors = [
-        (phrase, found[0])
-        for phrase, words, found in zip(phrases, said, proposals)
-        if found and not phrase.is_target and not is_place(words)
+    mentioned = [
+        (phrase, found)
+        for phrase, found in zip(phrases, proposals)
+        if not (phrase.is_target or is_place(tokens.text[phrase.begin : phrase.end]))
     ]
+    anchors = [(phrase, found[0]) for phrase, found in mentioned if found]
     target = phrases[targets[0]]
-    is_anything = of_anything(said[targets[0]]) is not None
+    is_anything = target.open is not None
     scores = np.array([proposal.score for proposal in own])
     count = int((scores >= MIN_LIKELIHOOD * scores[0]).sum())
+    if is_anything and mentioned and not anchors:
+        return [[] if phrase is target else list(own) for phrase, own in zip(phrases, proposals)]
     if scores[0] <= 0 or not (anchors or (count >= 2 and not is_anything)):
         return list(proposals)
 
@@ -70,6 +72,7 @@ def resolve_reference(
     if is_anything:
         factors[:count] = [judge(i, i + 1)[0] for i in range(count)]
         factors[count:] = 0.0
+        factors *= anchors[0][1].score  # on what is not there stands nothing
     else:
         *probability, none = judge(0, count)
         factors[:count] = probability / max(probability)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.lift_gs import LiftGS
-from lift_gs_ros.model.phrases import bare_noun
+from lift_gs_ros.model.phrases import COLORS, SAME_COLOR, bare_noun
 
 # What is found indoors, and what a room is made of.
 _NOUNS = """
@@ -30,11 +30,6 @@ _NOUNS = """
     television toaster toilet towel toy tray vase wall wardrobe washer whiteboard window
 """
 EVERYDAY_NOUNS = tuple(_NOUNS.split())
-COLORS = (
-    'red', 'orange', 'yellow', 'green', 'blue', 'purple', 'pink', 'brown', 'beige', 'black',
-    'white', 'grey',
-)  # fmt: skip
-SAME_COLOR = {'gray': 'grey', 'violet': 'purple'}
 TEMPERATURE = 0.1  # of the feature loss
 SAME_MEANING = 0.8  # cosine from which on a noun is another word for the phrase
 EVEN = 0.03  # share of the softmax with which a name is as likely right as wrong
@@ -71,14 +66,17 @@ class Naming:
 
         Likeliest first, of those that mean the same the likeliest; without the parts of a room.
         """
-        nouns = [noun for noun in EVERYDAY_NOUNS if noun not in ROOM]
-        best = torch.stack([self.probability(features, noun).max() for noun in nouns])
-        own, chosen = self._features(nouns), list[int]()
+        unit = torch.nn.functional.normalize(features.float().cpu(), dim=1)
+        alike = self._nouns @ self._nouns.T >= SAME_MEANING
+        weights = ((unit @ self._nouns.T - 1) / TEMPERATURE).exp()  # of a softmax, as below
+        share = weights / (weights + weights @ (~alike).float())
+        best = (share / (share + EVEN)).amax(dim=0)
+        chosen: list[int] = []
         for i in best.argsort(descending=True, stable=True).tolist():
-            is_new = not chosen or (own[chosen] @ own[i]).max() < SAME_MEANING
-            if best[i] >= LIKELY and is_new:
+            is_thing = EVERYDAY_NOUNS[i] not in ROOM and best[i] >= LIKELY
+            if is_thing and not alike[i, chosen].any():
                 chosen.append(i)
-        return [nouns[i] for i in chosen]
+        return [EVERYDAY_NOUNS[i] for i in chosen]
 
 
 def _likely(unit: Tensor, own: Tensor, others: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ what its first one names. What is not English is one phrase.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,9 @@ class Phrase:
     begin: int
     end: int
     is_target: bool  # asked for, not only mentioned
+    # What is said of a target that names no kind: '' of "everything", 'red' of "the red things".
+    # None: it names one, or it is asked for in a way that needs one ("something to sit on").
+    open: str | None = None
 
 
 def _words(text: str) -> frozenset[str]:
@@ -56,7 +59,8 @@ _COMMANDS = _words(
 _ALSO_NOUNS = _words('can point drive move turn mark show help need look search')  # "trash can"
 _QUANTITIES = _words('one two three four five most many several')  # "one of the chairs"
 _COMMAND_GROUPS = (
-    'where is|where are|what is|is there|are there|look for|looking for|search for|go to|drive to|'
+    'where is|where are|what is|what are|what do you see|what can you see|is there|are there|'
+    'look for|looking for|search for|go to|drive to|'
     'move to|navigate to|point to|point at|take me to|pick up|look at|go over to|turn to'
 )
 _SPATIAL_NOUNS = _words(
@@ -80,12 +84,24 @@ _RANKS = _words(
     'leftmost rightmost tallest shortest highest lowest largest biggest smallest widest '
     'narrowest longest'
 )
-_ANYTHING = _words('everything anything something all things thing objects object items item stuff')
-_PLACES = _words(
-    'room kitchen bedroom bathroom office hall hallway corridor garage basement attic house flat '
-    'apartment building scene map area place space here there'
+COLORS = (
+    'red', 'orange', 'yellow', 'green', 'blue', 'purple', 'pink', 'brown', 'beige', 'black',
+    'white', 'grey',
+)  # fmt: skip
+SAME_COLOR = {'gray': 'grey', 'violet': 'purple'}
+_ANYTHING = _words('everything anything something')
+_THINGS = _words('thing things object objects item items stuff')
+_WHAT = _words("what what's is are do does can you i we see there here")
+_WHAT_IS = ('what is', "what's", 'what are', 'what do you see', 'what can you see')
+_STANDING = _words(
+    'on top under underneath beneath below next beside besides by near close adjacent'
 )
-_WHAT = _words("what what's whats is are do does can you i we see there here this that it")
+_LINKING = _STANDING | _words('that is are which of to standing lying resting sitting placed')
+_AROUND = _words('in inside within of at around on here there that is are you i we can see please')
+_PLACES = _words(
+    'room kitchen bedroom bathroom office hall hallway corridor garage basement attic flat '
+    'apartment scene'
+)
 _FOREIGN = _words('der das ein eine dem den neben le les une el los las una del il gli uno la')
 _ENGLISH = _words('the of to with near and on find where is')
 
@@ -120,14 +136,15 @@ def noun_phrases(text: str) -> list[Phrase]:
     tokens = _tokens(text)
     chunks = [chunk for chunk in _chunks(tokens) if _names_something(chunk)]
     if not chunks:
-        return [_whole(text)]
+        return _with_open_target(text, tokens, [_whole(text)])
     targets = _targets(chunks)
     if any(token.word in _DESCRIBING for token in tokens):
         targets = _of_description(chunks, targets)
-    return [
+    phrases = [
         Phrase(chunk.tokens[0].begin, chunk.tokens[-1].end, is_target)
         for chunk, is_target in zip(chunks, targets)
     ]
+    return _with_open_target(text, tokens, phrases)
 
 
 def bare_noun(phrase: str) -> str:
@@ -138,24 +155,58 @@ def bare_noun(phrase: str) -> str:
     return ' '.join(words[first:])
 
 
-def of_anything(phrase: str) -> str | None:
-    """Return what a phrase says of a thing that it leaves open: "red" of "all the red things".
+def is_place(phrase: str) -> bool:
+    """Say whether a phrase means surroundings ("the living room"), which are no thing to find."""
+    return bare_noun(phrase).lower().split()[-1] in _PLACES
 
-    '' where it says nothing ("everything", "what"); None where it names a thing.
+
+def _with_open_target(text: str, tokens: list[_Token], phrases: list[Phrase]) -> list[Phrase]:
+    """Mark a target that names no kind, where it is the only one and at most one thing anchors it.
+
+    Of how it stands there only what the relation head judges of one thing alone is understood.
     """
-    words = phrase.lower().split()
+    targets = [phrase for phrase in phrases if phrase.is_target]
+    said = _left_open(text[targets[0].begin : targets[0].end])
+    if len(targets) != 1 or said is None:
+        return phrases
+    [target] = targets
+    others = [p for p in phrases if not p.is_target]
+    anchors = [p for p in others if not is_place(text[p.begin : p.end])]
+    if len(anchors) > 1 or any(phrase.begin < target.end for phrase in others):
+        return phrases
+
+    def between(begin: int, end: int) -> set[str]:
+        inside = [t for t in tokens if begin <= t.begin < end and t.kind != 'comma']
+        free = [t for t in inside if not any(p.begin <= t.begin < p.end for p in others)]
+        return {word for token in free for word in token.word.split()}
+
+    rest = target.end
+    if anchors:
+        link = between(rest, anchors[0].begin)
+        rest = anchors[0].end
+        if not link <= _LINKING or link.isdisjoint(_STANDING):
+            return phrases
+    if not between(rest, len(text)) <= _AROUND:
+        return phrases
+    return [replace(p, open=said) if p.is_target else p for p in phrases]
+
+
+def _left_open(phrase: str) -> str | None:
+    """Return what a phrase says of a thing that it does not name; None where it names one."""
+    words = phrase.lower().replace('’', "'").split()
     if words[0].startswith('what') and _WHAT.issuperset(words):
         return ''
-    words = bare_noun(phrase).lower().split()
     if words[-1] in _ANYTHING:
-        return ' '.join(words[:-1])
-    is_said_after = words[0] in _ANYTHING and words[0].endswith('thing')  # "something red"
-    return ' '.join(words[1:]) if is_said_after else None
-
-
-def is_place(phrase: str) -> bool:
-    """Say whether a phrase means where the robot is anyway: "the room" is nothing beside which."""
-    return bare_noun(phrase).lower() in _PLACES
+        return ''
+    if not _RANKS.isdisjoint(words):
+        return None  # "the tallest thing" is one of all, and not each by itself
+    if words[-1] in _THINGS:
+        said = bare_noun(' '.join(words)).split()[:-1]
+    elif words[0] in _ANYTHING:
+        said = words[1:]  # "something red"
+    else:
+        return None
+    return ' '.join(said) if all(SAME_COLOR.get(w, w) in COLORS for w in said) else None
 
 
 def _whole(text: str) -> Phrase:
@@ -175,7 +226,7 @@ def _tokens(text: str) -> list[_Token]:
             relation = _RELATION_GROUPS.match(text, match.start())
         group = command or relation
         end = group.end() if group else match.end()
-        word = text[match.start() : end].lower().replace('’', "'")
+        word = ' '.join(text[match.start() : end].lower().replace('’', "'").split())
         kind = _kind(word, found[-1].kind if found else '')
         if group:
             kind = 'command' if command else 'material' if word.startswith('made') else 'relation'
@@ -207,7 +258,7 @@ def _in_context(tokens: list[_Token], i: int) -> _Token:
         kind = 'determiner'
     elif token.word == 'which' and after == 'word' and before in ('comma', 'command'):
         kind = 'determiner'  # "which chair is ...?"
-    elif token.word in ('what is', "what's") and after == 'relation':
+    elif token.word in _WHAT_IS and _tells_a_place(tokens[i + 1 :]):
         kind = 'word'  # "what is on the table?"
     elif token.word in ('open', 'close') and before != 'comma' and after == 'relation':
         kind = 'relation'  # "the door left open by ..."
@@ -223,6 +274,15 @@ def _in_context(tokens: list[_Token], i: int) -> _Token:
         if is_amount or (after == 'word' and previous not in _SPATIAL_NOUNS):
             kind = 'word'  # "chest of drawers", "all of the chairs"
     return _Token(token.word, token.begin, token.end, kind)
+
+
+def _tells_a_place(tokens: list[_Token]) -> bool:
+    """Say whether words begin with how a thing stands: "on", "lying under", "in the room"."""
+    if tokens and tokens[0].word == 'in' and any(token.word in _PLACES for token in tokens[1:4]):
+        return True
+    words = [word for token in tokens[:2] for word in token.word.split()]
+    first = words[1:] if words and words[0] in _PARTICIPLES - _STANDING else words
+    return bool(first) and (first[0] in _STANDING)
 
 
 def _chunks(tokens: list[_Token]) -> list[_Chunk]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Box
 from lift_gs_ros.model.language import LanguageEncoder
-from lift_gs_ros.model.phrases import noun_phrases, of_anything
+from lift_gs_ros.model.phrases import noun_phrases
 from lift_gs_ros.model.relations import Reference, relation_features
 from lift_gs_ros.simulation.expressions import Expression, Mention, make_expressions
 from lift_gs_ros.simulation.naming import Namer
@@ -282,7 +282,7 @@ def _example(
         return None
     spans = [(p.begin, p.end) for p in phrases]
     target_span = spans.pop(at)
-    if of_anything(expression.text[slice(*target_span)]) is not None:
+    if targets[0].open is not None:
         return None  # ``_anything`` asks for it
     words = expression.text[slice(*target_span)].lower().split()
     candidates = _possible(room, expression, words)
