@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lift_gs_ros.geometry import PointCloud
+from lift_gs_ros.geometry import Box, PointCloud
 from lift_gs_ros.grounding.grounder import Grounder, GrounderSettings
 from lift_gs_ros.grounding.instances import MapSummary
 from lift_gs_ros.mapping.chunks import split_into_chunks
@@ -354,6 +354,7 @@ def test_an_object_keeps_its_number_in_several_queries_while_the_map_grows(shipp
     positions = np.concatenate([floor, box[shell]])
     colors = np.full_like(positions, 0.55)
     colors[len(floor) :] = [0.8, 0.1, 0.1]
+    truth = Box.from_corners(np.array([0.3, 0.3, 0.05]), np.array([0.9, 0.9, 0.6]))
     queries = ['the red cube', 'the red stool', 'a red cube']
     numbers = []
     for seen in (0.9, 1.4, 2.1):  # metres of x that have been mapped
@@ -361,10 +362,10 @@ def test_an_object_keeps_its_number_in_several_queries_while_the_map_grows(shipp
         shipped.update((0, 0, 0), PointCloud(positions[keep], colors[keep]))
         shipped.encode()
         for answer in shipped.ground_many(queries):
-            best = answer.targets[:1]
-            numbers += [
-                i.instance_id for i in best if abs(i.box.center - [0.6, 0.6, 0.3]).max() < 0.3
-            ]
+            # A part of it may be answered too, with a number of its own.
+            overlaps = {i.instance_id: i.box.iou(truth) for i in answer.targets}
+            if max(overlaps.values(), default=0) > 0.5:
+                numbers.append(max(overlaps, key=overlaps.__getitem__))
     assert len(numbers) >= 6, 'the box is hardly found: the test says nothing'
     assert len(set(numbers)) == 1
 

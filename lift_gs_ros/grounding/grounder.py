@@ -302,9 +302,10 @@ class Grounder:
         self, readings: Mapping[int, Reading]
     ) -> dict[int, tuple[list[GroundedInstance], float]]:
         """Return instances and none score of each reading, decoded some at a time."""
-        found, tiles = {}, self._view().tiles
+        found = {}
         for begin in range(0, len(readings), SENTENCES_AT_ONCE):
             some = dict(list(readings.items())[begin : begin + SENTENCES_AT_ONCE])
+            tiles = self._view().tiles
             decoded = self._model.decode_many(tiles, list(some.values()))
             for i, own in zip(some, decoded):
                 prompts = self._prompts(own.reading)
