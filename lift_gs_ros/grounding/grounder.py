@@ -286,8 +286,10 @@ class Grounder:
 
     def _prompts(self, reading: Reading) -> list[Reading] | None:
         """Return prompts of the likeliest nouns for "everything on the table"; else None."""
-        said = [p.open for p in noun_phrases(reading.tokens.text) if p.open is not None]
-        if self._naming is None or not said:
+        phrases = noun_phrases(reading.tokens.text)
+        said = [phrase.open for phrase in phrases if phrase.open is not None]
+        is_judged = self._relations is not None or len(phrases) == 1
+        if self._naming is None or not said or not is_judged:
             return None
         tiles = self._view().tiles
         nouns = self._naming.names_of(tiles.features[reading.allowed[tiles.tile_of_token]])

@@ -282,7 +282,7 @@ def _tells_a_place(tokens: list[_Token]) -> bool:
         return True
     words = [word for token in tokens[:2] for word in token.word.split()]
     first = words[1:] if words and words[0] in _PARTICIPLES - _STANDING else words
-    return bool(first) and (first[0] in _STANDING)
+    return bool(first) and first[0] in _STANDING
 
 
 def _chunks(tokens: list[_Token]) -> list[_Chunk]:
