@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from lift_gs_ros.model.language import LanguageEncoder
+from lift_gs_ros.model.lexicon import COLORS, SAME_COLOR
 from lift_gs_ros.model.lift_gs import LiftGS
-from lift_gs_ros.model.phrases import COLORS, SAME_COLOR, bare_noun
+from lift_gs_ros.model.phrases import bare_noun
 
 # What is found indoors, and what a room is made of.
 _NOUNS = """

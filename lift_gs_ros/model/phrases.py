@@ -12,6 +12,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from lift_gs_ros.model import lexicon
+
 
 @dataclass(frozen=True)
 class Phrase:
@@ -23,87 +25,6 @@ class Phrase:
     # What is said of a target that names no kind: '' of "everything", 'red' of "the red things".
     # None: it names one, or it is asked for in a way that needs one ("something to sit on").
     open: str | None = None
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_WORD = re.compile(r"[^\W_]+(?:['’\-][^\W_]+)*|[,.;:?!()\n]")
-
-_DETERMINERS = _words(
-    'the a an this these those my your our his her its their some any all every each both no '
-    'another'
-)
-_RELATIONS = _words(
-    'in on at by near beside besides behind under underneath beneath below above over between '
-    'among inside outside within into onto against across along around opposite with without from '
-    'to toward towards through beyond past off upon of for as down not is are was were be being '
-    "has have had that that's which which's who that where it's "
-    'it he she they them him someone somebody'
-)
-_PARTICIPLES = _words(
-    'standing sitting lying hanging leaning facing holding containing resting located placed '
-    'mounted attached stuck fixed positioned situated put kept left stacked surrounded covered '
-    'wearing having touching supporting used adjacent close closer closest near nearer nearest far '
-    'farther farthest furthest opposite next seen counted '
-    'counting'
-)
-_CONJUNCTIONS = _words('and or plus also then')
-_COMMANDS = _words(
-    'find show bring give get take fetch grab go drive move navigate locate point select highlight '
-    'sit segment detect look search want need see pick identify mark open close turn tell '
-    "where's what's what there there's please can could would you i me we us we'd i'd like am "
-    "i'm looking help let let's hey ok okay do does"
-)
-_ALSO_NOUNS = _words('can point drive move turn mark show help need look search')  # "trash can"
-_QUANTITIES = _words('one two three four five most many several')  # "one of the chairs"
-_COMMAND_GROUPS = (
-    'where is|where are|what is|what are|what do you see|what can you see|is there|are there|'
-    'look for|looking for|search for|go to|drive to|'
-    'move to|navigate to|point to|point at|take me to|pick up|look at|go over to|turn to'
-)
-_SPATIAL_NOUNS = _words(
-    'left right front back top bottom side middle center centre corner end hand'
-)
-_COPULAS = _words('is are was were be being that which')
-_DESCRIBING = _words("is are was were it's its")  # "where is" is one command, not among these
-_PRONOUNS = _words('it they')
-_TELLING = _words("there there's")
-_ENDS = ('.', '!', '?', '\n')
-_TRAILING = _words('right directly just immediately very most also too here there now please only')
-_GROUPS = re.compile(r'\b(?:' + _COMMAND_GROUPS.replace(' ', r'\s+') + r')\b', re.IGNORECASE)
-_RELATION_GROUPS = re.compile(
-    r'\b(?:in\s+front\s+of|on\s+top\s+of|next\s+to|(?:left|right)\s+of|made\s+(?:out\s+)?(?:of|from)'
-    r'|(?:close|closer|closest|nearer|nearest|adjacent)\s+to|(?:far|farther|farthest|furthest)\s+from'
-    r'|away\s+from|out\s+of|such\s+as)\b',
-    re.IGNORECASE,
-)
-_RANKS = _words(
-    'first second third fourth fifth sixth last next other closest nearest farthest furthest '
-    'leftmost rightmost tallest shortest highest lowest largest biggest smallest widest '
-    'narrowest longest'
-)
-COLORS = (
-    'red', 'orange', 'yellow', 'green', 'blue', 'purple', 'pink', 'brown', 'beige', 'black',
-    'white', 'grey',
-)  # fmt: skip
-SAME_COLOR = {'gray': 'grey', 'violet': 'purple'}
-_ANYTHING = _words('everything anything something')
-_THINGS = _words('thing things object objects item items stuff')
-_WHAT = _words("what what's is are do does can you i we see there here")
-_WHAT_IS = ('what is', "what's", 'what are', 'what do you see', 'what can you see')
-_STANDING = _words(
-    'on top under underneath beneath below next beside besides by near close adjacent'
-)
-_LINKING = _STANDING | _words('that is are which of to standing lying resting sitting placed')
-_AROUND = _words('in inside within of at around on here there that is are you i we can see please')
-_PLACES = _words(
-    'room kitchen bedroom bathroom office hall hallway corridor garage basement attic flat '
-    'apartment scene'
-)
-_FOREIGN = _words('der das ein eine dem den neben le les une el los las una del il gli uno la')
-_ENGLISH = _words('the of to with near and on find where is')
 
 
 @dataclass(frozen=True)
@@ -128,17 +49,17 @@ def noun_phrases(text: str) -> list[Phrase]:
 
     Offsets count characters of ``text``. There is always a target where there is a phrase.
     """
-    words = _WORD.findall(text.lower())
+    words = lexicon.WORD.findall(text.lower())
     if not any(word[0].isalnum() for word in words):
         return []
-    if _FOREIGN.intersection(words) and not _ENGLISH.intersection(words):
+    if lexicon.FOREIGN.intersection(words) and not lexicon.ENGLISH.intersection(words):
         return [_whole(text)]
     tokens = _tokens(text)
     chunks = [chunk for chunk in _chunks(tokens) if _names_something(chunk)]
     if not chunks:
         return _with_open_target(text, tokens, [_whole(text)])
     targets = _targets(chunks)
-    if any(token.word in _DESCRIBING for token in tokens):
+    if any(token.word in lexicon.DESCRIBING for token in tokens):
         targets = _of_description(chunks, targets)
     phrases = [
         Phrase(chunk.tokens[0].begin, chunk.tokens[-1].end, is_target)
@@ -150,14 +71,14 @@ def noun_phrases(text: str) -> list[Phrase]:
 def bare_noun(phrase: str) -> str:
     """Return a phrase without the words before its name: "red chair" of "the second red chair"."""
     words = phrase.split()
-    leading = _DETERMINERS | _QUANTITIES | _RANKS | {'of'}
+    leading = lexicon.DETERMINERS | lexicon.QUANTITIES | lexicon.RANKS | {'of'}
     first = next((i for i, word in enumerate(words) if word.lower() not in leading), 0)
     return ' '.join(words[first:])
 
 
 def is_place(phrase: str) -> bool:
     """Say whether a phrase means surroundings ("the living room"), which are no thing to find."""
-    return bare_noun(phrase).lower().split()[-1] in _PLACES
+    return bare_noun(phrase).lower().split()[-1] in lexicon.PLACES
 
 
 def _with_open_target(text: str, tokens: list[_Token], phrases: list[Phrase]) -> list[Phrase]:
@@ -184,9 +105,9 @@ def _with_open_target(text: str, tokens: list[_Token], phrases: list[Phrase]) ->
     if anchors:
         link = between(rest, anchors[0].begin)
         rest = anchors[0].end
-        if not link <= _LINKING or link.isdisjoint(_STANDING):
+        if not link <= lexicon.LINKING or link.isdisjoint(lexicon.STANDING):
             return phrases
-    if not between(rest, len(text)) <= _AROUND:
+    if not between(rest, len(text)) <= lexicon.AROUND:
         return phrases
     return [replace(p, open=said) if p.is_target else p for p in phrases]
 
@@ -194,19 +115,23 @@ def _with_open_target(text: str, tokens: list[_Token], phrases: list[Phrase]) ->
 def _left_open(phrase: str) -> str | None:
     """Return what a phrase says of a thing that it does not name; None where it names one."""
     words = phrase.lower().replace('’', "'").split()
-    if words[0].startswith('what') and _WHAT.issuperset(words):
+    if words[0].startswith('what') and lexicon.WHAT.issuperset(words):
         return ''
-    if words[-1] in _ANYTHING:
+    if words[-1] in lexicon.ANYTHING:
         return ''
-    if not _RANKS.isdisjoint(words):
+    if not lexicon.RANKS.isdisjoint(words):
         return None  # "the tallest thing" is one of all, and not each by itself
-    if words[-1] in _THINGS:
+    if words[-1] in lexicon.THINGS:
         said = bare_noun(' '.join(words)).split()[:-1]
-    elif words[0] in _ANYTHING:
+    elif words[0] in lexicon.ANYTHING:
         said = words[1:]  # "something red"
     else:
         return None
-    return ' '.join(said) if all(SAME_COLOR.get(w, w) in COLORS for w in said) else None
+    return (
+        ' '.join(said)
+        if all(lexicon.SAME_COLOR.get(w, w) in lexicon.COLORS for w in said)
+        else None
+    )
 
 
 def _whole(text: str) -> Phrase:
@@ -218,12 +143,12 @@ def _tokens(text: str) -> list[_Token]:
     """Split into words and groups of words, each with what it does in the sentence."""
     found: list[_Token] = []
     at = 0
-    for match in _WORD.finditer(text):
+    for match in lexicon.WORD.finditer(text):
         if match.start() < at:
             continue  # inside a group
-        command, relation = _GROUPS.match(text, match.start()), None
+        command, relation = lexicon.GROUPS.match(text, match.start()), None
         if not command:
-            relation = _RELATION_GROUPS.match(text, match.start())
+            relation = lexicon.RELATION_GROUPS.match(text, match.start())
         group = command or relation
         end = group.end() if group else match.end()
         word = ' '.join(text[match.start() : end].lower().replace('’', "'").split())
@@ -238,14 +163,14 @@ def _tokens(text: str) -> list[_Token]:
 def _kind(word: str, before: str) -> str:
     if not word[0].isalnum():
         return 'comma'
-    if word in _DETERMINERS:
+    if word in lexicon.DETERMINERS:
         return 'determiner'
-    if word in _CONJUNCTIONS:
+    if word in lexicon.CONJUNCTIONS:
         return 'conjunction'
-    is_name = before == 'determiner' or (before == 'word' and word in _ALSO_NOUNS)
-    if word in _COMMANDS and not is_name:
+    is_name = before == 'determiner' or (before == 'word' and word in lexicon.ALSO_NOUNS)
+    if word in lexicon.COMMANDS and not is_name:
         return 'command'
-    return 'relation' if word in _RELATIONS else 'word'
+    return 'relation' if word in lexicon.RELATIONS else 'word'
 
 
 def _in_context(tokens: list[_Token], i: int) -> _Token:
@@ -258,31 +183,35 @@ def _in_context(tokens: list[_Token], i: int) -> _Token:
         kind = 'determiner'
     elif token.word == 'which' and after == 'word' and before in ('comma', 'command'):
         kind = 'determiner'  # "which chair is ...?"
-    elif token.word in _WHAT_IS and _tells_a_place(tokens[i + 1 :]):
+    elif token.word in lexicon.WHAT_IS and _tells_a_place(tokens[i + 1 :]):
         kind = 'word'  # "what is on the table?"
     elif token.word in ('open', 'close') and before != 'comma' and after == 'relation':
         kind = 'relation'  # "the door left open by ..."
     elif token.word == 'opposite' and before == 'determiner':
         kind = 'word'
-    elif token.word in _PARTICIPLES and kind == 'word' and before != 'determiner':
+    elif token.word in lexicon.PARTICIPLES and kind == 'word' and before != 'determiner':
         # "the chair standing by ...", "standing at the door, ..."; but "the old hanging lamp"
         is_noun = after == 'word' if before == 'word' else after != 'relation'
         kind = 'word' if is_noun else 'relation'
     elif token.word == 'of' and before in ('word', 'determiner'):
         previous = tokens[i - 1].word
-        is_amount = before == 'determiner' or previous in _QUANTITIES
-        if is_amount or (after == 'word' and previous not in _SPATIAL_NOUNS):
+        is_amount = before == 'determiner' or previous in lexicon.QUANTITIES
+        if is_amount or (after == 'word' and previous not in lexicon.SPATIAL_NOUNS):
             kind = 'word'  # "chest of drawers", "all of the chairs"
     return _Token(token.word, token.begin, token.end, kind)
 
 
 def _tells_a_place(tokens: list[_Token]) -> bool:
     """Say whether words begin with how a thing stands: "on", "lying under", "in the room"."""
-    if tokens and tokens[0].word == 'in' and any(token.word in _PLACES for token in tokens[1:4]):
+    if (
+        tokens
+        and tokens[0].word == 'in'
+        and any(token.word in lexicon.PLACES for token in tokens[1:4])
+    ):
         return True
     words = [word for token in tokens[:2] for word in token.word.split()]
-    first = words[1:] if words and words[0] in _PARTICIPLES - _STANDING else words
-    return bool(first) and first[0] in _STANDING
+    first = words[1:] if words and words[0] in lexicon.PARTICIPLES - lexicon.STANDING else words
+    return bool(first) and first[0] in lexicon.STANDING
 
 
 def _chunks(tokens: list[_Token]) -> list[_Chunk]:
@@ -293,13 +222,16 @@ def _chunks(tokens: list[_Token]) -> list[_Chunk]:
 
     def finish() -> None:
         nonlocal current, link
-        while current and current[-1].word in _TRAILING and len(current) > 1:
+        while current and current[-1].word in lexicon.TRAILING and len(current) > 1:
             current.pop()
         if current:
             kinds = frozenset(token.kind for token in link)
             verbs = {token.word for token in link if token.kind != 'comma'}
-            is_told = not verbs.isdisjoint(_TELLING)
-            verb_only = not verbs.isdisjoint(_COPULAS) and verbs <= _COPULAS | _PRONOUNS
+            is_told = not verbs.isdisjoint(lexicon.TELLING)
+            verb_only = (
+                not verbs.isdisjoint(lexicon.COPULAS)
+                and verbs <= lexicon.COPULAS | lexicon.PRONOUNS
+            )
             chunks.append(_Chunk(current, kinds, verb_only, sentence, is_told))
             current, link = [], []
 
@@ -312,7 +244,7 @@ def _chunks(tokens: list[_Token]) -> list[_Chunk]:
         else:
             finish()
             link.append(token)
-            sentence += token.word in _ENDS
+            sentence += token.word in lexicon.ENDS
     finish()
     return chunks
 
@@ -321,7 +253,7 @@ def _names_something(chunk: _Chunk) -> bool:
     """Drop "the left", "red" in "the chair is red", "wood" in "made of wood", lone "one"."""
     names = [token.word for token in chunk.tokens if token.kind == 'word']
     has_determiner = chunk.tokens[0].kind == 'determiner'
-    if not names or all(name in _SPATIAL_NOUNS for name in names):
+    if not names or all(name in lexicon.SPATIAL_NOUNS for name in names):
         return False
     if 'material' in chunk.link or (chunk.verb_only and not has_determiner):
         return False
