@@ -36,8 +36,8 @@ class CaptionContrast:
 
     Colours are learned long before shapes: in whole captions a shape is left to tell apart only
     what has the same colour, and no feature ever has to answer to a noun alone. With
-    ``everyday_nouns``, nouns alone also compete with those of ``naming`` that no room holds, as
-    they do on the robot.
+    ``everyday_nouns``, nouns alone also compete with those of ``naming`` that no thing of a
+    simulated room has, as they do on the robot.
     """
 
     def __init__(

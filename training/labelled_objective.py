@@ -39,7 +39,7 @@ class LabelledWeights:
     feature: float = 0.1
     feature_temperature: float = 0.1
     noun: float = 1.0  # of the nouns without their colours, within the feature loss
-    everyday_nouns: bool = False  # these compete with everyday nouns that no room holds, too
+    everyday_nouns: bool = False  # these compete with nouns that nothing simulated has, too
     points_per_caption: int = 80  # in the feature loss
     background_points: int = 3000  # in the mask losses, from anywhere
     instance_points: int = 1000  # at most, in and around each instance in the mask losses
