@@ -219,8 +219,10 @@ def _anything(
             what, there = str(rng.choice(ANYTHING)), str(rng.choice(words))
             first = '' if what.startswith('what') else str(rng.choice(BEFORE))
             text = f'{first}{what} {there} the {name.text()}'
-            target = (len(first), len(first) + len(what))
-            place = (len(text) - len(name.text()), len(text))
+            phrases = noun_phrases(text)
+            if [p.open is not None for p in phrases] != [True, False]:
+                continue  # the robot would read something else
+            target, place = [(p.begin, p.end) for p in phrases]
             reference = Reference.read(language.encode(text), target, [place])
             known = [(o, stands) for o, stands in zip(things, holds) if stands is not None]
             candidates = [anchor, *(o for o, _ in known)]
