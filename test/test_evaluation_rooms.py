@@ -9,15 +9,21 @@ import pytest
 from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.grounder import GrounderSettings
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding
-from lift_gs_ros.simulation.expressions import make_expressions
 from training.evaluate import evaluate
+from training.evaluation import benchmark
 from training.evaluation.benchmark import Scores, evaluate_room
+from training.evaluation.houses import house_of
 from training.evaluation.rooms import EvaluationRoom, evaluation_room
 
 
 @pytest.fixture(scope='module')
 def room() -> EvaluationRoom:
     return evaluation_room(3, 'test')
+
+
+@pytest.fixture(scope='module')
+def house(room) -> EvaluationRoom:
+    return house_of([room, evaluation_room(4, 'test'), room])
 
 
 class _KnowsAll:
@@ -27,8 +33,7 @@ class _KnowsAll:
         self.settings = GrounderSettings()
         self._room, self._is_silent = room, is_silent
         self._targets = {
-            expression.text: expression.target_ids
-            for expression in make_expressions(room.room, visible_ids=room.visible_ids)
+            expression.text: expression.target_ids for expression in benchmark._expressions(room)
         }
 
     def clear(self) -> None:
@@ -102,6 +107,48 @@ def test_silence_scores_nothing(room):
     assert several['f1_zero'] == 1
     assert several['n_zero'] == summary['absent']['n']
     assert several['f1_25'] == pytest.approx(several['n_zero'] / several['n'], abs=1e-4)
+
+
+def test_a_house_holds_its_rooms_beside_each_other(room, house):
+    last = len(house.room.objects) - len(room.room.objects)
+    lower, upper = (
+        np.stack([getattr(o.box, c) for o in house.room.objects]) for c in ('lower', 'upper')
+    )
+    for own in room.room.objects:
+        for first in (0, last):
+            assert house.mask(own.instance_id + first).sum() == room.mask(own.instance_id).sum()
+        copy = house.room.object(own.instance_id + last)
+        assert (copy.kind, copy.color_name) == (own.kind, own.color_name)
+        assert copy.support == (None if own.support is None else own.support + last)
+        others = slice(0, last)  # of the other rooms
+        apart = (lower[others] > copy.box.upper) | (upper[others] < copy.box.lower)
+        assert apart.any(axis=1).all()
+        if own.instance_id in room.visible_ids:
+            points = house.cloud.positions[house.mask(copy.instance_id)]
+            assert Box(copy.box.center, copy.box.size + 0.3).contains(points).mean() > 0.9
+
+
+def test_what_is_asked_in_a_house_is_one_of_its_kind_in_all_rooms(room, house):
+    asked = [e for e in benchmark._expressions(house) if e.kind == 'colour_noun']
+    alone = {room.room.object(i).instance_id for i in room.visible_ids}
+    last = len(house.room.objects) - len(room.room.objects)
+    twins = alone | {number + last for number in alone}
+    assert asked
+    assert not twins & {number for e in asked for number in e.target_ids}
+
+
+def test_the_truth_scores_full_marks_in_a_house(house):
+    scores = Scores()
+    evaluate_room(_KnowsAll(house), house, scores)
+    summary = scores.summary()
+    for group in ('colour_nouns', 'nouns', 'referring'):
+        assert summary[group]['acc50'] == 1
+    assert summary['referring']['n'] > 3 * benchmark.SENTENCES
+
+
+def test_lifting_is_for_single_rooms():
+    with pytest.raises(ValueError, match='expected 1 room per map'):
+        evaluate('', seed=1, rooms=2, baseline='lifting', rooms_per_map=2)
 
 
 def test_evaluating_the_shipped_checkpoint_fills_the_layout(tmp_path):

@@ -31,6 +31,7 @@ from training.evaluation.rooms import EvaluationRoom
 
 REFERRING = ('attribute', 'relation', 'ordinal')
 ANSWER_SCORE = 0.3  # a query for several is answered with all that reach it
+SENTENCES = 4  # of each kind, for each room of a map
 KINDS_PER_PROMPT = 5  # categories are asked for several at a time, as in detection prompts
 
 
@@ -173,7 +174,8 @@ def evaluate_room(grounder: Answering, room: EvaluationRoom, scores: Scores) -> 
 
 def _expressions(room: EvaluationRoom) -> list[Expression]:
     kinds = ('noun', 'colour_noun', *REFERRING, 'several', 'none')
-    return make_expressions(room.room, kinds=kinds, visible_ids=room.visible_ids)
+    limit = SENTENCES * room.number
+    return make_expressions(room.room, kinds=kinds, visible_ids=room.visible_ids, limit=limit)
 
 
 def _score(

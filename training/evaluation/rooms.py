@@ -28,6 +28,7 @@ class EvaluationRoom:
     room: Room
     cloud: PointCloud
     instance_ids: NDArray[np.int32]  # (N,) object > 0, floor and walls < 0, unknown 0
+    number: int = 1  # of rooms, where it is several in one map (``houses.py``)
 
     def mask(self, instance_id: int) -> NDArray[np.bool_]:
         """Points (N,) of an object."""
