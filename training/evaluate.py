@@ -59,9 +59,7 @@ def evaluate(
     with ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), _one_thread) as pool:
         parts = [maps[first :: 4 * workers] for first in range(4 * workers)]
         futures = [
-            pool.submit(_evaluate_maps, checkpoint, part, split, baseline)
-            for part in parts
-            if part
+            pool.submit(_evaluate_maps, checkpoint, part, split, baseline) for part in parts if part
         ]
         for future in tqdm(futures, desc=f'parts of {rooms} rooms'):
             scores.extend(future.result())
