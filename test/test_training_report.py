@@ -16,6 +16,7 @@ from training.report import (
     read_baselines,
     read_results,
     table_a,
+    table_c,
 )
 from training.trainer import Stopped
 
@@ -58,6 +59,15 @@ def test_rows_hold_the_results_of_their_own_experiments(tmp_path):
     ]  # fmt: skip
     assert rows['| pretrained, 10% of the labels'][1:4] == ['2', '60.0 ± 14.1', '30.0 ± 7.1']
     assert rows['| from scratch, 10% of the labels'][1:4] == ['1', '20.0', '10.0']
+
+
+def test_maps_of_several_rooms_stand_below_single_ones(tmp_path):
+    for name, accuracy in (('3_rooms_in_a_map', 0.4), ('8_rooms_in_a_map', 0.3)):
+        (tmp_path / f'{name}.json').write_text(json.dumps(_scores(accuracy)))
+    lines = table_c({'shipped': _scores(0.8), 'chance': _scores(0.01)}, tmp_path)
+    assert [line.split(' | ')[0::2][:2] for line in lines[2:]] == [
+        ['| single rooms', '80.0'], ['| 3 rooms in a map', '40.0'], ['| 8 rooms in a map', '30.0'],
+    ]  # fmt: skip
 
 
 def test_results_of_different_rooms_are_not_put_into_one_table(tmp_path):

@@ -36,6 +36,7 @@ import matplotlib.pyplot as plt  # noqa: E402, after the choice of backend
 BEGIN = '<!-- made by training.report, not by hand -->'
 END = '<!-- end of what training.report made -->'
 SHIPPED = 'shipped'  # result file of the checkpoint in the package
+HOUSES = 'houses'  # folder beside it, of its results in maps of several rooms
 COLUMNS = {  # title: group and key in evaluate.json
     'colour-nouns @0.25': ('colour_nouns', 'acc25'),
     '@0.5': ('colour_nouns', 'acc50'),
@@ -168,6 +169,13 @@ def table_b(results: list[Result]) -> list[str]:
     return table(rows)
 
 
+def table_c(baselines: dict[str, dict], folder: Path) -> list[str]:
+    """Compare single rooms with maps of several, a row for each result file of a folder."""
+    rows = [('single rooms', [baselines[SHIPPED]])] if SHIPPED in baselines else []
+    files = sorted(folder.glob('*.json'))
+    return table(rows + [(path.stem.replace('_', ' '), [read_json(path, dict)]) for path in files])
+
+
 def plot_ratios(results: list[Result], path: Path) -> None:
     """Draw accuracy over the share of the labels (the paper's figure 6)."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), sharex=True)
@@ -225,16 +233,18 @@ def main() -> None:
     results = read_results(options.results)
     if not results:
         parser.error(f'no results in {options.results}: run python -m training.experiments')
-    evaluation = results[0].evaluation
+    evaluation, baselines = results[0].evaluation, read_baselines(options.results)
     lines = [
         f'{evaluation["rooms"]} test rooms, seed {evaluation["seed"]}; percent.',
         '',
         '### Table A: scratch against pretrained',
         '',
-        *table_a(results, read_baselines(options.results)),
+        *table_a(results, baselines),
     ]
     if any(result.experiment.pretraining in WITHOUT for result in results):
         lines += ['', '### Table B: the losses of pretraining', '', *table_b(results)]
+    if (houses := options.results / HOUSES).exists():
+        lines += ['', '### Table C: several rooms in one map', '', *table_c(baselines, houses)]
     picture = Path('images') / 'data_ratio.png'
     (options.into.parent / picture).parent.mkdir(parents=True, exist_ok=True)
     if options.logs:

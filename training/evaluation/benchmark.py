@@ -31,6 +31,7 @@ from training.evaluation.rooms import EvaluationRoom
 
 REFERRING = ('attribute', 'relation', 'ordinal')
 ANSWER_SCORE = 0.3  # a query for several is answered with all that reach it
+MANY = 10_000  # instances of one phrase: as many as there are proposals
 SENTENCES = 4  # of each kind, for each room of a map
 KINDS_PER_PROMPT = 5  # categories are asked for several at a time, as in detection prompts
 
@@ -145,8 +146,8 @@ class Answering(Protocol):
 
 
 def give_map(grounder: Answering, cloud: PointCloud) -> None:
-    """Replace a grounder's map, and let it answer however unsure it is."""
-    grounder.settings = replace(grounder.settings, score_threshold=0.0)
+    """Replace a grounder's map, and let it answer however unsure it is, and however often."""
+    grounder.settings = replace(grounder.settings, score_threshold=0.0, max_instances=MANY)
     grounder.clear()
     for key, chunk in split_into_chunks(cloud, grounder.settings.chunk_size).items():
         grounder.update(key, chunk)
