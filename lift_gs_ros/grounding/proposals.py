@@ -14,6 +14,7 @@ from lift_gs_ros.grounding.components import largest_component
 MIN_POINTS = 5  # a smaller mask is noise on a 5 cm map
 DUPLICATE_IOU = 0.5  # of two masks that overlap more than this, the better one stays
 MIN_PROBABILITY = 0.01  # proposals below are not looked at: they can not win anything
+MIN_LIKELIHOOD = 0.15  # of the best score: what is less likely is no rival of the best one
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,15 @@ def select_proposals(
 ) -> list[Proposal]:
     """Rank the proposals of one phrase, best first, without empty ones and duplicates.
 
-    All that reach ``score_threshold`` are there, and the best one in any case; of the others only
-    those that were looked at on the way.
+    All that reach ``score_threshold`` or ``MIN_LIKELIHOOD`` of the best one are there, whichever
+    is less: what is reported must not decide between which candidates a sentence chooses. Of the
+    others only those that were looked at on the way.
     """
     chosen: list[Proposal] = []
     best = 0.0
     for i in np.argsort(-probability, kind='stable').tolist():
-        # A score is at most the probability: the rest can neither be reported nor be the best.
-        if probability[i] < max(min(best, score_threshold), MIN_PROBABILITY):
+        # A score is at most the probability: the rest can neither be reported nor be rivals.
+        if probability[i] < max(min(MIN_LIKELIHOOD * best, score_threshold), MIN_PROBABILITY):
             break
         indices, scores = masks.of(i)
         if len(indices) < MIN_POINTS:

@@ -9,12 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Box
-from lift_gs_ros.grounding.proposals import Proposal
+from lift_gs_ros.grounding.proposals import MIN_LIKELIHOOD, Proposal
 from lift_gs_ros.model.phrases import Phrase, is_place
 from lift_gs_ros.model.relations import Reference, RelationHead, relation_features
 from lift_gs_ros.model.tokens import LanguageTokens
-
-MIN_LIKELIHOOD = 0.15  # of the best proposal's score: what is less likely is not a candidate
 
 
 def resolve_reference(
