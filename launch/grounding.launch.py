@@ -33,7 +33,11 @@ INPUTS = [
         'Calibration of the depth image, for depth_registration (sensor_msgs/CameraInfo)',
     ),
     ('odometry', 'odometry', 'Poses for pose_source:=odometry (nav_msgs/Odometry)'),
-    ('pose', 'pose', 'Poses for pose_source:=pose (geometry_msgs/PoseStamped)'),
+    (
+        'pose',
+        'pose',
+        'Poses for pose_source:=pose (geometry_msgs/PoseStamped) or pose_with_covariance',
+    ),
 ]
 OUTPUTS = [
     ('map', 'map', 'The whole map (sensor_msgs/PointCloud2)'),
@@ -60,7 +64,7 @@ PARAMETERS = {
     ),
     'map_frame': ('mapping grounding overlay camera', str, 'Fixed frame of map and poses'),
     'camera_frame': ('camera', str, 'Frame of the images of the demo camera'),
-    'pose_source': ('mapping overlay', str, 'odometry, pose or tf'),
+    'pose_source': ('mapping overlay', str, 'odometry, pose, pose_with_covariance or tf'),
     'sensor_qos': (
         'mapping overlay',
         str,

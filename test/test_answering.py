@@ -1,6 +1,7 @@
 """What grounding_node's worker does between two messages, step by step, without a graph."""
 
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -148,6 +149,34 @@ def test_what_was_held_back_of_a_past_map_is_no_second_mapper():
     bench.put(0, 3, map_id=1)
     bench.step()
     assert bench.report.counts() == {'chunks_of_past_maps': 1}
+
+
+def test_latched_chunks_of_a_past_map_do_not_cost_those_of_the_map_after_a_break():
+    bench = Bench()
+    bench.put(0, 1)
+    bench.step()
+    bench.put(1, 1, map_id=2)
+    bench.step()
+    bench.answering.forget_map()  # as an inactive node
+    bench.put(0, 1)
+    bench.put(1, 1, map_id=2)
+    bench.put(2, 2, map_id=2)
+    bench.step(3)
+    assert bench.grounder.encoded == {(1, 0, 0), (2, 0, 0)}
+    assert bench.report.counts() == {}
+
+
+def test_a_service_is_told_when_what_comes_before_its_answer_fails():
+    bench, reply = Bench(), Future()
+
+    def fail(*_) -> None:
+        raise RuntimeError('the disk is on fire')
+
+    bench.answering._intake.take_in = fail
+    bench.answering.ask(Question('the red mug', reply))
+    with pytest.raises(RuntimeError, match='on fire'):
+        bench.step()
+    assert reply.result(0).message == 'failed: RuntimeError: the disk is on fire'
 
 
 def test_a_query_that_came_before_chunks_that_wait_is_answered_from_them():

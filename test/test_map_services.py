@@ -116,6 +116,36 @@ def test_a_job_that_nobody_does_is_given_up_and_one_that_fails_says_why():
     assert not done, 'whoever asked was told that it was not done'
 
 
+def test_who_waits_for_a_worker_that_has_ended_is_told_at_once():
+    jobs, told = Jobs(), []
+
+    def ask() -> None:
+        with pytest.raises(RuntimeError, match='the node is inactive'):
+            jobs.ask(lambda: told.append('done'), timeout=60.0)
+        told.append('refused')
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while not len(jobs._waiting):
+        time.sleep(0.01)
+    jobs.close('the node is inactive')
+    thread.join(10.0)
+    jobs.run()
+    assert told == ['refused']
+
+
+def test_a_map_that_is_larger_than_the_bound_says_what_was_left_out(graph, tmp_path):
+    robot = Robot(graph, tmp_path)
+    map_good_frames(robot.mapping, robot.camera, 3)
+    assert robot.call(srv.SaveMap, 'large').success
+    robot.mapping._mapper.map.max_voxels = 10
+    loaded = robot.call(srv.LoadMap, 'large')
+    assert loaded.success
+    assert 'were left out: the map holds max_voxels = 10' in loaded.message
+    map_good_frames(robot.mapping, robot.camera, 1)
+    assert robot.mapping.report.counts()['full_maps'] >= 1
+
+
 def test_a_job_that_has_begun_in_time_is_waited_for():
     jobs, begun = Jobs(), threading.Event()
 

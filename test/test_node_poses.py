@@ -7,7 +7,8 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
-from ros_graph import wait_until  # noqa: E402
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped  # noqa: E402
+from ros_graph import FakeCamera, wait_until  # noqa: E402
 from test_nodes import make_mapping, map_good_frames, wait_for_count  # noqa: E402
 
 from lift_gs_ros.geometry import look_at  # noqa: E402
@@ -34,6 +35,27 @@ def test_images_wait_for_poses_that_come_late(graph, camera):
         camera.odometry.publish(odometry)
     wait_for_count(mapping, 'keyframes', 3)
     assert 'frames_without_pose' not in mapping.report.counts()
+
+
+@pytest.mark.parametrize(
+    ('source', 'kind'), [('pose', PoseStamped), ('pose_with_covariance', PoseWithCovarianceStamped)]
+)
+def test_poses_come_from_a_pose_topic(graph, client, source, kind):
+    camera = FakeCamera(client, odometry=False)
+    publisher = client.create_publisher(kind, 'pose', 10)
+    mapping = make_mapping(graph, camera, pose_source=source)
+    wait_until(publisher.get_subscription_count, 'a subscriber of poses')
+
+    def publish() -> None:
+        messages = camera.messages()
+        odometry = messages.pop('odometry')
+        pose = odometry.pose if kind is PoseWithCovarianceStamped else odometry.pose.pose
+        publisher.publish(kind(header=odometry.header, pose=pose))
+        for name, message in messages.items():
+            getattr(camera, name).publish(message)
+
+    fused = mapping.report.counts
+    wait_until(lambda: publish() or fused().get('keyframes', 0) >= 2, 'keyframes')
 
 
 def test_frames_without_a_pose_are_lost_with_the_reason_and_mapping_goes_on(graph, camera):

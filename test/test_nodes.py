@@ -235,7 +235,7 @@ def test_bad_frames_are_counted_with_the_reason_and_the_next_good_one_works(grap
     short = conversions.image_from_color(color, header())
     short.data = short.data[:100]
     refused('carries 100 bytes', color=short)
-    refused('(40, 64, 3)', color=conversions.image_from_color(color[:40], header()))
+    refused('color is 64x40', color=conversions.image_from_color(color[:40], header()))
     refused('depth is (40, 64)', depth=conversions.image_from_depth(depth[:40], header()))
     refused('no valid pixel', depth=conversions.image_from_depth(depth * 0, header()))
     nan = conversions.image_from_depth(depth * np.nan, header(), '32FC1')
@@ -389,7 +389,10 @@ def test_parameters_are_described_and_changes_work_or_are_refused(graph, client)
 @pytest.mark.parametrize(
     ('options', 'match'),
     [
-        ({'pose_source': 'gps'}, "pose_source is 'gps', expected one of odometry, pose, tf"),
+        (
+            {'pose_source': 'gps'},
+            "pose_source is 'gps', expected one of odometry, pose, pose_with_covariance, tf",
+        ),
         ({'base_from_camera': [0.0] * 7}, 'parameter base_from_camera: .*length 0'),
         (
             {'depth_registration': 'parameter', 'color_from_depth': [0.0]},
@@ -846,5 +849,5 @@ def test_a_mapping_node_that_is_started_again_at_once_leaves_nothing_of_its_old_
 
 def test_a_pose_source_of_tf_without_tf2_ros_names_the_package(graph, monkeypatch):
     monkeypatch.setitem(sys.modules, 'tf2_ros', None)
-    with pytest.raises(ValueError, match='pose_source is tf, which needs the package tf2_ros'):
+    with pytest.raises(ValueError, match='is tf, which needs the package tf2_ros'):
         graph.add(MappingNode, pose_source='tf')

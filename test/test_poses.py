@@ -11,6 +11,7 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from lift_gs_ros.mapping.synchronizer import PairSynchronizer  # noqa: E402
 from lift_gs_ros.nodes.poses import (  # noqa: E402
+    POSES_OF_A_NEW_CLOCK,
     JumpDetector,
     PoseBuffer,
     PoseUnavailableError,
@@ -89,9 +90,17 @@ def test_the_buffer_is_bounded_and_forgets_the_oldest():
 
 
 def test_a_clock_that_starts_again_starts_the_buffer_again():
-    buffer = make_buffer((100 * SECOND, 5.0, 0.0), (0, 1.0, 0.0), (100 * MS, 2.0, 0.0))
+    again = [(i * 100 * MS, float(i), 0.0) for i in range(POSES_OF_A_NEW_CLOCK + 1)]
+    buffer = make_buffer((100 * SECOND, 5.0, 0.0), *again)
     assert len(buffer) == 2
-    assert buffer.lookup(50 * MS)[0, 3] == pytest.approx(1.5)
+    assert buffer.lookup(450 * MS)[0, 3] == pytest.approx(4.5)
+
+
+def test_a_pose_with_a_bad_stamp_costs_the_others_nothing():
+    poses = [((100 + i) * SECOND, float(i), 0.0) for i in range(10)]
+    bad = (0, 9.0, 0.0)
+    buffer = make_buffer(*poses[:5], bad, *poses[5:], bad, bad)
+    assert len(buffer) == 10
 
 
 def test_the_camera_is_where_its_mount_on_the_base_says():
@@ -199,6 +208,19 @@ def test_colour_without_depth_is_bounded_and_counted():
         assert pairs.add(0, i * 33 * MS, i) is None
     assert pairs.unpaired == [95, 0]
     assert pairs.add(1, 99 * 33 * MS, 'depth') == (99, 'depth')
+
+
+@pytest.mark.parametrize('lost', [0, 1, 8])
+def test_an_image_that_is_lost_does_not_shift_the_pairs_behind_it(lost):
+    pairs, found = PairSynchronizer(slop_ns=20 * MS), []
+    for i in range(20):  # a camera of 60 Hz, depth first
+        stamp = i * SECOND // 60
+        if i != lost:
+            found.append(pairs.add(1, stamp + MS, i))
+        found.append(pairs.add(0, stamp, i))
+    late = [pair for pair in found if pair is not None][-11:]
+    assert late == [(i, i) for i in range(9, 20)]
+    assert pairs.unpaired[0] >= 1
 
 
 def test_pairing_goes_on_after_a_clock_that_starts_again():

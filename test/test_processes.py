@@ -94,7 +94,11 @@ def test_camera_map_and_real_model_answer_and_leave_cleanly_on_a_signal(start, t
     ('node', 'parameters', 'reason'),
     [
         ('camera_node', {'sequence': '/no/such/folder'}, 'there is no /no/such/folder'),
-        ('mapping_node', {'pose_source': 'gps'}, "'gps', expected one of odometry, pose, tf"),
+        (
+            'mapping_node',
+            {'pose_source': 'gps'},
+            "'gps', expected one of odometry, pose, pose_with_covariance, tf",
+        ),
         ('grounding_node', {'checkpoint': '/no/such.safetensors'}, '/no/such.safetensors'),
     ],
 )

@@ -209,20 +209,46 @@ def test_the_surer_the_greener():
     assert (np.diff((green - red)[1:]) > 0).all()
 
 
-def test_the_newest_answer_of_a_query_replaces_the_one_before(viewer):
+def test_the_newest_answer_of_a_query_takes_the_place_of_the_one_before(viewer):
     history = viewer._panel._history
     for version, query in enumerate(['a', 'a', 'b', 'a']):
         viewer.show(Grounding(query, 0, 'map', map=MapSummary(version=version)))
-    assert [(a.grounding.query, a.grounding.map.version) for a in history] == [
-        ('a', 3),
-        ('b', 2),
-        ('a', 1),
-    ]
+    assert [(a.grounding.query, a.grounding.map.version) for a in history] == [('b', 2), ('a', 3)]
     for number in range(20):
         viewer.show(Grounding(f'query {number}', 0, 'map'))
     assert len(history) == 8
     viewer.clear_map()
     assert history == []
+
+
+def test_who_looks_at_an_older_answer_is_not_thrown_off_it_while_others_are_answered_again(viewer):
+    def show(query: str) -> str:
+        viewer.show(Grounding(query, 0, 'map'))
+        return viewer._shown.query
+
+    assert [show('a'), show('b')] == ['a', 'b']
+    viewer._panel._select(1)
+    assert viewer._shown.query == 'a'
+    assert [show('b'), show('a'), show('b')] == ['a', 'a', 'a']
+    viewer._ask('b')  # typed on the page
+    assert show('b') == 'b'
+    viewer._panel._select(1)
+    assert show('c') == 'c'  # was not asked before
+
+
+def test_a_new_map_is_cut_open_where_it_should_be_however_the_slider_stood(viewer):
+    def show_walls(height: float) -> None:
+        rng = np.random.default_rng(0)
+        walls = rng.uniform([-2, -2, height], [2, 2, height + 2.5], (5000, 3))
+        cloud = PointCloud(walls.astype(np.float32), np.ones((5000, 3), np.float32))
+        viewer.update_chunk((0, 0, round(height)), cloud, 6.45, 0.05)
+
+    show_walls(0.0)
+    viewer._panel._cut_is_default = False  # somebody has moved the slider
+    viewer._cut(1.0)
+    viewer.clear_map()
+    show_walls(12.0)
+    assert len(viewer._map.shown()) > 1000
 
 
 def test_the_whole_map_is_in_the_first_view():

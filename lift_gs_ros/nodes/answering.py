@@ -92,9 +92,10 @@ class Answering:
             self._turn_away(dropped, 'too many queries are waiting')
 
     def close(self, reason: str) -> None:
-        """Turn away what still waits; the worker has ended."""
+        """Turn away all that still waits; the worker has ended."""
         for question in self._questions.take_all():
             self._turn_away(question, reason)
+        self.jobs.close(reason)
 
     def _turn_away(self, question: Question, reason: str) -> None:
         if question.reply is not None:
@@ -108,8 +109,13 @@ class Answering:
         question = self._questions.get(timeout=0.0 if busy else 0.1)
         # Before the answers: taking chunks in is quick, and nobody is told of "no map" when one is
         # waiting here, as after loading the model. Encoding them is slow and comes after.
-        self._take_chunks()
-        self._set_thresholds()
+        try:
+            self._take_chunks()
+            self._set_thresholds()
+        except Exception as error:
+            if question is not None:
+                self._turn_away(question, f'failed: {type(error).__name__}: {error}')
+            raise
         if question is not None:
             if question.reply is None and not self._encoded:
                 self._encode_one()  # a first answer soon; the other chunks follow

@@ -35,6 +35,12 @@ class Jobs:
                 return future.result()
             raise RuntimeError(f'the worker was busy for {timeout:.0f} s: try again') from None
 
+    def close(self, reason: str) -> None:
+        """Do nothing of what waits: whoever asked gets a RuntimeError. The worker has ended."""
+        for _, future in self._waiting.take_all():
+            if future.set_running_or_notify_cancel():
+                future.set_exception(RuntimeError(reason))
+
     def run(self) -> None:
         """Do all that waits; only the worker calls this."""
         for job, future in self._waiting.take_all():

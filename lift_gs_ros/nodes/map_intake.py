@@ -109,6 +109,8 @@ class MapIntake:
         changed = another = False
         for update in updates:
             if update.map_id in self._past_maps:
+                if self._map_id is None:  # latched chunks of before; the map's own come with them
+                    continue
                 self._report.problem(
                     'chunks_of_past_maps',
                     f'map {self._map_id:x} has taken the place of map {update.map_id:x}: '

@@ -89,7 +89,13 @@ class MapServices:
             raise FileNotFoundError(f'there is no file {path}')
         saved = MapFile.read(path)
         self._jobs.ask(lambda: self._mapper.restore(saved), WORKER_SECONDS)
-        return f'{path}: {saved}'
+        voxel_map = self._mapper.map
+        if not voxel_map.evicted_chunks:
+            return f'{path}: {saved}'
+        return (
+            f'{path}: {saved}, of which {voxel_map.evicted_chunks} chunks, those seen longest ago, '
+            f'were left out: the map holds max_voxels = {voxel_map.max_voxels}'
+        )
 
 
 def _answer(response: _Response, serve: Callable[[], str]) -> _Response:

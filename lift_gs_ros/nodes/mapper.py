@@ -126,7 +126,13 @@ class Mapper:
         deadline = pair.arrived + self._values['pose_timeout']
         camera = self._read_camera(deadline)
         begin = time.monotonic()
-        color, depth = read_color(pair.color), self._read_depth(pair, camera)
+        color = read_color(pair.color)
+        if color.shape[:2] != (camera.height, camera.width):  # depth would be made of that size
+            raise ValueError(
+                f'color is {color.shape[1]}x{color.shape[0]}, its camera info says '
+                f'{camera.width}x{camera.height}'
+            )
+        depth = self._read_depth(pair, camera)
         decoded = time.monotonic()
         pose = self._pose(stamp, pair.color.header.frame_id, deadline)
         frame = RgbdFrame(stamp, color, depth, camera, pose)
@@ -137,7 +143,14 @@ class Mapper:
         if not self._keyframes.is_keyframe(stamp, frame.world_from_camera):
             return
         posed = time.monotonic()
+        evicted = self.map.evicted_chunks
         self.pending.update(dict.fromkeys(self.map.integrate(frame)))
+        if (gone := self.map.evicted_chunks - evicted) > 0:
+            self._report.problem(
+                'full_maps',
+                f'the map has reached max_voxels = {self.map.max_voxels}: {gone} chunks that were '
+                'seen longest ago have left it',
+            )
         self.last_stamp = self._clock = stamp
         self.last_pose = frame.world_from_camera
         self._summarise()

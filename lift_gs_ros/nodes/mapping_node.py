@@ -86,6 +86,7 @@ class MappingNode(ManagedNode):
         if not self._worker.stop(DEACTIVATE_SECONDS):
             raise RuntimeError(f'the worker is still busy after {DEACTIVATE_SECONDS:.0f} s')
         self._queue.take_all()
+        self._jobs.close('the node is inactive')
 
     def cleanup(self) -> None:
         """Forget the map and the calibration."""
@@ -222,6 +223,7 @@ class MappingNode(ManagedNode):
         return {
             'voxels': summary.voxels,
             'chunks in map': summary.chunks,
+            'chunks that left a full map': self._mapper.map.evicted_chunks,
             'map version': summary.version,
             'queued pairs': len(self._queue),
             'colour images without depth': color,

@@ -103,8 +103,9 @@ POSES = (
     Parameter(
         'pose_source',
         'odometry',
-        'odometry (nav_msgs/Odometry), pose (geometry_msgs/PoseStamped) or tf (needs tf2_ros)',
-        choices=('odometry', 'pose', 'tf'),
+        'odometry (nav_msgs/Odometry), pose (geometry_msgs/PoseStamped), pose_with_covariance '
+        '(geometry_msgs/PoseWithCovarianceStamped) or tf (needs tf2_ros)',
+        choices=('odometry', 'pose', 'pose_with_covariance', 'tf'),
     ),
     Parameter(
         'base_from_camera',
@@ -114,12 +115,15 @@ POSES = (
     Parameter(
         'pose_timeout', 1.0, 'Wait so long for the pose of an image, s', (0, 10), read_only=False
     ),
-    Parameter('pose_max_gap', 0.5, 'Interpolate between poses at most so far apart, s', (0, 10)),
+    Parameter(
+        'pose_max_gap', 0.5, 'Interpolate between poses at most so far apart, s; not of tf', (0, 10)
+    ),
     Parameter(
         'jump_threshold',
         1.0,
-        'A longer way from one keyframe, or one pose, to the next is reported, m',
-        (0, 1000),
+        'A longer way from one keyframe to the next is reported, and an image between two poses '
+        '(not of tf) farther apart is refused, m',
+        (0.01, 1000),
         read_only=False,
     ),
 )

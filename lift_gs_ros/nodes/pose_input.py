@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from geometry_msgs.msg import PoseStamped
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
@@ -42,12 +42,17 @@ class PoseInput:
             self.tf.listen(node)
         # A group of their own: poses must not queue behind images, which wait for them.
         group = MutuallyExclusiveCallbackGroup()
-        if self._values['pose_source'] == 'odometry':
-            inputs.subscribe(Odometry, 'odometry', self._on_odometry, qos, group)
-        elif self._values['pose_source'] == 'pose':
-            inputs.subscribe(
-                PoseStamped, 'pose', lambda m: self._on_pose(m.header, m.pose), qos, group
-            )
+        kinds: dict[str, tuple[type, str, Callable]] = {
+            'odometry': (Odometry, 'odometry', self._on_odometry),
+            'pose': (PoseStamped, 'pose', lambda m: self._on_pose(m.header, m.pose)),
+            'pose_with_covariance': (
+                PoseWithCovarianceStamped,
+                'pose',
+                lambda m: self._on_pose(m.header, m.pose.pose),
+            ),
+        }
+        if self._values['pose_source'] in kinds:
+            inputs.subscribe(*kinds[self._values['pose_source']], qos, group)
 
     def _on_odometry(self, message: Odometry) -> None:
         self.child_frame = frame_name(message.child_frame_id)

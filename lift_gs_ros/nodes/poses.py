@@ -20,6 +20,9 @@ from lift_gs_ros.geometry import FloatArray
 from lift_gs_ros.mapping.synchronizer import CLOCK_RESTART_NS
 from lift_gs_ros.nodes.conversions import NANOSECONDS, frame_name, matrix_from_transform
 
+# So many poses in a row before a clock that went back is believed: one may be a bad stamp.
+POSES_OF_A_NEW_CLOCK = 5
+
 
 class PoseUnavailableError(Exception):
     """There is no pose at the stamp asked for; the text says why."""
@@ -72,16 +75,25 @@ class PoseBuffer:
         self._lock = threading.Lock()
         self._stamps: list[int] = []
         self._poses: list[FloatArray] = []
+        self._behind = 0  # poses in a row, of a clock that may have started again
 
     def __len__(self) -> int:
         return len(self._stamps)
 
     def add(self, stamp_ns: int, world_from_base: FloatArray) -> None:
-        """Take in a rigid pose (4, 4); stamps that run back by a second start the buffer again."""
+        """Take in a rigid pose (4, 4).
+
+        Stamps that have run back by more than a second start the buffer again, when they keep on.
+        """
         with self._lock:
-            if self._stamps and stamp_ns < self._stamps[-1] - NANOSECONDS:
+            is_old = bool(self._stamps) and stamp_ns < self._stamps[-1] - CLOCK_RESTART_NS
+            self._behind = self._behind + 1 if is_old else 0
+            if is_old and self._behind < POSES_OF_A_NEW_CLOCK:
+                return
+            if is_old:
                 self._stamps.clear()
                 self._poses.clear()
+                self._behind = 0
             index = bisect_right(self._stamps, stamp_ns)
             if index and self._stamps[index - 1] == stamp_ns:
                 self._poses[index - 1] = world_from_base
@@ -146,8 +158,9 @@ class TfPoses:
             import tf2_ros
         except ImportError as error:
             raise ValueError(
-                'pose_source is tf, which needs the package tf2_ros: install ros-jazzy-tf2-ros-py, '
-                'or set pose_source to odometry or pose'
+                'pose_source or depth_registration is tf, which needs the package tf2_ros: install '
+                'ros-jazzy-tf2-ros-py, or set pose_source to odometry or pose, and '
+                'depth_registration to parameter or none'
             ) from error
         self._tf2 = tf2_ros
         self._map_frame = frame_name(map_frame)

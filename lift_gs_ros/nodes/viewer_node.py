@@ -25,7 +25,7 @@ from lift_gs_ros.nodes.conversions import (
 from lift_gs_ros.nodes.inputs import image_topic
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
 from lift_gs_ros.nodes.parameters import VIEWER
-from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE, SENSOR_QOS
+from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE, SENSOR_QOS, latched
 from lift_gs_ros.nodes.reporting import ERROR
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.worker import Worker
@@ -100,7 +100,7 @@ class ViewerNode(ManagedNode):
             self._cloud_input.start()
         else:
             subscribe(msg.MapChunk, 'map_chunks', self._on_chunk, LATCHED_CHUNKS)
-        subscribe(msg.Grounding, 'grounding', self._on_grounding, LATCHED)
+        subscribe(msg.Grounding, 'grounding', self._on_grounding, latched(100))
         subscribe(PointCloud2, 'masks', self._on_masks, LATCHED)
         subscribe(PoseStamped, 'keyframe_pose', self._on_pose, LATCHED)
         subscribe(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)

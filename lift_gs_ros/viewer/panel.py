@@ -132,17 +132,24 @@ class Panel:
         self._answer.content = texts.answer_html(grounding)
 
     def remember(self, grounding: Grounding) -> None:
-        """Put an answer on top of the history; a newer one to the same query replaces the last."""
-        if self._history and self._history[0].grounding.query == grounding.query:
-            del self._history[0]
-        self._history.insert(0, Answered(grounding))
+        """Put an answer on top of the history, or in the place of one to the same query."""
+        queries = [known.grounding.query for known in self._history]
+        if grounding.query in queries:  # several may stand, and be answered again in turn
+            self._history[queries.index(grounding.query)] = Answered(grounding)
+        else:
+            self._history.insert(0, Answered(grounding))
         del self._history[MAX_HISTORY:]
         self._show_history()
 
+    def knows(self, query: str) -> bool:
+        """Say whether the history has an answer to a query."""
+        return any(known.grounding.query == query for known in self._history)
+
     def forget(self) -> None:
-        """Empty the history."""
+        """Empty the history, and let the next map be cut open where it should be."""
         self._history.clear()
         self._show_history()
+        self._cut_is_default, self._default_cut = True, math.inf
 
     def _show_history(self) -> None:
         for row, answered in zip(self._rows, self._history):

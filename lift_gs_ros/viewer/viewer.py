@@ -76,7 +76,7 @@ class Viewer:
         self._answer, self._camera = AnswerScene(scene), CameraFrustum(scene)
         self._home = views.Home(self._server)
         self._shown: Grounding | None = None
-        self._asked: str | None = None  # the newest query that was answered
+        self._awaited: str | None = None  # asked on the page, and not answered yet
         self._looks_back = False  # shows an older answer than the newest
         order = 'keyframes', 'version', 'device', 'weights', 'latency'
         self._facts = dict.fromkeys(order, '')
@@ -129,18 +129,17 @@ class Viewer:
             self._camera.show(world_from_camera, camera, image)
 
     def show(self, grounding: Grounding) -> None:
-        """Show an answer, unless it repeats the newest one while the user looks at an older one."""
+        """Show an answer, unless it is one again while the user looks at an older one."""
         with self._lock:
             if not grounding.query.strip():
                 self._show_nothing('Ask for something.')
                 return
             self.set_facts(latency=f'answered in {grounding.latency.total_ms:.0f} ms')
-            is_new = grounding.query != self._asked
+            is_again = self._panel.knows(grounding.query) and grounding.query != self._awaited
             if grounding.instances or not grounding.message:
-                self._asked = grounding.query
                 self._panel.remember(grounding)
-            if is_new or not self._looks_back:
-                self._looks_back = False
+            if not (is_again and self._looks_back):
+                self._looks_back, self._awaited = False, None
                 self._display(grounding)
 
     def note(self, text: str) -> None:
@@ -163,7 +162,7 @@ class Viewer:
         self._map.hide(np.concatenate([np.zeros((0, 3), np.float32), *points]))
 
     def _show_nothing(self, note: str) -> None:
-        self._shown, self._asked, self._looks_back = None, None, False
+        self._shown, self._awaited, self._looks_back = None, None, False
         self._answer.clear()
         self._map.hide(np.zeros((0, 3), np.float32))
         self._panel.note(note)
@@ -173,6 +172,7 @@ class Viewer:
         with self._lock:
             refusal = self._panel.refusal(text)
             self._panel.note(refusal or f'Looking for “{text}” …')
+            self._awaited = None if refusal else text
         if not refusal:
             self._on_query(text)
 
