@@ -97,7 +97,7 @@ def test_camera_map_and_real_model_answer_and_leave_cleanly_on_a_signal(start, t
         (
             'mapping_node',
             {'pose_source': 'gps'},
-            "'gps', expected one of odometry, pose, pose_with_covariance, tf",
+            "'gps', expected one of odometry, pose, pose_",
         ),
         ('grounding_node', {'checkpoint': '/no/such.safetensors'}, '/no/such.safetensors'),
     ],
