@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from scipy.sparse import random_array
 
-from training.compositing import CompositingWeights
+from training.compositing import CompositingWeights, _torch_product
 
 
 def _weights(pixels: int = 12, points: int = 9) -> CompositingWeights:
@@ -23,6 +23,18 @@ def test_rendering_and_its_gradient_are_those_of_the_dense_product():
     assert torch.allclose(weights.render(features), dense @ features, atol=1e-6)
     assert torch.allclose(gradient, features.grad, atol=1e-6)
     assert torch.allclose(weights.alpha, dense.sum(dim=1), atol=1e-6)
+
+
+def test_rendering_as_on_a_gpu_is_in_full_precision_also_under_autocast():
+    weights = _weights()
+    features, target = torch.randn(9, 5, requires_grad=True), torch.randn(12, 5)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        rendered = _torch_product(weights.matrix, features)  # what no CPU takes by itself
+    (rendered * target).sum().backward()
+    dense = torch.from_numpy(weights.matrix.toarray())
+    assert rendered.dtype == torch.float32
+    assert torch.allclose(rendered, dense @ features, atol=1e-6)
+    assert torch.allclose(features.grad, dense.T @ target, atol=1e-6)
 
 
 def test_a_crop_keeps_its_own_share_of_every_pixel():

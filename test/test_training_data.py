@@ -6,6 +6,7 @@ from training_rooms import read_rooms, two_boxes
 
 from lift_gs_ros.model.language import load_language_encoder
 from lift_gs_ros.simulation.vocabulary import HELD_OUT_PAIRS
+from training.contrast import CAPTION_BANK
 from training.data.augment import Augmentation, augment
 from training.data.load import open_rooms
 from training.data.queries import Caption, Query, QueryMix, make_query, reworded
@@ -37,6 +38,71 @@ def test_words_of_a_vlm_that_no_thesaurus_has_are_taken_for_what_they_end_in():
     assert not Caption.parse('red chair').may_be(Caption.parse('red wall'))
 
 
+@pytest.mark.parametrize(
+    ('caption', 'kind'),
+    [
+        ('black chair with wheels', 'chair'),
+        ('the box near the wall', 'box'),
+        ('chair next to a table', 'chair'),
+        ('chair right next to the door', 'chair'),
+        ('chair left of the desk', 'chair'),
+        ('chair facing the window', 'chair'),
+        ('mug standing on the table', 'mug'),
+        ('chairs', 'chair'),
+        ('kitchen cabinets', 'cabinet'),
+        ('bookshelf filled with books', 'bookshelf'),
+        ('tall wooden shelf full of books', 'bookshelf'),
+        ('shelf holding books', 'bookshelf'),
+        ('white bed covered with a blanket', 'bed'),
+        ('table made of wood', 'table'),
+        ('picture of a cat', 'picture'),
+        ('monitor on top of a desk', 'monitor'),
+        ('laptop that is open', 'laptop'),
+        ('pile of books', 'book'),
+        ('stacks of cardboard boxes', 'box'),
+        ('row of black office chairs by the wall', 'chair'),
+        ('corner of a wooden table', 'table'),
+        ('wooden chest of drawers', 'cabinet'),
+        ('chest of drawers standing near the window', 'cabinet'),
+        ('lamp on the chest of drawers', 'lamp'),
+        ('two chests of drawers', 'cabinet'),
+        ('brown coffee maker on the counter', 'coffee maker'),
+        ('digital clock on the wall', 'clock'),
+        ('brick wall', 'wall'),
+        ('wall mounted tv', 'wall mounted tv'),
+        ('pile of', 'pile'),
+        ('with', 'with'),
+        ('orange', 'orange'),
+        ('', ''),
+    ],
+)
+def test_a_caption_of_a_vlm_is_of_the_thing_that_it_names_first(caption, kind):
+    said = Caption.parse(caption)
+    assert said.kind == kind
+    assert Caption(said.color, kind).describes(said)
+    assert said.describes(said)
+    near = {bank.kind for bank, _ in CAPTION_BANK if bank.may_be(said)}
+    assert near <= {kind}  # whatever else is named is a negative of its pixels, the thing is not
+    assert bool(near) == any(bank.kind == kind for bank, _ in CAPTION_BANK)
+
+
+def test_what_a_caption_names_in_more_words_is_asked_for_and_is_not_absent():
+    shown = [
+        'black coffee maker on the counter', 'digital clock on the wall', 'red shoes by the door',
+        'blue chair next to a table', 'green pile of books',
+    ]  # fmt: skip
+    asked = set()
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        query = make_query([shown], shown, QueryMix(absent=0.5), 8, rng)
+        for number, (text, begin, end) in enumerate(query.phrases):
+            said = Caption.parse(query.texts[text][begin:end])
+            asked.add(said.noun)
+            if said.kind in ('clock', 'coffee maker') and said.color in (None, 'black'):
+                assert query.satisfied[0][:, number].any()
+    assert {'coffee maker', 'chair', 'book', 'shoe'} <= asked
+
+
 def test_other_words_of_a_caption_mean_the_same():
     rng = np.random.default_rng(0)
     said = {c: {reworded(c, 1.0, rng) for _ in range(60)} for c in ('grey sofa', 'bin', 'wall')}
@@ -66,6 +132,19 @@ def test_queries_ask_for_what_is_shown_and_mark_its_characters():
                 expected = [phrase.describes(Caption.parse(caption)) for caption in view]
                 assert satisfied[:, number].tolist() == expected
         assert query.satisfied[0].any()
+
+
+@pytest.mark.parametrize('thing', ['can', 'see', 'a'])
+def test_a_phrase_is_marked_where_it_stands_and_not_in_the_words_around_it(thing):
+    wrapped = set()
+    for seed in range(60):
+        mix = QueryMix(single=1, absent=0, stuff=1)
+        query = make_query([[thing]], [thing], mix, 8, np.random.default_rng(seed))
+        [(_, begin, end)] = query.phrases
+        rest = query.texts[0][:begin] + '|' + query.texts[0][end:]
+        assert query.texts[0][begin:end] == thing
+        wrapped.add(rest)
+    assert {'can you see the |?', 'where is the |?', 'the |', '|'} <= wrapped
 
 
 def test_a_phrase_owns_the_tokens_of_its_words_in_its_own_text():

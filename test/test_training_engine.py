@@ -116,6 +116,21 @@ def test_a_log_holds_means_since_its_last_line(tmp_path):
     ]
 
 
+def test_a_log_of_a_long_run_can_be_gone_on_with(tmp_path):
+    for done, step in ((0, 100_000), (100_000, 123_457)):
+        journal = Journal(tmp_path, 200_000, done)
+        journal.add({'loss': 1.0})
+        journal.write(step, {})
+        journal.close()
+    assert [row['step'] for row in _rows(tmp_path)] == ['100000', '123457']
+
+
+def test_a_log_whose_steps_were_rounded_still_opens(tmp_path):
+    (tmp_path / 'log.csv').write_text('step,loss\n99980,3\n1e+05,2\n1.0002e+05,1\n')
+    Journal(tmp_path, 200_000, 100_000).close()
+    assert [row['loss'] for row in _rows(tmp_path)] == ['3', '2']
+
+
 def _write(path, step, done=0, **values):
     journal = Journal(path, 9, done)
     journal.add(values)

@@ -6,14 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training_rooms import three_boxes, two_boxes
+from training_rooms import labelled_structure, three_boxes, two_boxes
 
 from lift_gs_ros.model.language import load_language_encoder
 from lift_gs_ros.model.lift_gs import Decoded, LiftGS
 from lift_gs_ros.model.mask_decoder import LayerOutput
+from lift_gs_ros.model.naming import EVERYDAY_NOUNS
 from lift_gs_ros.model.seeds import POSITION_CHANNELS
 from lift_gs_ros.simulation.room import Room
 from lift_gs_ros.simulation.words import object_phrases
+from training.contrast import CaptionContrast
 from training.data.augment import Augmentation
 from training.data.build import build_files
 from training.data.labelled import (
@@ -327,6 +329,60 @@ def test_what_the_crop_cuts_is_not_asked_for_as_something_absent():
             assert not any(phrase.describes(Caption.parse(name)) for name in visible)
 
 
+def test_a_crop_keeps_what_it_cuts_of_floor_and_walls_as_points_that_nobody_asks_for():
+    scene, states = labelled_structure(), set()
+    whole = np.bincount(scene.instance_ids)
+    settings = {'whole_scene': 0, 'max_points': 3000, 'augmentation': PLAIN}
+    for seed in range(60):
+        sample = _sample(seed, scene, query=QueryMix(stuff=1, absent=0.3), **settings)
+        number = np.round(sample.colors[:, 0] * 7).astype(int)  # of the instance in the scene
+        counts = np.bincount(number, minlength=7)
+        cut = (counts > 0) & (counts < 0.8 * whole)
+        assert set(np.flatnonzero(cut)) <= {1, 2, 3}  # half a chair is not there
+        assert counts[1] > 500
+        assert counts[4:].any()  # it lies around a chair
+        assert np.array_equal(sample.instance_ids == -1, cut[number])
+        lost = [Caption.parse(scene.captions[i]) for i in np.flatnonzero(cut)]
+        for asked in sample.queries:
+            for text, begin, end in asked.query.phrases:
+                phrase = Caption.parse(asked.query.texts[text][begin:end])
+                assert not any(phrase.kind == caption.kind for caption in lost)
+                states.add((phrase.kind, bool(cut[2]), bool(counts[3])))
+    assert ('chair', True, True) in states  # beside a whole wall and one that is cut
+    assert ('wall', True, True) not in states
+    assert {i for _, *own in states for i in own} == {True, False}
+
+
+def test_a_scene_of_nothing_but_floor_and_walls_is_cut_around_these():
+    scene = labelled_structure()
+    bare = scene.instance_ids <= 3
+    empty = replace(
+        scene,
+        positions=scene.positions[bare],
+        colors=scene.colors[bare],
+        instance_ids=scene.instance_ids[bare],
+        captions={i: scene.captions[i] for i in (1, 2, 3)},
+    )
+    for seed in range(5):
+        sample = _sample(seed, empty, whole_scene=0, max_points=2000, augmentation=PLAIN)
+        assert 1000 < len(sample.positions) <= 2000
+
+
+def test_a_crop_that_would_hold_nothing_is_the_whole_scene():
+    scene = three_boxes()
+    things = scene.instance_ids > 0
+    crowded = replace(
+        scene,
+        positions=scene.positions[things],
+        colors=scene.colors[things],
+        instance_ids=scene.instance_ids[things],
+    )
+    for seed in range(5):
+        sample = _sample(seed, crowded, whole_scene=0, max_points=300, augmentation=PLAIN)
+        assert len(sample.positions) == 2700
+        assert len(sample.captions) == 3
+
+
 def test_a_sentence_about_a_thing_that_lost_its_points_is_not_asked():
     scene = three_boxes()
     kept = np.ones(len(scene.positions), bool)
@@ -586,6 +642,17 @@ def test_a_sample_that_shows_no_instance_still_teaches_no_object(language):
     loss.backward()
     assert log['feature'] == log['mask'] == 0
     assert log['correspondence'] > 0
+
+
+def test_everyday_nouns_leave_the_words_as_they_are_encoded_alone(language):
+    """What the feature loss reads must not depend on what was encoded before a run was resumed."""
+    used = load_language_encoder('minilm')
+    contrast = CaptionContrast(_tiny(), used, 0.1, 1.0, everyday_nouns=True)
+    contrast(torch.randn(2, 8), np.arange(2), ['black monitor', 'potted plant'])
+    for noun in (*EVERYDAY_NOUNS, 'monitor', 'plant'):
+        alone = language.encode(noun)
+        assert np.array_equal(used.encode(noun).embeddings, alone.embeddings), noun
+        assert np.array_equal(used.encode(noun).sentence, alone.sentence), noun
 
 
 def test_negative_or_empty_weights_are_refused_by_name():

@@ -6,20 +6,24 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_shards import save
 from training_rooms import all_in_memory, two_boxes
 
 from lift_gs_ros.model.checkpoint import load_checkpoint, read_metadata
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
+from lift_gs_ros.model.lift_gs import LiftGS
+from lift_gs_ros.model.scene import SceneEncoding
 from training.config import load_settings
 from training.data.room_cache import save_room
-from training.data.sample import make_sample
+from training.data.sample import Sample, ViewTarget, make_sample
 from training.data.storage import Storage
 from training.engine import (
     Batch,
@@ -31,7 +35,9 @@ from training.engine import (
     seed_torch,
     step_rng,
 )
-from training.objective import PretrainObjective, render_fixed, render_learned
+from training.losses.correspondence import token_targets
+from training.losses.grounding import Targets, grounding_loss
+from training.objective import PretrainObjective, RenderedTarget, render_fixed, render_learned
 from training.pretrain import Pretraining, PretrainSettings, draw_samples, pretrain
 from training.trainer import Stopped, build_model, run_command_line
 
@@ -307,6 +313,76 @@ def test_learned_geometry_begins_as_the_fixed_one_and_has_gradients(cache, tmp_p
     loss.backward()
     geometry = model.gaussian_head.mlp[-1].weight.grad[:11]  # offset, scale, rotation, opacity
     assert geometry.abs().sum() > 0
+
+
+def _in_view(cache: Path, output: Path) -> tuple[PretrainSettings, LiftGS, Sample]:
+    """A model, and a sample whose query asks for both boxes in its only view."""
+    settings = _settings(
+        cache, output, 'sample.whole_room=1', 'sample.views=1', 'learn_geometry_from=0.5',
+        'sample.query.single=0', 'sample.query.no_color=0', 'dropout=0',
+    )  # fmt: skip
+    for seed in range(20):
+        sample = make_sample(two_boxes(), settings.sample, 0.05, np.random.default_rng(seed))
+        if sample.views[0].instances.tolist() == [1, 2]:
+            return settings, build_model(settings), sample
+    raise AssertionError('no such sample')
+
+
+@pytest.mark.parametrize('shown', [(), (1,), (1, 2)])
+def test_an_instance_that_learned_gaussians_do_not_cover_is_not_matched(
+    cache, tmp_path, monkeypatch, shown
+):
+    settings, model, sample = _in_view(cache, tmp_path)
+
+    def rendered(encoding: SceneEncoding, target: ViewTarget) -> RenderedTarget:
+        view = render_learned(encoding, target)
+        covered = torch.from_numpy(np.isin(target.semantics, shown))
+        return replace(view, valid=view.valid & covered)
+
+    def noted(views, *arguments):
+        seen.append(views)
+        return grounding_loss(views, *arguments)
+
+    seen: list[list[Targets]] = []
+    monkeypatch.setattr('training.objective.render_learned', rendered)
+    monkeypatch.setattr('training.objective.grounding_loss', noted)
+    objective = PretrainObjective(model, _language('minilm'), settings.loss, 0.5)
+    loss, log = objective(Batch([sample], np.random.default_rng(0), progress=0.5))
+    loss.backward()
+    assert np.isfinite(list(log.values())).all()
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert ('named' in log) == bool(shown)
+    _, phrases = sample.query.tokens(_language('minilm'))
+    expected = token_targets(torch.from_numpy(sample.views[0].satisfied @ phrases))
+    for [targets] in seen:
+        assert targets.masks.any(dim=0).all()
+        assert torch.equal(targets.tokens, expected[[i - 1 for i in shown]])
+
+
+def test_pictures_show_where_gaussians_went_once_they_may_move(cache, tmp_path):
+    settings, model, sample = _in_view(cache, tmp_path)
+    model.gaussian_head.mlp[-1].bias.data[10] = -20.0  # opacity: the learned ones fade away
+    program, brightness = Pretraining(settings), []
+    for progress in (0.49, 0.5):
+        path = tmp_path / 'picture.png'
+        program.picture(path, model.eval(), _language('minilm'), sample, progress)
+        picture = np.asarray(Image.open(path))
+        height, width = sample.views[0].image.shape[:2]
+        brightness.append(picture[40 : 3 * height, 3 * width :].mean())
+    assert brightness[0] > 50
+    assert brightness[1] < 1
+
+
+def test_the_picture_of_a_step_is_of_the_progress_that_its_loss_had(cache, tmp_path, monkeypatch):
+    drawn: list[bool] = []
+    monkeypatch.setattr('training.pretrain.draw_sample', lambda *given: drawn.append(given[-1]))
+    options = ['steps=4', 'picture_every=1', 'learn_geometry_from=0.5']
+    pretrain(_settings(cache, tmp_path / 'half', *options))
+    assert drawn == [False, False, True, True]
+    drawn.clear()
+    pretrain(_settings(cache, tmp_path / 'never', *options[:2]))
+    assert drawn == [False] * 4
 
 
 def test_wrong_settings_are_refused_before_the_first_step(cache, tmp_path):

@@ -66,6 +66,28 @@ def three_boxes(seed: int = 0) -> LabelledScene:
     )
 
 
+def labelled_structure() -> LabelledScene:
+    """Three chairs, and floor and walls as objects too, as in ScanNet: a long and a short one."""
+    grid = np.stack(np.meshgrid(np.arange(-2, 2, 0.05), np.arange(-2, 2, 0.05)), -1).reshape(-1, 2)
+    floor = np.column_stack([grid, np.zeros(len(grid))])
+    wall = np.column_stack([grid[:, 0], np.full(len(grid), 1.8), grid[:, 1] + 2])
+    walls = [wall[wall[:, 2] < 1.5], wall[(np.abs(wall[:, 0] - 1) < 0.3) & (wall[:, 2] < 0.8)]]
+    walls[1] = walls[1] - [0, 0.3, 0]
+    rng = np.random.default_rng(0)
+    chairs = [rng.uniform(-0.3, 0.3, (400, 3)) + [x, y, 0.3] for x, y in ((-1, 1), (0, 0), (1, 1))]
+    parts = [floor, *walls, *chairs]
+    ids = np.repeat(np.arange(1, 7), [len(part) for part in parts])
+    captions = ['floor', 'wall', 'brick wall', 'chair', 'office chair', 'chair']
+    return LabelledScene(
+        'structure',
+        np.concatenate(parts).astype(np.float32),
+        (ids[:, None] / [7, 14, 21]).astype(np.float32),  # what it was can be told by the colour
+        ids.astype(np.int32),
+        dict(enumerate(captions, 1)),
+        [],
+    )
+
+
 def _sentence(text: str, instances: dict[str, list[int]]) -> Sentence:
     begins = [(text.index(phrase), phrase) for phrase in instances]
     return Sentence(

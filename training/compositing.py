@@ -45,7 +45,7 @@ class CompositingWeights:
         """Render features (N, C) of the Gaussians to (R, C); differentiable."""
         if features.device.type == 'cpu':
             return _SparseProduct.apply(features.float(), self.matrix)
-        return torch.sparse.mm(_to_torch(self.matrix, features.device), features.float())
+        return _torch_product(self.matrix, features)
 
     def select(
         self, pixels: NDArray[np.integer] | slice, points: NDArray[np.bool_]
@@ -66,11 +66,14 @@ class CompositingWeights:
         return CompositingWeights(matrix)
 
 
-def _to_torch(matrix: csr_array, device: torch.device) -> Tensor:
-    return torch.sparse_csr_tensor(
+def _torch_product(matrix: csr_array, features: Tensor) -> Tensor:
+    """``matrix @ features`` where the features are, in float32 also under autocast."""
+    weights = torch.sparse_csr_tensor(
         torch.from_numpy(matrix.indptr.astype(np.int64)),
         torch.from_numpy(matrix.indices.astype(np.int64)),
         torch.from_numpy(matrix.data),
         size=matrix.shape,
-        device=device,
+        device=features.device,
     )
+    with torch.autocast(features.device.type, enabled=False):
+        return torch.sparse.mm(weights, features.float())

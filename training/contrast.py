@@ -90,7 +90,8 @@ class CaptionContrast:
         return [noun for noun, cosine in zip(self._everyday, best) if cosine < ALIKE]
 
     def _directions(self, texts: list[str]) -> NDArray[np.float32]:
-        vectors = np.stack([tokens.sentence for tokens in self._language.encode_batch(texts)])
+        # One by one: a batch pads, which changes last digits, and what is encoded is cached.
+        vectors = np.stack([self._language.encode(text).sentence for text in texts])
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def _contrast(

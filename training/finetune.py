@@ -77,7 +77,12 @@ class Finetuning:
         ]
 
     def picture(
-        self, path: Path, model: LiftGS, language: LanguageEncoder, sample: LabelledSample
+        self,
+        path: Path,
+        model: LiftGS,
+        language: LanguageEncoder,
+        sample: LabelledSample,
+        progress: float,
     ) -> None:
         """Draw what the model makes of a sample."""
         draw_labelled(path, model, language, sample)

@@ -40,14 +40,13 @@ class Journal:
         values = means | extra
         for name, value in values.items():
             self._writer.add_scalar(name, value, step)
-        row = {'step': step, **values}
-        if new := [name for name in row if name not in self._columns]:
+        if new := [name for name in ('step', *values) if name not in self._columns]:
             _, rows = _read(self._path, step)
             self._columns += new
             self._rewrite(rows)
         with open(self._path, 'a', newline='') as file:
-            text = {name: f'{value:.5g}' for name, value in row.items()}
-            csv.DictWriter(file, self._columns).writerow(text)
+            text = {name: f'{value:.5g}' for name, value in values.items()}
+            csv.DictWriter(file, self._columns).writerow({'step': step, **text})
         self._bar.set_postfix({name: f'{values[name]:.3g}' for name in SHOWN if name in values})
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
@@ -69,5 +68,6 @@ def _read(path: Path, last: int) -> tuple[list[str], list[dict[str, str]]]:
     """Read the columns and the whole lines of a log up to a step."""
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     reader = csv.DictReader(line for line in lines if line.endswith('\n'))
-    rows = [row for row in reader if int(row['step']) <= last]
+    # An older log says 1e+05 for step 100000.
+    rows = [row for row in reader if int(float(row['step'])) <= last]
     return list(reader.fieldnames or []), rows

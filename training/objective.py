@@ -214,15 +214,20 @@ def _photometric(view: RenderedTarget) -> Tensor:
 def _targets(
     decoded: Decoded, layer: int, view: RenderedTarget, phrases: NDArray[np.bool_]
 ) -> Targets:
-    """Rendered masks of one decoder layer against the view's instances, at its valid pixels."""
+    """Rendered masks of one decoder layer against the view's instances, at its valid pixels.
+
+    Instances that learned Gaussians leave without such a pixel are left out.
+    """
     target, device = view.target, view.color.device
     semantics = torch.from_numpy(target.semantics).to(device)[view.valid]
     instances = torch.from_numpy(target.instances).to(device)
     positives = torch.from_numpy(target.satisfied @ phrases).to(device)  # (K, T)
+    masks = semantics[:, None] == instances[None]
+    shown = masks.any(dim=0)
     return Targets(
         decoded.logits_of(view.mask_features[view.valid], layer),
-        (semantics[:, None] == instances[None]).float(),
-        token_targets(positives),
+        masks[:, shown].float(),
+        token_targets(positives[shown]),
     )
 
 

@@ -15,7 +15,7 @@ from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.lift_gs import Decoded, LiftGS
 from training.data.labelled_sample import LabelledSample
 from training.data.sample import Sample
-from training.objective import render_fixed
+from training.objective import render_fixed, render_learned
 
 YELLOW = np.array([1.0, 0.9, 0.1])
 SCALE = 3  # pixels per pixel of the training image
@@ -23,19 +23,25 @@ SCALE = 3  # pixels per pixel of the training image
 
 @torch.no_grad()
 def draw_sample(
-    path: str | Path, model: LiftGS, language: LanguageEncoder, sample: Sample, phrases: int = 4
+    path: str | Path,
+    model: LiftGS,
+    language: LanguageEncoder,
+    sample: Sample,
+    learn_geometry: bool = False,
+    phrases: int = 4,
 ) -> None:
     """Draw image, teacher's masks, rendered colour, and per phrase the rendered best mask.
 
     One row per phrase of the query: the image with the teacher's mask, and the rendered mask of
-    the proposal with the highest correspondence x mean mask probability.
+    the proposal with the highest correspondence x mean mask probability. Gaussians that learn
+    their geometry are drawn where they went.
     """
     view = sample.views[0]
     height, width = view.image.shape[:2]
     tokens, belongs = sample.query.tokens(language)
     encoding = model.encode([(sample.positions, sample.colors)])[0]
     decoded = model.decode([encoding], tokens)
-    rendered = render_fixed(encoding, view)
+    rendered = (render_learned if learn_geometry else render_fixed)(encoding, view)
     masks = decoded.logits_of(rendered.mask_features).sigmoid().cpu().numpy()
     color = rendered.color.clamp(0, 1).cpu().numpy().reshape(height, width, 3)
     rows = [np.concatenate([view.image, color], axis=1)]

@@ -94,9 +94,17 @@ class Pretraining:
         """Draw the batch of a step."""
         return draw_samples(self._stream, self._settings, self._voxel_size, step, rng)
 
-    def picture(self, path: Path, model: LiftGS, language: LanguageEncoder, sample: Sample) -> None:
+    def picture(
+        self,
+        path: Path,
+        model: LiftGS,
+        language: LanguageEncoder,
+        sample: Sample,
+        progress: float,
+    ) -> None:
         """Draw what the model makes of a sample."""
-        draw_sample(path, model, language, sample)
+        learn_geometry = progress >= self._settings.learn_geometry_from
+        draw_sample(path, model, language, sample, learn_geometry)
 
 
 def pretrain(settings: PretrainSettings) -> Path:

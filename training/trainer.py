@@ -126,8 +126,10 @@ class Program(Protocol):
     def draw(self, step: int, rng: np.random.Generator) -> Sequence[Any]:
         """Draw the samples of a step; several threads do so at once."""
 
-    def picture(self, path: Path, model: LiftGS, language: LanguageEncoder, sample: Any) -> None:
-        """Draw what the model makes of a sample."""
+    def picture(
+        self, path: Path, model: LiftGS, language: LanguageEncoder, sample: Any, progress: float
+    ) -> None:
+        """Draw what the model makes of a sample of a step, which began at that progress."""
 
 
 class Stopped(Exception):
@@ -274,7 +276,8 @@ class _Run:
         if step % settings.picture_every == 0:
             self.model.eval()
             path = self.path / f'step_{step:06d}.png'
-            self.program.picture(path, self.model, self.language, sample)
+            progress = (step - 1) / settings.steps  # as the objective had it
+            self.program.picture(path, self.model, self.language, sample, progress)
             self.model.train()
         if now - self._saved > 60 * settings.checkpoint_minutes:
             self.save()

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from lift_gs_ros.model.naming import ROOM
 from training.data.augment import Augmentation, augment
 from training.data.labelled import LabelledScene, Sentence
-from training.data.queries import Query, QueryMix, make_query
+from training.data.queries import Caption, Query, QueryMix, make_query
 from training.data.sample import nearest_on_floor
 
 MIN_POINTS = 10  # of an instance within a crop; a mug has 16 at 5 cm
@@ -24,7 +25,7 @@ class LabelledSampleSettings:
     whole_scene: float = 0.4  # share of samples with the whole scene, the only ones with sentences
     sentences: float = 0.7  # of the queries about whole scenes; the others are categories
     max_phrases: int = 8  # of a sentence; 1 leaves relations to the relation head
-    max_points: int = 9_000  # of other samples: those nearest to some instance
+    max_points: int = 9_000  # of other samples: those nearest to some thing
     max_instances: int = 8  # captions of one category query, each with all its instances
     query: QueryMix = field(default_factory=QueryMix)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -67,26 +68,35 @@ def make_labelled_sample(
 ) -> LabelledSample:
     """Cut, augment and question a scene; the same generator state gives the same sample."""
     numbers = np.array(sorted(scene.captions), np.int64)
+    kinds = [Caption.parse(scene.captions[int(number)]).kind for number in numbers]
+    is_thing = np.array([kind not in ROOM for kind in kinds], bool)  # no floor, no wall
     crop, augmentation = np.ones(len(scene.positions), bool), settings.augmentation
     is_whole = rng.uniform() < settings.whole_scene or not len(numbers)
     asks_sentences = is_whole and bool(scene.sentences)
     if not is_whole:
-        own = np.flatnonzero(scene.instance_ids == rng.choice(numbers))
+        things = numbers[is_thing] if is_thing.any() else numbers
+        own = np.flatnonzero(scene.instance_ids == rng.choice(things))
         center = scene.positions[rng.choice(own)]
         crop = nearest_on_floor(scene.positions, center, settings.max_points)
     before = (scene.instance_ids[:, None] == numbers).sum(axis=0)
     inside = (scene.instance_ids[crop][:, None] == numbers).sum(axis=0)
-    # What the crop cuts leaves it altogether: half a chair is neither a chair nor background.
-    crop &= ~np.isin(scene.instance_ids, numbers[inside < MIN_SHARE * before])
+    is_cut = inside < MIN_SHARE * before
+    # What the crop cuts leaves it altogether: half a chair is neither a chair nor background. But
+    # furniture stands on something: what is there of floor and walls stays, without a label.
+    crop &= ~np.isin(scene.instance_ids, numbers[is_cut & is_thing])
+    if not crop.any():
+        crop[:], is_cut[:] = True, False
     if asks_sentences and rng.uniform() < 0.5:  # mirrored scenes are not asked for left or right
         augmentation = replace(augmentation, mirror=0.0)
     cloud = augment(scene.positions[crop], scene.colors[crop], augmentation, voxel_size, rng)
     ids = scene.instance_ids[crop][cloud.kept]
     counts = (ids[:, None] == numbers).sum(axis=0)
-    shown = numbers[counts >= MIN_POINTS]
+    shown = numbers[(counts >= MIN_POINTS) & ~is_cut]
     row_of = {int(number): row for row, number in enumerate(shown)}
     captions = [scene.captions[number] for number in row_of]
     hardly = [scene.captions[int(n)] for n in numbers[counts > 0] if n not in shown]
+    unlabelled = {kind for kind, lost in zip(kinds, is_cut & (counts > 0)) if lost}
+    askable = [caption for caption in captions if Caption.parse(caption).kind not in unlabelled]
     sentences = [
         sentence
         for sentence in scene.sentences
@@ -99,9 +109,10 @@ def make_labelled_sample(
         if asks_sentences and sentences and rng.uniform() < settings.sentences:
             queries.append(_ask(sentences[rng.integers(len(sentences))], row_of))
         else:
-            # What can hardly be seen is not asked for, and neither is it absent.
+            # What can hardly be seen is not asked for, and neither is it absent. A wall that the
+            # crop leaves whole is not asked for beside one that it cuts.
             views, limit = [captions, hardly], settings.max_instances
-            query = make_query(views, captions, settings.query, limit, rng)
+            query = make_query(views, askable, settings.query, limit, rng)
             asked = np.flatnonzero(query.satisfied[0].any(axis=1))
             queries.append(LabelledQuery(query, asked, query.satisfied[0][asked]))
     rows = np.full(int(scene.instance_ids.max()) + 1, -1)

@@ -1,9 +1,10 @@
 """Pseudo queries from what a captioning model said about 2D masks (LIFT-GS, A.4).
 
-A caption is "red office chair": a colour and a noun. Queries are made of the captions in view, in
-other words too (a thesaurus knows that an office chair is a chair), joined as in the detection
-prompts of MDETR and GLIP ("red chair. wooden table."), or one alone, as people ask. Distractors
-(right noun, wrong colour) and absent things teach "no object". Nothing here knows a 3D label.
+A caption is "red office chair": a colour and a noun, which may say more ("chair with wheels").
+Queries are made of the captions in view, in other words too (a thesaurus knows that an office chair
+is a chair), joined as in the detection prompts of MDETR and GLIP ("red chair. wooden table."), or
+one alone, as people ask. Distractors (right noun, wrong colour) and absent things teach "no
+object". Nothing here knows a 3D label.
 """
 
 from __future__ import annotations
@@ -16,14 +17,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lift_gs_ros.grounding.proposals import phrase_tokens
+from lift_gs_ros.model import lexicon
 from lift_gs_ros.model.language import LanguageEncoder
+from lift_gs_ros.model.naming import ROOM
 from lift_gs_ros.model.tokens import LanguageTokens
 from lift_gs_ros.simulation.vocabulary import COLORS, HELD_OUT_PAIRS
-from lift_gs_ros.simulation.words import ABSENT_NOUNS, NOUNS, WRAPPERS, article, color_words
+from lift_gs_ros.simulation.words import (
+    ABSENT_NOUNS,
+    NOUNS,
+    WRAPPERS,
+    Noun,
+    article,
+    color_words,
+)
 
-NOUN_OF_TEXT = {noun.text: noun for noun in NOUNS}
+NOUN_OF_TEXT = {text: noun for noun in NOUNS for text in (noun.plural, noun.text)}
 KINDS_WITH_NOUNS = tuple(dict.fromkeys(noun.kind for noun in NOUNS))
 _COLOR_OF_WORD = {word: color for color in COLORS for word in color_words(color)}
+
+# What a noun means by its end: a "digital clock" is a clock, and a "brick wall" a wall.
+_OTHERS = tuple(Noun(text, text) for text in (*ABSENT_NOUNS, *sorted(ROOM)))
+_KIND_OF = {text: noun.kind for noun in (*_OTHERS, *NOUNS) for text in (noun.plural, noun.text)}
+# What begins with one of these words says more of a thing that is named before.
+_BEHIND = lexicon.RELATIONS | lexicon.DETERMINERS | {
+    'facing', 'holding', 'containing', 'wearing', 'supporting', 'showing', 'displaying',
+    'depicting', 'featuring', 'using',
+}  # fmt: skip
+# What may stand between the name and such a word: "chair right next | to", "shelf full | of".
+_BETWEEN = lexicon.PARTICIPLES | lexicon.TRAILING | {'made', 'out', 'full', 'hung'}
+# Before "of": how many of a thing there are, or which part of it is seen.
+_SHARES = lexicon.SPATIAL_NOUNS | {
+    'pile', 'stack', 'pair', 'set', 'row', 'group', 'bunch', 'collection', 'piece', 'part',
+    'section', 'edge',
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,24 +81,19 @@ class Caption:
         """Read "red chair" or "office chair"."""
         first, _, rest = text.partition(' ')
         color = _COLOR_OF_WORD.get(first)
-        return cls(color, rest) if color else cls(None, text)
+        return cls(color, rest) if color and rest else cls(None, text)
 
     @property
     def kind(self) -> str:
-        """What kind of thing the noun means: an office chair is a chair, a "big chair" is too."""
+        """What kind of thing the noun means: an office chair or "chair by a wall" is a chair."""
         return _kind(self.noun)
-
-    @property
-    def general(self) -> Caption:
-        """The same with the most general noun."""
-        return Caption(self.color, self.kind)
 
     def describes(self, other: Caption) -> bool:
         """Say whether everything that this one says is true of the other, as far as it tells."""
         if self.color not in (None, other.color) or self.kind != other.kind:
             return False
         if self.noun not in NOUN_OF_TEXT:
-            return self.noun == other.noun  # nothing is known about what else it may mean
+            return self.noun in (other.noun, other.kind)  # nothing else is known to be one
         own, theirs = _variants(self.noun), _variants(other.noun)
         return not own or (bool(theirs) and set(theirs) <= set(own))
 
@@ -84,10 +105,31 @@ class Caption:
 
 @functools.cache
 def _kind(noun: str) -> str:
-    """Look up the longest end of a noun that the thesaurus knows."""
-    words = noun.split()
+    """Look up the longest end of a thing's name that means something here; else the name is it."""
+    words = _name(noun.split())
     ends = (' '.join(words[first:]) for first in range(len(words)))
-    return next((NOUN_OF_TEXT[end].kind for end in ends if end in NOUN_OF_TEXT), noun)
+    return next((_KIND_OF[end] for end in ends if end in _KIND_OF), ' '.join(words))
+
+
+def _name(words: list[str]) -> list[str]:
+    """Leave out what is said behind a thing's name; a "pile of books by the door" is books."""
+    cut = next((i for i in range(1, len(words)) if _begins_more(words, i)), None)
+    if cut is None:
+        return words
+    name, behind = words[:cut], words[cut + 1 :]
+    while len(name) > 1 and _is_between(name[-1]):
+        name.pop()
+    is_share = words[cut] == 'of' and name[-1].removesuffix('s') in _SHARES
+    return _name(behind) if is_share and behind else name
+
+
+def _begins_more(words: list[str], i: int) -> bool:
+    around = ' '.join(words[i - 1 : i + 2])  # "chest of drawers"
+    return words[i] in _BEHIND and around not in _KIND_OF
+
+
+def _is_between(word: str) -> bool:
+    return word in _BETWEEN or (word.endswith('ed') and word not in _KIND_OF)  # "bed" is none
 
 
 def _variants(noun: str) -> tuple[str, ...]:
@@ -143,13 +185,12 @@ def make_query(
     asked = list(dict.fromkeys(asked)) or [_absent(shown, known, rng)]
     texts, phrases = [], []
     for caption in asked:
-        phrase = _words(caption, rng)
-        text = phrase
+        phrase, first, wrapper = _words(caption, rng), '', '{}'
         if is_single:
             first = str(rng.choice(['', 'the ', 'the ', 'the ', f'{article(phrase)} ']))
-            text = str(rng.choice(WRAPPERS[0])).format(first + phrase)
-        begin = text.index(phrase)
-        texts.append(text)
+            wrapper = str(rng.choice(WRAPPERS[0]))
+        begin = wrapper.index('{}') + len(first)
+        texts.append(wrapper.format(first + phrase))
         phrases.append((len(texts) - 1, begin, begin + len(phrase)))
     satisfied = [
         np.array([[a.describes(c) for a in asked] for c in view], bool).reshape(-1, len(asked))
