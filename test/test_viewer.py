@@ -230,6 +230,8 @@ def test_who_looks_at_an_older_answer_is_not_thrown_off_it_while_others_are_answ
     viewer._panel._select(1)
     assert viewer._shown.query == 'a'
     assert [show('b'), show('a'), show('b')] == ['a', 'a', 'a']
+    viewer.show(Grounding('a', 0, 'map', map=MapSummary(version=7)))
+    assert viewer._shown.map.version == 7  # that one is kept up to date
     viewer._ask('b')  # typed on the page
     assert show('b') == 'b'
     viewer._panel._select(1)

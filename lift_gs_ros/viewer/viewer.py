@@ -129,7 +129,7 @@ class Viewer:
             self._camera.show(world_from_camera, camera, image)
 
     def show(self, grounding: Grounding) -> None:
-        """Show an answer, unless it is one again while the user looks at an older one."""
+        """Show an answer, but not again while the user looks back at that of another query."""
         with self._lock:
             if not grounding.query.strip():
                 self._show_nothing('Ask for something.')
@@ -140,7 +140,9 @@ class Viewer:
                 self._panel.remember(grounding)
             if not (is_again and self._looks_back):
                 self._looks_back, self._awaited = False, None
-                self._display(grounding)
+            elif self._shown is None or self._shown.query != grounding.query:
+                return
+            self._display(grounding)
 
     def note(self, text: str) -> None:
         """Say something in the place of the answer."""
