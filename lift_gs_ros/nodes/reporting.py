@@ -20,7 +20,7 @@ RECENT = 10.0  # seconds for which a problem decides the level of the diagnostic
 QUIET = 30.0  # seconds without a problem, after which it is news again
 LONGEST_SILENCE = 300.0  # seconds between two log lines about a problem that lasts
 WINDOW = 60.0  # seconds that the percentiles of latency look back
-WINDOW_SAMPLES = 2000
+WINDOW_SAMPLES = 20_000  # of a stage: odometry of 200 Hz and images fill a minute with as many
 
 
 @dataclass
