@@ -112,18 +112,15 @@ def main() -> None:
     if min(counts) < 1 or arguments.seed < 0:
         parser.error('expected --rooms, --rooms-per-map and --workers of 1 and --seed of 0 or more')
     arguments.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after all rooms
-    try:
-        result = evaluate(
-            arguments.checkpoint,
-            arguments.seed,
-            arguments.rooms,
-            arguments.split,
-            arguments.workers,
-            arguments.baseline,
-            arguments.rooms_per_map,
-        )
-    except ValueError as error:
-        parser.error(str(error))
+    result = evaluate(
+        arguments.checkpoint,
+        arguments.seed,
+        arguments.rooms,
+        arguments.split,
+        arguments.workers,
+        arguments.baseline,
+        arguments.rooms_per_map,
+    )
     arguments.out.write_text(json.dumps(result, indent=1) + '\n')
     print(json.dumps(result, indent=1))
 
