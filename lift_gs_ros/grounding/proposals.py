@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,29 +38,22 @@ def phrase_tokens(spans: NDArray[np.integer], phrase: tuple[int, int]) -> NDArra
 Members = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
-class MaskPoints:
-    """The points of each mask, found when the first phrase asks and kept for the others."""
+class MaskPoints(Protocol):
+    """Finds the points of masks."""
 
-    def __init__(
-        self,
-        find: Callable[[int], Members],  # the points of a mask
-        positions: NDArray[np.float32],  # (P, 3) metres, all points
-        link_distance: float | None,  # metres; None keeps stray points
-    ) -> None:
-        self._find, self._positions = find, positions
-        self._link_distance = link_distance
-        self._found: dict[int, Members] = {}
+    def of(self, proposal: int) -> Members:
+        """Return the points of a proposal's mask."""
 
-    def of(self, mask: int) -> Members:
-        """Return the points of a mask without what does not hang together with it."""
-        if mask not in self._found:
-            indices, scores = self._find(mask)
-            if self._link_distance is not None and len(indices):
-                points = self._positions[indices]
-                kept = largest_component(points, scores, self._link_distance)
-                indices, scores = indices[kept], scores[kept]
-            self._found[mask] = indices, scores
-        return self._found[mask]
+
+def without_strays(
+    members: Members, positions: NDArray[np.float32], link_distance: float
+) -> Members:
+    """Drop the points (of all positions (P, 3), metres) that do not hang together with the rest."""
+    indices, scores = members
+    if not len(indices):
+        return members
+    kept = largest_component(positions[indices], scores, link_distance)
+    return indices[kept], scores[kept]
 
 
 def select_proposals(

@@ -44,6 +44,14 @@ def _parts(embeddings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return learnt, place[:, :3] / (2 * falloff), falloff
 
 
+def moved(embeddings: Tensor, offsets: Tensor) -> Tensor:
+    """Mask embeddings (n, d) of the same masks for channels of positions minus offsets (n, 3)."""
+    learnt, centers, falloff = _parts(embeddings)
+    centers = centers - offsets
+    square = centers.square().sum(dim=1, keepdim=True)
+    return torch.cat([learnt, 2 * falloff * centers, -falloff, -falloff * square], dim=1)
+
+
 class Tiles:
     """Encodings of one map frame as one scene; nothing large is copied.
 
@@ -68,22 +76,24 @@ class Tiles:
         self.lower, self.upper = torch.stack(lower), torch.stack(upper)  # (K, 3) metres
         self.length = torch.stack(length)  # (K,)
 
-    def cosines(self, text_features: Tensor) -> Tensor:
-        """Compare every token with the words (T, F) of a sentence: (V, T)."""
-        return self._directions @ functional.normalize(text_features, dim=1).T
-
-    def most_similar(self, cosines: Tensor, number: int) -> Tensor:
-        """Choose the tiles with the tokens most like any word: (K,) bool, ``number`` or all."""
-        best = cosines.amax(dim=1) if cosines.shape[1] else cosines.new_zeros(len(cosines))
-        similarity = torch.stack([part.amax() for part in best.split(self.counts)])
-        chosen = similarity.topk(min(number, len(similarity))).indices
-        return torch.zeros_like(similarity, dtype=torch.bool).scatter(0, chosen, True)
+    def cosines(self, text_features: Tensor, tokens: Tensor | slice) -> Tensor:
+        """Compare some tokens with the words (T, F) of a sentence: (n, T)."""
+        return self._directions[tokens] @ functional.normalize(text_features, dim=1).T
 
     def squared_distance(self, places: Tensor) -> Tensor:
         """Squared distances (n, K) of places (n, 3) from the boxes around the tiles' points."""
         below = (self.lower - places[:, None]).clamp(min=0)
         above = (places[:, None] - self.upper).clamp(min=0)
         return (below + above).square().sum(dim=-1)
+
+    def around(self, places: Tensor, radius: float) -> Tensor:
+        """Say which tiles may hold points within ``radius`` metres of places (n, 3): (n, K)."""
+        return self.squared_distance(places) < radius**2
+
+    def beside(self, tile: int) -> Tensor:
+        """Say which tiles a tile touches, with the context at its border; itself too: (K,) bool."""
+        apart = (self.lower > self.upper[tile]) | (self.upper < self.lower[tile])
+        return ~apart.any(dim=1)
 
     def reached(self, embeddings: Tensor, bias: Tensor, logit: float = 0.0) -> Tensor:
         """Say which tiles may hold points with ``logit`` or more: (n, K) bool.
@@ -98,14 +108,10 @@ class Tiles:
 
     def logits(self, embeddings: Tensor, bias: Tensor, tile: int, points: bool) -> Tensor:
         """Mask logits (P, n) of a tile's points, or else of its tokens."""
-        learnt, centers, falloff = _parts(embeddings)
-        centers = centers - (self.origins[tile] - self.origin)  # where the tile counts from
-        moved = torch.cat(
-            [learnt, 2 * falloff * centers, -falloff, -falloff * centers.square().sum(1, True)], 1
-        )
+        own = moved(embeddings, self.origins[tile] - self.origin)  # as the tile counts
         encoding = self.encodings[tile]
         features = encoding.mask_features if points else encoding.token_mask_features
-        return mask_logits(features, moved, bias)
+        return mask_logits(features, own, bias)
 
     def inside(
         self,
@@ -152,7 +158,7 @@ class Tiles:
 
     def near(self, centers: Tensor, allowed: Tensor, radius: float) -> Iterator[Inside]:
         """Find the tokens within ``radius`` metres of centres (n, 3)."""
-        where = allowed & (self.squared_distance(centers) < radius**2)
+        where = allowed & self.around(centers, radius)
         for tile in where.any(dim=0).nonzero()[:, 0].tolist():
             masks = where[:, tile].nonzero()[:, 0]
             # From the tile's own origin: cdist squares and subtracts.

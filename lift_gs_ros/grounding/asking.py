@@ -1,0 +1,248 @@
+"""What a sentence finds in an encoded map; what it found in parts that are as they were is kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from lift_gs_ros.grounding.encoded_map import EncodedMap
+from lift_gs_ros.grounding.proposals import Members, without_strays
+from lift_gs_ros.grounding.settings import GrounderSettings
+from lift_gs_ros.model.lift_gs import LiftGS, span_log_prob
+from lift_gs_ros.model.local_decoder import Outcome
+from lift_gs_ros.model.questions import (
+    TOKENS_OF_ROOMS,
+    Glance,
+    Question,
+    Reading,
+    ask_part,
+    ask_whole,
+    glances,
+    share_out,
+)
+from lift_gs_ros.model.tiles import moved
+from lift_gs_ros.model.tokens import LanguageTokens
+
+SENTENCES = 128  # whose parts are kept, some half a megabyte each
+WHOLE = -1  # the home of a question about all chunks together
+LINK_VOXELS = 2.5  # points of one thing are at most so many voxels apart
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question, and what besides the encodings decides its answer."""
+
+    question: Question
+    home: int  # number of the encoding that its proposals begin in, or WHOLE
+    origin: Tensor  # (3,) metres, what the masks' positions are kept relative to
+    terms: Hashable  # how many proposals, and which chunks they may reach
+
+
+@dataclass
+class Part:
+    """What the proposals that begin in a chunk, or in the whole map, came to."""
+
+    outcome: Outcome  # mask embeddings for positions relative to ``origin``
+    origin: Tensor  # (3,) metres
+    terms: Hashable
+    rests_on: frozenset[int]  # numbers of the encodings that it depends on
+    # Of the masks that were looked at: rows of the encodings' core points, and probabilities.
+    points: dict[int, tuple[dict[int, NDArray[np.int64]], NDArray[np.float32]]] = field(
+        default_factory=dict
+    )
+
+
+class Finds:
+    """All proposals of a sentence on the map as it is now."""
+
+    def __init__(
+        self,
+        tokens: LanguageTokens,
+        parts: Sequence[Part],
+        encoded_map: EncodedMap,
+        settings: GrounderSettings,
+        model: LiftGS,
+    ) -> None:
+        self.tokens = tokens
+        self.features = torch.cat([part.outcome.features for part in parts])  # (m, F)
+        self._correspondence = torch.cat([part.outcome.correspondence for part in parts])
+        self._places = [(part, i) for part in parts for i in range(len(part.outcome.features))]
+        self._map, self._settings, self._bias = encoded_map, settings, model.mask_bias.detach()
+        self._link_distance = LINK_VOXELS * model.config.voxel_size
+
+    def span_probability(self, tokens: ArrayLike | Tensor) -> Tensor:
+        """Probability (m,) that each proposal answers to any of the given tokens (indices)."""
+        return span_log_prob(self._correspondence, tokens).exp()
+
+    def of(self, proposal: int) -> Members:
+        """Return the map points in a proposal's mask, without what does not hang together."""
+        part, number = self._places[proposal]
+        if number not in part.points:
+            rows, scores = self._look(part, number)
+            part.points[number] = self._map.by_chunk(rows), scores
+        rows, scores = part.points[number]
+        return self._map.together(rows), scores
+
+    @torch.inference_mode()
+    def _look(self, part: Part, number: int) -> Members:
+        tiles = self._map.tiles
+        embedding = part.outcome.mask_embeddings[number : number + 1]
+        [embedding] = moved(embedding, tiles.origin - part.origin)
+        where = self._map.among(part.rests_on)
+        threshold = self._settings.mask_threshold
+        members = self._map.members(tiles.mask(embedding, self._bias, where, threshold))
+        if not self._settings.largest_component:
+            return members
+        return without_strays(members, self._map.positions, self._link_distance)
+
+
+@dataclass
+class _Known:
+    """What is known of a sentence, by the number of the encoding that it was found in."""
+
+    glances: dict[int, Glance] = field(default_factory=dict)
+    parts: dict[int, Part] = field(default_factory=dict)
+
+
+class Asker:
+    """Asks a model about an encoded map, and remembers what it said of each chunk."""
+
+    def __init__(self, model: LiftGS) -> None:
+        self._model = model
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._masks: Hashable = None  # the settings that decided the points of the masks
+
+    def choose(
+        self, encoded_map: EncodedMap, readings: Sequence[Reading], number: int
+    ) -> list[Tensor]:
+        """Choose for each sentence the chunks with the places most like a word: (K,) bool.
+
+        ``number`` of them, or all where there are not more.
+        """
+        everywhere = torch.ones_like(encoded_map.tiles.sizes, dtype=torch.bool)
+        if len(everywhere) <= number:
+            return [everywhere] * len(readings)
+        seen = self._look(encoded_map, readings, [everywhere] * len(readings))
+        best = everywhere.new_tensor([[own.best for own in k.values()] for k in seen], dtype=float)
+        return list(torch.zeros_like(best).scatter(1, best.topk(number).indices, 1).bool())
+
+    def find(
+        self,
+        encoded_map: EncodedMap,
+        readings: Sequence[Reading],
+        chosen: Sequence[Tensor],  # (K,) bool of each, from ``choose``
+        settings: GrounderSettings,
+    ) -> list[Finds]:
+        """Find what sentences ask for in the chunks that were chosen for each."""
+        masks = settings.mask_threshold, settings.largest_component
+        if masks != self._masks:
+            self._known.clear()
+            self._masks = masks
+        asked = self._questions(encoded_map, readings, chosen)
+        parts = [[self._kept(reading, a) for a in own] for reading, own in zip(readings, asked)]
+        missing = [
+            (i, j) for i, own in enumerate(parts) for j, part in enumerate(own) if part is None
+        ]
+        outcomes = self._model.decode_many(
+            encoded_map.tiles, [asked[i][j].question for i, j in missing]
+        )
+        for (i, j), outcome in zip(missing, outcomes):
+            parts[i][j] = self._keep(encoded_map, readings[i], asked[i][j], outcome)
+        return [
+            Finds(reading.tokens, [p for p in own if p], encoded_map, settings, self._model)
+            for reading, own in zip(readings, parts)
+        ]
+
+    def _questions(
+        self, encoded_map: EncodedMap, readings: Sequence[Reading], chosen: Sequence[Tensor]
+    ) -> list[list[_Asked]]:
+        """Ask each sentence on all its chunks together, or in a large map on one at a time."""
+        tiles, decoder = encoded_map.tiles, self._model.decoder
+        together: dict[tuple[bool, ...], list[int]] = {}
+        alone = []
+        for i, own in enumerate(chosen):
+            if int(tiles.sizes[own].sum()) > TOKENS_OF_ROOMS:
+                alone.append(i)
+            else:
+                together.setdefault(tuple(own.tolist()), []).append(i)
+        asked: dict[int, list[_Asked]] = {}
+        for group in together.values():
+            own = [readings[i] for i in group]
+            for i, question in zip(group, ask_whole(decoder, tiles, own, chosen[group[0]])):
+                asked[i] = [_Asked(question, WHOLE, tiles.origin, None)]
+        seen = self._look(encoded_map, [readings[i] for i in alone], [chosen[i] for i in alone])
+        for i, glances_of in zip(alone, seen):
+            shares = share_out(glances_of, 2 * decoder.config.max_proposals)
+            asked[i] = [
+                self._about(encoded_map, readings[i], tile, places, chosen[i])
+                for tile, places in shares.items()
+            ]
+        return [asked[i] for i in range(len(readings))]
+
+    def _about(
+        self, encoded_map: EncodedMap, reading: Reading, tile: int, places: Tensor, chosen: Tensor
+    ) -> _Asked:
+        tiles = encoded_map.tiles
+        allowed = chosen & tiles.beside(tile)
+        question = ask_part(self._model.decoder, tiles, reading, tile, places, allowed)
+        around = frozenset(encoded_map.keys[i] for i in allowed.nonzero()[:, 0].tolist())
+        number = encoded_map.chunks[tile].number
+        return _Asked(question, number, tiles.origins[tile], (len(places), around))
+
+    def _look(
+        self, encoded_map: EncodedMap, readings: Sequence[Reading], where: Sequence[Tensor]
+    ) -> list[dict[int, Glance]]:
+        """Say what the tiles (K,) bool of each sentence have that is like it."""
+        numbers = [chunk.number for chunk in encoded_map.chunks]
+        tiles = [own.nonzero()[:, 0].tolist() for own in where]
+        known = [self._of(reading, encoded_map) for reading in readings]
+        missing = [
+            (i, tile)
+            for i, own in enumerate(tiles)
+            for tile in own
+            if numbers[tile] not in known[i].glances
+        ]
+        asked = [(readings[i], tile) for i, tile in missing]
+        found = glances(self._model.decoder, encoded_map.tiles, asked, encoded_map.owned)
+        for (i, tile), glance in zip(missing, found):
+            known[i].glances[numbers[tile]] = glance
+        return [
+            {tile: known[i].glances[numbers[tile]] for tile in own} for i, own in enumerate(tiles)
+        ]
+
+    def _of(self, reading: Reading, encoded_map: EncodedMap) -> _Known:
+        """Return what is known of a sentence and still holds."""
+        text = reading.tokens.text
+        known = self._known.setdefault(text, _Known())
+        self._known.move_to_end(text)
+        while len(self._known) > SENTENCES:
+            self._known.popitem(last=False)
+        there = {chunk.number for chunk in encoded_map.chunks}
+        known.glances = {n: own for n, own in known.glances.items() if n in there}
+        known.parts = {n: own for n, own in known.parts.items() if own.rests_on <= there}
+        return known
+
+    def _kept(self, reading: Reading, asked: _Asked) -> Part | None:
+        known = self._known.get(reading.tokens.text, _Known())
+        part = known.parts.get(asked.home)
+        return part if part is not None and part.terms == asked.terms else None
+
+    def _keep(
+        self, encoded_map: EncodedMap, reading: Reading, asked: _Asked, outcome: Outcome
+    ) -> Part:
+        offset = asked.origin - encoded_map.tiles.origin
+        embeddings = moved(outcome.mask_embeddings, offset)
+        numbers = [chunk.number for chunk in encoded_map.chunks]
+        rests_on = frozenset(numbers[i] for i in outcome.reached.nonzero()[:, 0].tolist())
+        part = Part(
+            replace(outcome, mask_embeddings=embeddings), asked.origin, asked.terms, rests_on
+        )
+        if asked.home != WHOLE:
+            self._known[reading.tokens.text].parts[asked.home] = part
+        return part
