@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from lift_gs_ros.grounding.encoded_map import EncodedMap
-from lift_gs_ros.grounding.proposals import Members, without_strays
+from lift_gs_ros.grounding.finds import Finds, Part
 from lift_gs_ros.grounding.settings import GrounderSettings
-from lift_gs_ros.model.lift_gs import LiftGS, span_log_prob
+from lift_gs_ros.model.lift_gs import LiftGS
 from lift_gs_ros.model.local_decoder import Outcome
 from lift_gs_ros.model.questions import (
     TOKENS_OF_ROOMS,
@@ -26,12 +24,10 @@ from lift_gs_ros.model.questions import (
     glances,
     share_out,
 )
-from lift_gs_ros.model.tiles import moved
-from lift_gs_ros.model.tokens import LanguageTokens
+from lift_gs_ros.model.tiles import Tiles, moved
 
 SENTENCES = 128  # whose parts are kept, some half a megabyte each
 WHOLE = -1  # the home of a question about all chunks together
-LINK_VOXELS = 2.5  # points of one thing are at most so many voxels apart
 
 
 @dataclass(frozen=True)
@@ -45,64 +41,6 @@ class _Asked:
 
 
 @dataclass
-class Part:
-    """What the proposals that begin in a chunk, or in the whole map, came to."""
-
-    outcome: Outcome  # mask embeddings for positions relative to ``origin``
-    origin: Tensor  # (3,) metres
-    terms: Hashable
-    rests_on: frozenset[int]  # numbers of the encodings that it depends on
-    # Of the masks that were looked at: rows of the encodings' core points, and probabilities.
-    points: dict[int, tuple[dict[int, NDArray[np.int64]], NDArray[np.float32]]] = field(
-        default_factory=dict
-    )
-
-
-class Finds:
-    """All proposals of a sentence on the map as it is now."""
-
-    def __init__(
-        self,
-        tokens: LanguageTokens,
-        parts: Sequence[Part],
-        encoded_map: EncodedMap,
-        settings: GrounderSettings,
-        model: LiftGS,
-    ) -> None:
-        self.tokens = tokens
-        self.features = torch.cat([part.outcome.features for part in parts])  # (m, F)
-        self._correspondence = torch.cat([part.outcome.correspondence for part in parts])
-        self._places = [(part, i) for part in parts for i in range(len(part.outcome.features))]
-        self._map, self._settings, self._bias = encoded_map, settings, model.mask_bias.detach()
-        self._link_distance = LINK_VOXELS * model.config.voxel_size
-
-    def span_probability(self, tokens: ArrayLike | Tensor) -> Tensor:
-        """Probability (m,) that each proposal answers to any of the given tokens (indices)."""
-        return span_log_prob(self._correspondence, tokens).exp()
-
-    def of(self, proposal: int) -> Members:
-        """Return the map points in a proposal's mask, without what does not hang together."""
-        part, number = self._places[proposal]
-        if number not in part.points:
-            rows, scores = self._look(part, number)
-            part.points[number] = self._map.by_chunk(rows), scores
-        rows, scores = part.points[number]
-        return self._map.together(rows), scores
-
-    @torch.inference_mode()
-    def _look(self, part: Part, number: int) -> Members:
-        tiles = self._map.tiles
-        embedding = part.outcome.mask_embeddings[number : number + 1]
-        [embedding] = moved(embedding, tiles.origin - part.origin)
-        where = self._map.among(part.rests_on)
-        threshold = self._settings.mask_threshold
-        members = self._map.members(tiles.mask(embedding, self._bias, where, threshold))
-        if not self._settings.largest_component:
-            return members
-        return without_strays(members, self._map.positions, self._link_distance)
-
-
-@dataclass
 class _Known:
     """What is known of a sentence, by the number of the encoding that it was found in."""
 
@@ -113,8 +51,8 @@ class _Known:
 class Asker:
     """Asks a model about an encoded map, and remembers what it said of each chunk."""
 
-    def __init__(self, model: LiftGS) -> None:
-        self._model = model
+    def __init__(self, model: LiftGS, warn: Callable[[str], object]) -> None:
+        self._model, self._warn = model, warn  # told when memory does not suffice
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._masks: Hashable = None  # the settings that decided the points of the masks
 
@@ -149,15 +87,25 @@ class Asker:
         missing = [
             (i, j) for i, own in enumerate(parts) for j, part in enumerate(own) if part is None
         ]
-        outcomes = self._model.decode_many(
-            encoded_map.tiles, [asked[i][j].question for i, j in missing]
-        )
+        outcomes = self._decode(encoded_map.tiles, [asked[i][j].question for i, j in missing])
         for (i, j), outcome in zip(missing, outcomes):
             parts[i][j] = self._keep(encoded_map, readings[i], asked[i][j], outcome)
         return [
             Finds(reading.tokens, [p for p in own if p], encoded_map, settings, self._model)
             for reading, own in zip(readings, parts)
         ]
+
+    def _decode(self, tiles: Tiles, questions: Sequence[Question]) -> list[Outcome]:
+        """Answer questions; short of memory, fewer at once."""
+        try:
+            return self._model.decode_many(tiles, questions)
+        except torch.OutOfMemoryError:
+            if len(questions) < 2:
+                raise
+        torch.cuda.empty_cache()
+        half = len(questions) // 2
+        self._warn(f'{half} of {len(questions)} questions at once')
+        return self._decode(tiles, questions[:half]) + self._decode(tiles, questions[half:])
 
     def _questions(
         self, encoded_map: EncodedMap, readings: Sequence[Reading], chosen: Sequence[Tensor]

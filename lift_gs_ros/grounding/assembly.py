@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lift_gs_ros.geometry import Box
-from lift_gs_ros.grounding.asking import Finds
 from lift_gs_ros.grounding.encoded_map import EncodedMap
+from lift_gs_ros.grounding.finds import Finds
 from lift_gs_ros.grounding.identity import InstanceRegistry
 from lift_gs_ros.grounding.instances import GroundedInstance
 from lift_gs_ros.grounding.proposals import (

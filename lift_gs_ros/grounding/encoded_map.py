@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -47,6 +47,23 @@ class EncodedChunk:
         return inside.all(dim=1)
 
 
+class CorePoints:
+    """The chunks' own points one after the other, (P, 3) metres, copied when they are read."""
+
+    def __init__(self, chunks: Sequence[EncodedChunk], starts: NDArray[np.int64]) -> None:
+        self._chunks, self._starts = chunks, starts
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Read ascending rows (n,)."""
+        ends = np.searchsorted(rows, self._starts)
+        found = [
+            chunk.core[rows[begin:end] - start]
+            for chunk, start, begin, end in zip(self._chunks, self._starts, ends, ends[1:])
+            if end > begin
+        ]
+        return np.concatenate(found) if found else np.zeros((0, 3), np.float32)
+
+
 class EncodedMap:
     """All encoded chunks as queries see them; made again when one of them is encoded again."""
 
@@ -57,7 +74,7 @@ class EncodedMap:
         self.owned = torch.cat([chunk.owned for chunk in self.chunks])  # (V,) tokens
         self._num_core = [chunk.num_core for chunk in self.chunks]
         self._starts = np.cumsum([0, *self._num_core])
-        self.positions = np.concatenate([chunk.core for chunk in self.chunks])  # (P, 3) core points
+        self.positions = CorePoints(self.chunks, self._starts)
         self._sums = np.stack([chunk.core_sum for chunk in self.chunks])  # (K, 3)
         self._places = {chunk.number: i for i, chunk in enumerate(self.chunks)}
 

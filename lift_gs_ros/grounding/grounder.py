@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lift_gs_ros.geometry import Camera, FloatArray, PointCloud
-from lift_gs_ros.grounding.asking import Asker, Finds
+from lift_gs_ros.grounding.asking import Asker
 from lift_gs_ros.grounding.assembly import assemble
 from lift_gs_ros.grounding.components import warm_up
 from lift_gs_ros.grounding.encoded_map import EncodedChunk, EncodedMap
+from lift_gs_ros.grounding.finds import Finds
 from lift_gs_ros.grounding.identity import InstanceRegistry
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding, Latency, MapSummary
 from lift_gs_ros.grounding.picture import draw
@@ -74,7 +75,7 @@ class Grounder:
         self._registry = InstanceRegistry()
         self._encodings_made = 0
         self._encoded_view: EncodedMap | None = None
-        self._asker = Asker(self._model)
+        self._asker = Asker(self._model, lambda text: self.warn(text))
         warm_up()  # at start-up, not in the first query
         self.clear()
 
@@ -296,8 +297,9 @@ class Grounder:
         is_judged = self._relations is not None or len(phrases) == 1
         if self._naming is None or not said or not is_judged:
             return None
-        tiles = self._view().tiles
-        nouns = self._naming.names_of(tiles.features[chosen[tiles.tile_of_token]])
+        tiles = chosen.nonzero()[:, 0].tolist()
+        features = [self._view().tiles.encodings[tile].token_features for tile in tiles]
+        nouns = self._naming.names_of(torch.cat(features))
         names = [f'{said[0]} {noun}'.strip() for noun in nouns[:MOST_NOUNS]]
         groups = [names[i : i + NOUNS_IN_PROMPT] for i in range(0, len(names), NOUNS_IN_PROMPT)]
         tokens = [self._language.encode_prompt('. '.join(group)) for group in groups]

@@ -38,6 +38,13 @@ def phrase_tokens(spans: NDArray[np.integer], phrase: tuple[int, int]) -> NDArra
 Members = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
+class Positions(Protocol):
+    """All points of a map, (P, 3) metres: an array, or what is read like one."""
+
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.float32]:
+        """Read ascending rows (n,)."""
+
+
 class MaskPoints(Protocol):
     """Finds the points of masks."""
 
@@ -45,10 +52,8 @@ class MaskPoints(Protocol):
         """Return the points of a proposal's mask."""
 
 
-def without_strays(
-    members: Members, positions: NDArray[np.float32], link_distance: float
-) -> Members:
-    """Drop the points (of all positions (P, 3), metres) that do not hang together with the rest."""
+def without_strays(members: Members, positions: Positions, link_distance: float) -> Members:
+    """Drop the points that do not hang together with the rest, in steps of ``link_distance``."""
     indices, scores = members
     if not len(indices):
         return members

@@ -125,7 +125,7 @@ class _Pass:
 
     def first_proposals(self) -> Tensor:
         """Return the learnt proposals with the content of their seeds."""
-        return self._learnt + self._decoder.seeds.content(self._tiles.features[self._places])
+        return self._learnt + self._decoder.seeds.content(self._tiles.features(self._places))
 
     def around_seeds(self) -> list[Inside]:
         """Return what the first layer reads."""
@@ -203,7 +203,7 @@ class _Pass:
 
     def pool(self, found: Iterable[Inside]) -> Tensor:
         """Return the mean features of the points under each mask: (B, m, F)."""
-        pooled = self.seeds.new_zeros(len(self.seeds), self._tiles.features.shape[1])
+        pooled = self.seeds.new_zeros(len(self.seeds), self._decoder.config.feature_dim)
         total = pooled[:, :1].clone()
         for inside in found:
             features = self._tiles.encodings[inside.tile].features

@@ -63,8 +63,12 @@ def ask_whole(
     """Ask sentences on all the tiles (K,) bool that are allowed, together."""
     tokens = allowed[tiles.tile_of_token].nonzero()[:, 0]
     positions, learnt = tiles.positions[tokens], decoder.proposals_for(len(tokens))
+    chosen_tiles = allowed.nonzero()[:, 0].tolist()
     similarity = torch.stack(
-        [resemblance(tiles.cosines(reading.features, tokens)) for reading in readings]
+        [
+            torch.cat([resemblance(tiles.cosines(own.features, tile)) for tile in chosen_tiles])
+            for own in readings
+        ]
     )
     chosen = tokens[_choose_among_best(similarity, positions, len(learnt))]
     origin = positions.mean(dim=0)
@@ -96,7 +100,7 @@ def glances(
     similarities, positions, best = [], [], []
     for reading, tile in asked:
         own = slice(tiles.starts[tile], tiles.starts[tile] + tiles.counts[tile])
-        cosines = tiles.cosines(reading.features, own)
+        cosines = tiles.cosines(reading.features, tile)
         best.append(float(cosines.amax()) if cosines.numel() else 0.0)
         similarities.append(resemblance(cosines).masked_fill(~owned[own], -torch.inf))
         positions.append(tiles.positions[own])

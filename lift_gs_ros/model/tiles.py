@@ -63,8 +63,6 @@ class Tiles:
             raise ValueError('got no encodings, expected at least one')
         self.encodings = list(encodings)
         self.positions = torch.cat([e.token_positions for e in encodings])  # (V, 3) metres
-        self.features = torch.cat([e.token_features for e in encodings])  # (V, F)
-        self._directions = functional.normalize(self.features, dim=1)
         self.counts = [len(e.token_positions) for e in encodings]
         self.starts = [sum(self.counts[:i]) for i in range(len(encodings))]
         sizes = torch.tensor(self.counts, device=self.positions.device)
@@ -76,9 +74,20 @@ class Tiles:
         self.lower, self.upper = torch.stack(lower), torch.stack(upper)  # (K, 3) metres
         self.length = torch.stack(length)  # (K,)
 
-    def cosines(self, text_features: Tensor, tokens: Tensor | slice) -> Tensor:
-        """Compare some tokens with the words (T, F) of a sentence: (n, T)."""
-        return self._directions[tokens] @ functional.normalize(text_features, dim=1).T
+    def cosines(self, text_features: Tensor, tile: int) -> Tensor:
+        """Compare the tokens of a tile with the words (T, F) of a sentence: (V, T)."""
+        return self.encodings[tile].directions @ functional.normalize(text_features, dim=1).T
+
+    def features(self, tokens: Tensor) -> Tensor:
+        """Read the features (..., F) of some tokens (...), in any order."""
+        rows = tokens.flatten()
+        tile_of_row = self.tile_of_token[rows]
+        like = self.encodings[0].token_features
+        found = like.new_empty(len(rows), like.shape[1])
+        for tile in tile_of_row.unique().tolist():
+            own = tile_of_row == tile
+            found[own] = self.encodings[tile].token_features[rows[own] - self.starts[tile]]
+        return found.unflatten(0, tokens.shape)
 
     def squared_distance(self, places: Tensor) -> Tensor:
         """Squared distances (n, K) of places (n, 3) from the boxes around the tiles' points."""
