@@ -27,17 +27,15 @@ from lift_gs_ros.model.questions import (
 from lift_gs_ros.model.tiles import Tiles, moved
 
 SENTENCES = 128  # whose parts are kept, some half a megabyte each
-WHOLE = -1  # the home of a question about all chunks together
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """A question, and what besides the encodings decides its answer."""
+    """A question, and where its proposals begin."""
 
     question: Question
-    home: int  # number of the encoding that its proposals begin in, or WHOLE
+    home: int | None  # number of the chunk's encoding; None: the whole map
     origin: Tensor  # (3,) metres, what the masks' positions are kept relative to
-    terms: Hashable  # how many proposals, and which chunks they may reach
 
 
 @dataclass
@@ -89,10 +87,15 @@ class Asker:
         ]
         outcomes = self._decode(encoded_map.tiles, [asked[i][j].question for i, j in missing])
         for (i, j), outcome in zip(missing, outcomes):
-            parts[i][j] = self._keep(encoded_map, readings[i], asked[i][j], outcome)
+            offset = asked[i][j].origin - encoded_map.tiles.origin
+            masks = moved(outcome.mask_embeddings, offset)
+            found = replace(outcome, mask_embeddings=masks)
+            parts[i][j] = part = Part(found, asked[i][j].origin, asked[i][j].home)
+            if part.home is not None:
+                self._known[readings[i].tokens.text].parts[part.home] = part
         return [
-            Finds(reading.tokens, [p for p in own if p], encoded_map, settings, self._model)
-            for reading, own in zip(readings, parts)
+            Finds(r.tokens, [p for p in own if p], where, encoded_map, settings, self._model)
+            for r, own, where in zip(readings, parts, chosen)
         ]
 
     def _decode(self, tiles: Tiles, questions: Sequence[Question]) -> list[Outcome]:
@@ -123,25 +126,19 @@ class Asker:
         for group in together.values():
             own = [readings[i] for i in group]
             for i, question in zip(group, ask_whole(decoder, tiles, own, chosen[group[0]])):
-                asked[i] = [_Asked(question, WHOLE, tiles.origin, None)]
+                asked[i] = [_Asked(question, None, tiles.origin)]
         seen = self._look(encoded_map, [readings[i] for i in alone], [chosen[i] for i in alone])
         for i, glances_of in zip(alone, seen):
             shares = share_out(glances_of, 2 * decoder.config.max_proposals)
             asked[i] = [
-                self._about(encoded_map, readings[i], tile, places, chosen[i])
+                _Asked(
+                    ask_part(decoder, tiles, readings[i], tile, places),
+                    encoded_map.chunks[tile].number,
+                    tiles.origins[tile],
+                )
                 for tile, places in shares.items()
             ]
         return [asked[i] for i in range(len(readings))]
-
-    def _about(
-        self, encoded_map: EncodedMap, reading: Reading, tile: int, places: Tensor, chosen: Tensor
-    ) -> _Asked:
-        tiles = encoded_map.tiles
-        allowed = chosen & tiles.beside(tile)
-        question = ask_part(self._model.decoder, tiles, reading, tile, places, allowed)
-        around = frozenset(encoded_map.keys[i] for i in allowed.nonzero()[:, 0].tolist())
-        number = encoded_map.chunks[tile].number
-        return _Asked(question, number, tiles.origins[tile], (len(places), around))
 
     def _look(
         self, encoded_map: EncodedMap, readings: Sequence[Reading], where: Sequence[Tensor]
@@ -173,24 +170,13 @@ class Asker:
             self._known.popitem(last=False)
         there = {chunk.number for chunk in encoded_map.chunks}
         known.glances = {n: own for n, own in known.glances.items() if n in there}
-        known.parts = {n: own for n, own in known.parts.items() if own.rests_on <= there}
+        known.parts = {n: own for n, own in known.parts.items() if n in there}
         return known
 
     def _kept(self, reading: Reading, asked: _Asked) -> Part | None:
-        known = self._known.get(reading.tokens.text, _Known())
-        part = known.parts.get(asked.home)
-        return part if part is not None and part.terms == asked.terms else None
-
-    def _keep(
-        self, encoded_map: EncodedMap, reading: Reading, asked: _Asked, outcome: Outcome
-    ) -> Part:
-        offset = asked.origin - encoded_map.tiles.origin
-        embeddings = moved(outcome.mask_embeddings, offset)
-        numbers = [chunk.number for chunk in encoded_map.chunks]
-        rests_on = frozenset(numbers[i] for i in outcome.reached.nonzero()[:, 0].tolist())
-        part = Part(
-            replace(outcome, mask_embeddings=embeddings), asked.origin, asked.terms, rests_on
-        )
-        if asked.home != WHOLE:
-            self._known[reading.tokens.text].parts[asked.home] = part
-        return part
+        """Return what the very question came to before, if it is known."""
+        if asked.home is None:
+            return None
+        part = self._known[reading.tokens.text].parts.get(asked.home)
+        same = part and len(part.outcome.features) == len(asked.question.places)
+        return part if same else None

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lift_gs_ros.grounding.proposals import Members
-from lift_gs_ros.mapping.chunks import ChunkKey
+from lift_gs_ros.mapping.chunks import ChunkKey, neighbours
 from lift_gs_ros.model.scene import SceneEncoding
 from lift_gs_ros.model.tiles import Inside, Tiles
 
@@ -40,11 +40,19 @@ class EncodedChunk:
     @cached_property
     def owned(self) -> Tensor:
         """Which tokens (V,) bool lie among the chunk's own points, not in its halo."""
-        tokens, core = self.encoding.token_positions, self.encoding.positions[: self.num_core]
+        return self.holds(self.encoding.token_positions)
+
+    def holds(self, positions: Tensor) -> Tensor:
+        """Say which positions (n, 3) lie in the box around the chunk's own points: (n,) bool."""
         if not self.num_core:
-            return torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
-        inside = (tokens >= core.amin(dim=0)) & (tokens <= core.amax(dim=0))
-        return inside.all(dim=1)
+            return torch.zeros(len(positions), dtype=torch.bool, device=positions.device)
+        lower, upper = self._core_box
+        return ((positions >= lower) & (positions <= upper)).all(dim=1)
+
+    @cached_property
+    def _core_box(self) -> tuple[Tensor, Tensor]:
+        core = self.encoding.positions[: self.num_core]
+        return core.amin(dim=0), core.amax(dim=0)
 
 
 class CorePoints:
@@ -76,14 +84,13 @@ class EncodedMap:
         self._starts = np.cumsum([0, *self._num_core])
         self.positions = CorePoints(self.chunks, self._starts)
         self._sums = np.stack([chunk.core_sum for chunk in self.chunks])  # (K, 3)
-        self._places = {chunk.number: i for i, chunk in enumerate(self.chunks)}
+        self.places = {chunk.number: i for i, chunk in enumerate(self.chunks)}
+        self.place_of_key = {key: i for i, key in enumerate(self.keys)}
 
-    def among(self, numbers: Iterable[int]) -> Tensor:
-        """Say which chunks have the given encodings: (K,) bool."""
-        places = [self._places[number] for number in numbers]
-        chosen = torch.zeros_like(self.tiles.sizes, dtype=torch.bool)
-        chosen[places] = True
-        return chosen
+    def beside(self, place: int) -> list[int]:
+        """Return which chunks share a face, an edge or a corner with one."""
+        near = neighbours(self.keys[place])
+        return [self.place_of_key[key] for key in near if key in self.place_of_key]
 
     def by_chunk(self, rows: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
         """Turn ascending rows of ``positions`` into those of each encoding's core points."""
@@ -96,7 +103,7 @@ class EncodedMap:
 
     def together(self, rows: Mapping[int, NDArray[np.int64]]) -> NDArray[np.int64]:
         """Turn rows of encodings' core points, in the order of the chunks, back into our own."""
-        found = [own + self._starts[self._places[number]] for number, own in rows.items()]
+        found = [own + self._starts[self.places[number]] for number, own in rows.items()]
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
     def members(self, found: Iterable[Inside]) -> Members:

@@ -93,11 +93,12 @@ def best_of(proposals: Sequence[Proposal]) -> list[Proposal]:
         return []
     proposals = sorted(proposals, key=lambda proposal: -proposal.score)
     sizes = np.array([len(proposal.point_indices) for proposal in proposals])
-    columns = np.concatenate([proposal.point_indices for proposal in proposals])
+    rows = np.concatenate([proposal.point_indices for proposal in proposals])
+    # Of a large map's points few are in any of the masks: number those, without sorting them.
+    numbers = np.zeros(rows.max() + 1, np.int64)
+    numbers[rows] = np.arange(len(rows))
     ends = np.concatenate([[0], np.cumsum(sizes)])
-    members = csr_matrix(
-        (np.ones(len(columns)), columns, ends), (len(proposals), columns.max() + 1)
-    )
+    members = csr_matrix((np.ones(len(rows)), numbers[rows], ends), (len(sizes), len(rows)))
     intersection = (members @ members.T).toarray()
     overlaps = intersection > DUPLICATE_IOU * (sizes[:, None] + sizes - intersection)
     kept: list[int] = []

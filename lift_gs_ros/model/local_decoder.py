@@ -25,9 +25,6 @@ from lift_gs_ros.model.tiles import Inside, Tiles
 
 WIDE = 4096  # tokens; proposals that read more (empty masks: all) are computed by themselves
 ROWS_AT_ONCE = 32  # other proposals, near each other: the fewer, the fewer tokens they read
-# Logits by which a tile may miss being reached, and still be one that an answer depends on: when it
-# changes, its mask features may be longer.
-NEARLY = 1.0
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,6 @@ class Outcome:
     mask_embeddings: Tensor  # (m, d)
     correspondence: Tensor  # (m, T + 1) log-probabilities; the last column is "no object"
     features: Tensor  # (m, F) mean of the points under each mask
-    reached: Tensor  # (K,) bool, the tiles that any of this depends on
 
 
 @dataclass(frozen=True)
@@ -80,14 +76,13 @@ def decode_locally(
     sentences = Sentences.of(decoder, [question.reading for question in questions])
     pass_ = _Pass(decoder, tiles, questions)
     proposals, attended = pass_.first_proposals(), pass_.around_seeds()
-    geometry, reached = None, pass_.any_of_question(tiles.around(pass_.seeds, REACH))
+    geometry = None
     layers: Any = decoder.layers
     for i, layer in enumerate(layers):
         proposals = proposals + pass_.read(i, layer, proposals, attended)
         proposals = layer.refine(proposals, sentences.language, geometry, sentences.readable)
         rows = decoder.norm(proposals)
         masks = pass_.masks(rows)
-        reached |= pass_.any_of_question(tiles.reached(masks, mask_bias, -NEARLY))
         is_last = i == len(layers) - 1
         inside = tiles.inside(masks, mask_bias, pass_.allowed, pass_.home, points=is_last)
         if not is_last:
@@ -98,9 +93,9 @@ def decode_locally(
         rows, sentences.language[:, :-1], pooled, sentences.features, sentences.padded
     )
     return [
-        Outcome(own_masks, torch.cat([own[:, :length], own[:, -1:]], dim=1), *others)
-        for own_masks, own, length, *others in zip(
-            masks.unflatten(0, rows.shape[:2]), correspondence, sentences.lengths, pooled, reached
+        Outcome(own_masks, torch.cat([own[:, :length], own[:, -1:]], dim=1), features)
+        for own_masks, own, length, features in zip(
+            masks.unflatten(0, rows.shape[:2]), correspondence, sentences.lengths, pooled
         )
     ]
 
@@ -116,12 +111,8 @@ class _Pass:
         self._places = torch.stack([question.places for question in questions])
         allowed = torch.stack([question.allowed for question in questions])
         self.allowed = allowed.repeat_interleave(self._count, dim=0)
-        self.seeds = tiles.positions[self._places].flatten(0, 1)
+        self._seeds = tiles.positions[self._places].flatten(0, 1)
         self.home = tiles.tile_of_token[self._places].flatten()
-
-    def any_of_question(self, tiles: Tensor) -> Tensor:
-        """Turn the tiles of each proposal (B m, K) bool into those of each question (B, K)."""
-        return (tiles & self.allowed).unflatten(0, (-1, self._count)).any(dim=1)
 
     def first_proposals(self) -> Tensor:
         """Return the learnt proposals with the content of their seeds."""
@@ -129,12 +120,12 @@ class _Pass:
 
     def around_seeds(self) -> list[Inside]:
         """Return what the first layer reads."""
-        return list(self._tiles.near(self.seeds, self.allowed, REACH))
+        return list(self._tiles.near(self._seeds, self.allowed, REACH))
 
     def masks(self, rows: Tensor) -> Tensor:
         """Return the mask embeddings of normalised proposals."""
         rows = rows.flatten(0, 1)
-        nearness = self._decoder.seeds.nearness(rows, self.seeds - self._tiles.origin)
+        nearness = self._decoder.seeds.nearness(rows, self._seeds - self._tiles.origin)
         return torch.cat([self._decoder.mask_embedding(rows), nearness], dim=1)
 
     def read(
@@ -188,7 +179,7 @@ class _Pass:
 
     def measure(self, attended: Iterable[Inside]) -> ProposalGeometry:
         """Measure where the masks are; a token counts as many times as it has points."""
-        total = self.seeds.new_zeros(len(self.seeds), 7)
+        total = self._seeds.new_zeros(len(self._seeds), 7)
         for inside in attended:
             encoding = self._tiles.encodings[inside.tile]
             mean = self._origins[inside.masks // self._count]
@@ -203,7 +194,7 @@ class _Pass:
 
     def pool(self, found: Iterable[Inside]) -> Tensor:
         """Return the mean features of the points under each mask: (B, m, F)."""
-        pooled = self.seeds.new_zeros(len(self.seeds), self._decoder.config.feature_dim)
+        pooled = self._seeds.new_zeros(len(self._seeds), self._decoder.config.feature_dim)
         total = pooled[:, :1].clone()
         for inside in found:
             features = self._tiles.encodings[inside.tile].features

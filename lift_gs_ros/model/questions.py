@@ -1,9 +1,9 @@
 """Where in a map the proposals of a sentence begin, and what they may look at.
 
 A room is asked as a whole, as in training. A map of several rooms is asked part by part: the best
-places of the whole map are chosen, and each tile is decoded with those that lie in it, as the crop
-that training would have made of it. What is found in a tile then depends on that tile and those
-around it, and holds until one of them changes.
+places of the whole map are chosen, and each tile is decoded with those that lie in it, as training
+decodes a crop. What is found then depends on that tile alone, with the context that was encoded
+with it, and holds until it changes.
 """
 
 from __future__ import annotations
@@ -76,15 +76,14 @@ def ask_whole(
 
 
 def ask_part(
-    decoder: MaskDecoder, tiles: Tiles, reading: Reading, tile: int, places: Tensor, allowed: Tensor
+    decoder: MaskDecoder, tiles: Tiles, reading: Reading, tile: int, places: Tensor
 ) -> Question:
-    """Ask a sentence on one tile, from some of its places (n,) on, best first.
-
-    allowed: (K,) bool, the tiles into which masks may reach, this one among them.
-    """
-    learnt = decoder.proposals[torch.arange(len(places)) % len(decoder.proposals)]
+    """Ask a sentence on one tile alone, from some of its places (n,) on, best first."""
+    allowed = torch.zeros_like(tiles.sizes, dtype=torch.bool)
+    allowed[tile] = True
     own = slice(tiles.starts[tile], tiles.starts[tile] + tiles.counts[tile])
     origin = tiles.positions[own].mean(dim=0)
+    learnt = decoder.proposals[: len(places)]
     return Question(reading, allowed, tiles.starts[tile] + places, learnt, origin)
 
 

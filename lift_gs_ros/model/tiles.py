@@ -95,15 +95,6 @@ class Tiles:
         above = (places[:, None] - self.upper).clamp(min=0)
         return (below + above).square().sum(dim=-1)
 
-    def around(self, places: Tensor, radius: float) -> Tensor:
-        """Say which tiles may hold points within ``radius`` metres of places (n, 3): (n, K)."""
-        return self.squared_distance(places) < radius**2
-
-    def beside(self, tile: int) -> Tensor:
-        """Say which tiles a tile touches, with the context at its border; itself too: (K,) bool."""
-        apart = (self.lower > self.upper[tile]) | (self.upper < self.lower[tile])
-        return ~apart.any(dim=1)
-
     def reached(self, embeddings: Tensor, bias: Tensor, logit: float = 0.0) -> Tensor:
         """Say which tiles may hold points with ``logit`` or more: (n, K) bool.
 
@@ -167,7 +158,7 @@ class Tiles:
 
     def near(self, centers: Tensor, allowed: Tensor, radius: float) -> Iterator[Inside]:
         """Find the tokens within ``radius`` metres of centres (n, 3)."""
-        where = allowed & self.around(centers, radius)
+        where = allowed & (self.squared_distance(centers) < radius**2)
         for tile in where.any(dim=0).nonzero()[:, 0].tolist():
             masks = where[:, tile].nonzero()[:, 0]
             # From the tile's own origin: cdist squares and subtracts.
