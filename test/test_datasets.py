@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,10 +63,11 @@ def test_raw_arkitscenes_have_their_files_in_the_video_itself(tmp_path):
 
 
 def test_replica_without_a_camera_file_has_that_of_nice_slam(tmp_path):
-    room = write_replica(tmp_path, RECORDING)
+    quarter = Camera.from_focal(600, 600, 599.5, 339.5, 1200, 680).resized(300, 170)
+    room = write_replica(tmp_path, replace(RECORDING, camera=quarter))
     (tmp_path / 'cam_params.json').unlink()
     frame = next(iter(open_sequence(room)))
-    expected = Camera.from_focal(600, 600, 599.5, 339.5, 1200, 680).resized(160, 120)
+    expected = Camera.from_focal(150, 150, 149.5, 84.5, 300, 170)
     assert np.allclose(frame.camera.intrinsics, expected.intrinsics)
 
 
