@@ -95,11 +95,13 @@ def whole_frames(sequence: Sequence, scene: str) -> Iterator[RgbdFrame]:
             frame = next(frames)
         except StopIteration:
             return
-        except Exception as error:
+        except (ValueError, OSError) as error:  # as readers say it
             reason = explain(error)
             if not count:
                 raise
-            logger.warning('%s breaks off after %d frames, which are kept: %s', scene, count, reason)
+            logger.warning(
+                '%s breaks off after %d frames, which are kept: %s', scene, count, reason
+            )
             return
         count += 1
         yield frame
