@@ -1,5 +1,7 @@
 import importlib
 import pickle
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from training.teachers.detector import DetectorSettings, GroundedMasks, nearest_
 from training.teachers.labels import Regions, RegionTeacher, index_image
 from training.teachers.load import TeacherSpec, check_teachers, load_teacher, read_vocabulary
 from training.teachers.sam import SamSettings, SegmentAnything
+from training.teachers.tagger import ClipTagger
 from training.teachers.vlm import PROMPT, VlmCaptions, clean, highlight
 
 HEIGHT, WIDTH = 48, 64
@@ -56,6 +59,51 @@ def posed(pixels):
     camera = Camera.from_focal(50, 50, 31.5, 23.5, WIDTH, HEIGHT)
     depth = np.ones((HEIGHT, WIDTH), np.float32)
     return PosedImage('scene', '000000', 0, pixels, depth, camera, np.eye(4), [(0, 0, 0)])
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A Hugging Face cache of this test alone: ``put(folder, name)`` is what a download leaves."""
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path / 'hub'))
+
+    def put(folder, name, files='*'):
+        repository = tmp_path / 'hub' / f'models--{name.replace("/", "--")}'
+        snapshot, blobs = repository / 'snapshots' / ('0' * 40), repository / 'blobs'
+        for made in (snapshot, blobs, repository / 'refs'):
+            made.mkdir(parents=True, exist_ok=True)
+        (repository / 'refs' / 'main').write_text('0' * 40)
+        for file in Path(folder).glob(files):
+            shutil.copy(file, blobs / file.name)
+            (snapshot / file.name).symlink_to(f'../../blobs/{file.name}')
+        return name
+
+    return put
+
+
+def test_weights_are_found_by_their_name_in_the_users_cache(weights, cache):
+    clip = cache(weights('clip'), 'timm/vit_tiny_patch8_clip_32.random')
+    sam = cache(weights('sam2'), 'somebody/sam2-tiny')
+    dino = cache(weights('grounding_dino'), 'somebody/dino-tiny')
+    spec = TeacherSpec(f'detector:{dino},{sam}', embeddings=f'clip:{clip}', tags=f'clip:{clip}')
+    check_teachers(spec, [])
+    assert load_teacher(spec).embeddings is not None
+    masks = boxes_as_masks()
+    named, by_path = (ClipRegions.load(where) for where in (clip, weights('clip')))
+    assert np.array_equal(named.embeddings(image(), masks), by_path.embeddings(image(), masks))
+    tagger = ClipTagger.load(clip, ['chair', 'table'])
+    assert tagger.tags(image()) == ClipTagger.load(weights('clip'), ['chair', 'table']).tags(
+        image()
+    )
+
+
+def test_a_clip_of_which_a_file_is_missing_is_told_before_it_is_loaded(weights, cache):
+    half = cache(weights('clip'), 'timm/half', 'open_clip_config.json')
+    with pytest.raises(FileNotFoundError, match=r'half.* and no weights, expected open_clip_model'):
+        check_teachers(TeacherSpec('sam:' + weights('sam'), embeddings=f'clip:{half}'), [])
+    with pytest.raises(
+        FileNotFoundError, match=r'no usable CLIP at \'timm/other\'.*hf download timm'
+    ):
+        ClipRegions.load('timm/other')
 
 
 @pytest.mark.parametrize('kind', ['sam', 'slimsam', 'sam2', 'sam2_video', 'edgetam'])
