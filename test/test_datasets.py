@@ -46,6 +46,12 @@ def test_a_folder_of_the_layout_reads_back_to_the_same_world(name, tmp_path):
     assert np.allclose(np.diff(stamps) / 1e9, 1 / sequence.rate, rtol=1e-3)
 
 
+@pytest.mark.parametrize('name', LAYOUTS)
+def test_photos_are_told_from_the_frames_of_a_video(name, tmp_path):
+    stills = ('Matterport3D', 'Structured3D', 'Taskonomy', 'ScanNet++ DSLR')
+    assert open_sequence(WRITERS[name](tmp_path, RECORDING)).stills == (name in stills)
+
+
 @pytest.mark.parametrize('name', ['ScanNet', 'Polycam', 'ScanNet++ iPhone', 'Record3D'])
 def test_where_colour_is_larger_frames_have_the_size_of_depth(name, tmp_path):
     frame = next(iter(open_sequence(WRITERS[name](tmp_path, RECORDING))))

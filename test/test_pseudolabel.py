@@ -20,7 +20,7 @@ from test_learning_from_a_recording import record
 from test_sequences import POSES, write_seven_scenes
 from training_rooms import read_rooms
 
-from benchmarks.layouts.cameras import write_sens
+from benchmarks.layouts.cameras import write_matterport, write_sens
 from lift_gs_ros.simulation.rooms import make_room
 from lift_gs_ros.simulation.sequence import RoomSequence
 from training.config import load_settings
@@ -289,6 +289,17 @@ def test_of_a_recording_that_breaks_off_what_was_whole_is_labelled(tmp_path, mon
     assert not (tmp_path / 'out/work/scan').exists()
     assert Plan.read(Storage(tmp_path / 'out'), 'scan').frames == 2
     assert len(read_rooms(tmp_path / 'out')) == 1
+
+
+def test_photos_are_labelled_all_and_of_a_video_every_so_many(tmp_path, monkeypatch):
+    house = write_matterport(tmp_path / 'house', RECORDING)
+    scan = write_sens(tmp_path, RECORDING)
+    monkeypatch.setattr(steps, 'load_teacher', lambda *_: Fickle())
+    scenes = {'house': str(house), 'scan': str(scan)}
+    settings = JobSettings(TeacherSpec('sam:nowhere'), every=3)
+    assert '6 frames, of which 4 are to be labelled' in estimate(str(tmp_path), scenes, settings)
+    report = run_job(str(tmp_path / 'out'), scenes, settings, run)
+    assert [len(info.views) + len(info.skipped) for info in report.shards] == [3, 1]
 
 
 def test_a_scene_that_is_left_out_leaves_nothing_behind(tmp_path, monkeypatch):

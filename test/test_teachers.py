@@ -1,11 +1,14 @@
 import importlib
+import math
 import pickle
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_teachers
+import torch
 from PIL import Image
 
 from lift_gs_ros.geometry import Camera
@@ -15,6 +18,7 @@ from training.teachers.clip import ClipRegions
 from training.teachers.detector import DetectorSettings, GroundedMasks, nearest_noun
 from training.teachers.labels import Regions, RegionTeacher, index_image
 from training.teachers.load import TeacherSpec, check_teachers, load_teacher, read_vocabulary
+from training.teachers.mobile_sam import load_mobile_sam
 from training.teachers.sam import SamSettings, SegmentAnything
 from training.teachers.tagger import ClipTagger
 from training.teachers.vlm import PROMPT, VlmCaptions, clean, highlight
@@ -106,7 +110,7 @@ def test_a_clip_of_which_a_file_is_missing_is_told_before_it_is_loaded(weights, 
         ClipRegions.load('timm/other')
 
 
-@pytest.mark.parametrize('kind', ['sam', 'slimsam', 'sam2', 'sam2_video', 'edgetam'])
+@pytest.mark.parametrize('kind', ['sam', 'slimsam', 'sam2', 'sam2_video', 'edgetam', 'mobile_sam'])
 def test_sam_gives_masks_of_the_images_size_for_everything_and_for_boxes(weights, kind):
     sam = SegmentAnything.load(weights(kind), settings=EVERYTHING)
     masks = sam.regions(image()).masks
@@ -143,6 +147,48 @@ def test_a_pickled_checkpoint_is_refused_unread_with_what_to_take_instead(tmp_pa
     path.write_bytes(pickle.dumps(_Bomb()))
     with pytest.raises(ValueError, match=r'MobileSAM.*not read.*Zigeng/SlimSAM-uniform-77'):
         load_teacher(TeacherSpec(f'sam:{path}'))
+
+
+def test_a_file_of_tensors_that_are_not_mobile_sams_is_refused(weights, tmp_path):
+    whole = torch.load(weights('mobile_sam'), weights_only=True)
+    path = tmp_path / 'mobile_sam.pt'
+    torch.save({'conv.weight': torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match='holds other things than the tensors of MobileSAM'):
+        check_teachers(TeacherSpec(f'sam:{path}'), [])
+    path.write_bytes(Path(weights('mobile_sam')).read_bytes()[:-2000])
+    with pytest.raises(ValueError, match='no tensors can be read from it'):
+        check_teachers(TeacherSpec(f'sam:{path}'), [])
+    for missing in (
+        'mask_decoder.iou_token.weight',
+        'image_encoder.layers.2.blocks.1.mlp.fc1.bias',
+    ):
+        torch.save({name: tensor for name, tensor in whole.items() if name != missing}, path)
+        with pytest.raises(ValueError, match=r'mobile_sam\.pt is not whole.*'):
+            SegmentAnything.load(str(path))
+
+
+def test_the_file_that_is_written_in_mobile_sams_layout_is_of_its_size():
+    # Of the state dict of build_sam_vit_t() in github.com/ChaoningZhang/MobileSAM, counted there.
+    shapes = tiny_teachers.mobile_sam_shapes()
+    assert len(shapes) == 439
+    assert sum(math.prod(shape) for shape in shapes.values()) == 10_140_231
+
+
+def test_every_tensor_of_mobile_sam_is_used_and_the_last_stage_keeps_the_resolution(weights):
+    path = Path(weights('mobile_sam'))
+    model, _ = load_mobile_sam(path)
+    state = torch.load(path, weights_only=True)
+    own = [
+        tensor for name, tensor in state.items() if not re.search(r'encoder\.(norm_)?head', name)
+    ]
+    held = {
+        name: tensor for name, tensor in model.state_dict().items() if 'shared_image' not in name
+    }
+    used = {name: tensor.numel() for name, tensor in held.items()}
+    assert sum(used.values()) == sum(tensor.numel() for tensor in own)
+    with torch.inference_mode():
+        stages = model.vision_encoder.backbone.forward_intermediates(torch.zeros(1, 3, 1024, 1024))
+    assert [features.shape[-1] for features in stages[1]] == [256, 128, 64, 64]
 
 
 @pytest.mark.parametrize('kind', ['sam', 'sam2'])
@@ -256,6 +302,42 @@ def test_small_masks_lie_on_large_ones_and_too_small_rests_are_left_out():
     nothing, none = index_image(np.zeros((0, 40, 40), bool))
     assert (nothing == -1).all()
     assert len(none) == 0
+
+
+@pytest.mark.parametrize('min_area', [0.0, 0.01])
+def test_an_empty_mask_is_left_out_and_moves_no_index(min_area):
+    masks = np.zeros((4, 40, 40), bool)
+    masks[1, 5:15, 5:15] = masks[3, 20:40, 20:40] = True
+    semantics, kept = index_image(masks, min_area)
+    assert kept.tolist() == [3, 1]
+    assert (semantics[5:15, 5:15] == 1).all()
+    assert (semantics[20:40, 20:40] == 0).all()
+    semantics, kept = index_image(masks[[0, 2]], min_area)
+    assert (semantics == -1).all()
+    assert len(kept) == 0
+
+
+class _EmptyMasks:
+    """What a SAM may say of a box with nothing in it, with the words of a detector."""
+
+    def __init__(self, *found):
+        self._masks = [np.zeros((HEIGHT, WIDTH), bool), *found]
+
+    def regions(self, pixels):
+        return Regions(np.stack(self._masks), ['ghost', 'box'][: len(self._masks)])
+
+
+@pytest.mark.parametrize('kind', ['clip', 'masked_crop'])
+def test_a_teacher_that_is_given_empty_masks_says_nothing_of_them(weights, kind):
+    clip = ClipRegions.load(weights('clip'), 'both' if kind == 'clip' else kind)
+    teacher = RegionTeacher(_EmptyMasks(boxes_as_masks()[0]), None, clip)
+    labels = teacher.label(posed(image()))
+    assert labels.captions == ['box']
+    assert labels.embeddings.shape == (1, clip.dim)
+    assert (labels.semantics == np.where(boxes_as_masks()[0], 0, -1)).all()
+    nothing = RegionTeacher(_EmptyMasks(), None, clip).label(posed(image()))
+    assert (nothing.captions, nothing.embeddings.shape) == ([], (0, clip.dim))
+    assert (nothing.semantics == -1).all()
 
 
 class _Masks:

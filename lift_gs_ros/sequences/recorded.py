@@ -44,6 +44,7 @@ class RecordedSequence:
     rate: float  # frames per second at which the sequence was recorded
     readers: FrameReaders = field(repr=False)
     skipped: int = 0
+    stills: bool = False  # photos from here and there, not the frames of a video
 
     def __len__(self) -> int:
         """Return the number of frames listed; an iteration yields ``skipped`` fewer."""

@@ -70,7 +70,7 @@ def open_scannetpp_dslr(path: Path) -> RecordedSequence:
         (Path(shot['file_path']).stem, partial(_read_frame, folder, number, shot, view))
         for number, shot in enumerate(shots)
     ]
-    return RecordedSequence(folder.resolve().parent.name, 1.0, readers)
+    return RecordedSequence(folder.resolve().parent.name, 1.0, readers, stills=True)
 
 
 def _file_path(shot: dict[str, Any]) -> str:

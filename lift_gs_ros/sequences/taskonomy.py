@@ -56,7 +56,7 @@ def open_taskonomy(path: Path) -> RecordedSequence:
     readers = [
         (_view(file), partial(_read_frame, path, number, file)) for number, file in enumerate(infos)
     ]
-    return RecordedSequence(path.resolve().name, 1.0, readers)
+    return RecordedSequence(path.resolve().name, 1.0, readers, stills=True)
 
 
 def _view(file: Path) -> str:

@@ -56,7 +56,7 @@ class Preparer:
 
     def _prepare(self, scene: str, source: str, wanted: set[str]) -> None:
         sequence, voxel_map = open_scene(source), VoxelMap(max_voxels=MAX_VOXELS)
-        keyframes = KeyframeSelector()
+        keyframes, step = KeyframeSelector(), step_of(sequence, self._settings)
         names: list[str] = []
         number = -1
         for number, frame in enumerate(whole_frames(sequence, scene)):
@@ -64,7 +64,7 @@ class Preparer:
             try:
                 if keyframes.is_keyframe(frame.stamp, frame.world_from_camera):
                     voxel_map.integrate(frame)
-                if number % self._settings.every == 0:
+                if number % step == 0:
                     view = PosedImage.of(frame, scene, name, chunks_of(frame, voxel_map))
                     if not wanted or name in wanted:
                         write_work(self._storage, scene, name + POSED, {name: encode_view(view)})
@@ -82,6 +82,11 @@ class Preparer:
             size, skipped = self._settings.shard_views, getattr(sequence, 'skipped', 0)
             shards = [names[begin : begin + size] for begin in range(0, len(names), size)]
             Plan(scene, source, number + 1, skipped, shards).write(self._storage)
+
+
+def step_of(sequence: Sequence, settings: JobSettings) -> int:
+    """Of how many frames one is labelled: photos, each of something else, are labelled all."""
+    return 1 if getattr(sequence, 'stills', False) else settings.every
 
 
 def whole_frames(sequence: Sequence, scene: str) -> Iterator[RgbdFrame]:
