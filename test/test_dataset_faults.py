@@ -435,6 +435,14 @@ def test_every_fifth_image_of_a_redwood_scan_is_counted_by_fives(tmp_path):
     assert sequence.skipped == 1
 
 
+def test_numbers_that_do_not_count_the_frames_are_taken_in_their_order(tmp_path):
+    write_open3d(tmp_path, RECORDING)
+    for kind in ('image', 'depth'):
+        for number, file in zip((3, 4, 10**15), sorted((tmp_path / kind).iterdir())):
+            file.rename(file.with_stem(f'{number:016d}'))
+    assert_same_world(open_sequence(tmp_path), colour=4.0)
+
+
 def two_colours_of_7_scenes(path):
     for file in path.glob('*.color.png'):
         Image.fromarray(255 - np.asarray(Image.open(file))).save(file.with_suffix('.jpg'))

@@ -39,6 +39,7 @@ from lift_gs_ros.sequences.recorded import (
 LAYOUT = 'color/ (or image/, colors/, rgb/), depth/ and a trajectory *.log or *-traj.txt'
 RATE = 30.0  # Hz
 PRIMESENSE = Camera.from_focal(525.0, 525.0, 319.5, 239.5, 640, 480)
+MOST_MISSING = 100  # times as many frames as there are, whatever the numbers in names claim
 COLOR_FOLDERS = ('color', 'image', 'colors', 'rgb')
 Pair = tuple[Path | None, Path | None]  # colour and depth of a frame
 
@@ -75,10 +76,10 @@ def _pairs(path: Path, last: int) -> list[Pair]:
     folder = _color_folder(path)
     assert folder is not None  # is_open3d said so
     colors, depths = _images(folder, ('.jpg', '.png')), _images(path / 'depth', ('.png',))
-    color_of, depth_of = ({_number_in(file): file for file in kind} for kind in (colors, depths))
+    color_of, depth_of = _numbered(colors), _numbered(depths)
     numbered = len(color_of) == len(colors) and len(depth_of) == len(depths)
     both = color_of.keys() & depth_of.keys()
-    if numbered and None not in both and 2 * len(both) >= max(len(colors), len(depths), 1):
+    if numbered and 2 * len(both) >= max(len(colors), len(depths), 1):
         counted = _counted(sorted(color_of | depth_of), last)
         return [(color_of.get(n), depth_of.get(n)) for n in counted]
     if len(colors) != len(depths):
@@ -96,10 +97,10 @@ def _images(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     return first_of_each(files, lambda file: file.stem, folder)
 
 
-def _number_in(file: Path) -> int | None:
-    """Return the first number in a name: 12 of 0000012-000000366640.png."""
-    digits = re.search(r'\d+', file.stem)
-    return int(digits[0]) if digits else None
+def _numbered(files: list[Path]) -> dict[int, Path]:
+    """Files by the first number in their names: 12 of 0000012-000000366640.png."""
+    numbers = ((re.search(r'\d+', file.stem), file) for file in files)
+    return {int(digits[0]): file for digits, file in numbers if digits}
 
 
 def _counted(found: list[int], last: int) -> list[int]:
@@ -109,10 +110,11 @@ def _counted(found: list[int], last: int) -> list[int]:
     """
     steps = np.diff(found)
     step = int(steps.min()) if len(steps) else 1
-    if (steps % step).any():
-        return found
     count = (found[-1] - found[0]) // step + 1
-    count = max(count, last) if found[0] == 0 else count
+    most = MOST_MISSING * len(found)
+    if (steps % step).any() or count > most:
+        return found  # numbers that do not count, as stamps
+    count = max(count, min(last, most)) if found[0] == 0 else count
     return [found[0] + i * step for i in range(count)]
 
 

@@ -163,7 +163,8 @@ def _read_settings(path: Path) -> tuple[Camera, float]:
         found = [re.search(rf'^{line}{number}', text, re.MULTILINE) for line in lines]
         fx, fy, cx, cy, *size, units = (float(match[1]) if match else None for match in found)
         if fx and fy and cx and cy:
-            width, height = (round(side) for side in size) if all(size) else SIZE
+            sides = [round(side) for side in size if side]
+            width, height = sides if len(sides) == 2 else SIZE
             return Camera.from_focal(fx, fy, cx, cy, width, height), units or UNITS_PER_METRE
     for key, (fx, fy, cx, cy) in INTRINSICS.items():
         if key in path.resolve().name:

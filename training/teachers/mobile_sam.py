@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-IMAGE_SIZE, EMBEDDING_SIZE = 1024, 64  # pixels along a side of the input, and of what is decoded
+IMAGE_SIZE, PATCH_SIZE = 1024, 16  # pixels along a side of the input, and of what is decoded
 ENCODER = 'image_encoder.'
 CLASSIFIER = (f'{ENCODER}head.', f'{ENCODER}norm_head.')  # of TinyViT's pretraining, not used
 # What MobileSAM calls a part, and what timm and transformers call it, in this order.
@@ -54,7 +54,7 @@ RENAMED = (
 class TinyVitEncoder(nn.Module):
     """TinyViT and a neck, where a ``SamModel`` has its vision encoder."""
 
-    def __init__(self, backbone: nn.Module, neck: nn.Module) -> None:
+    def __init__(self, backbone: Any, neck: nn.Module) -> None:
         super().__init__()
         self.backbone, self.neck = backbone, neck
 
@@ -75,7 +75,7 @@ def load_mobile_sam(path: Path) -> tuple[Any, Any]:
 
     state = read_mobile_sam(path)
     try:
-        model = SamModel(_sam_config(state))
+        model: Any = SamModel(_sam_config(state))
         model.vision_encoder = _encoder(state)
         model.load_state_dict(_renamed(state))
     except (KeyError, RuntimeError, IndexError) as error:
@@ -122,7 +122,7 @@ def _encoder(state: Mapping[str, Tensor]) -> TinyVitEncoder:
     biases = [state[f'{ENCODER}layers.{i}.blocks.0.attn.attention_biases'] for i in stages[1:]]
     dims = [rows('patch_embed.seq.2.c.weight')]
     dims += [rows(f'layers.{i}.downsample.conv3.c.weight') for i in stages[:-1]]
-    backbone = TinyVit(
+    backbone: Any = TinyVit(
         num_classes=0,
         embed_dims=tuple(dims),
         depths=tuple(depths),
@@ -164,17 +164,17 @@ def _sam_config(state: Mapping[str, Tensor]) -> Any:
     width = state['mask_decoder.iou_token.weight'].shape[1]
     layer = 'mask_decoder.transformer.layers.0'
     inner = len(state[f'{layer}.cross_attn_token_to_image.q_proj.weight'])
-    sizes = {'image_size': IMAGE_SIZE, 'patch_size': IMAGE_SIZE // EMBEDDING_SIZE}
     features = state['prompt_encoder.pe_layer.positional_encoding_gaussian_matrix'].shape[1]
     vision = SamVisionConfig(
-        hidden_size=8, num_hidden_layers=1, num_attention_heads=1, mlp_dim=8, output_channels=width,
-        num_pos_feats=features, global_attn_indexes=[], **sizes,
+        hidden_size=8, num_hidden_layers=1, num_attention_heads=1, mlp_dim=8,
+        output_channels=width, num_pos_feats=features, global_attn_indexes=[],
+        image_size=IMAGE_SIZE, patch_size=PATCH_SIZE,
     )  # fmt: skip
     prompt = SamPromptEncoderConfig(
         hidden_size=width,
         mask_input_channels=len(state['prompt_encoder.mask_downscaling.3.weight']),
-        image_embedding_size=EMBEDDING_SIZE,
-        **sizes,
+        image_size=IMAGE_SIZE,
+        patch_size=PATCH_SIZE,
     )
     decoder = SamMaskDecoderConfig(
         hidden_size=width,
