@@ -10,6 +10,7 @@ import pytest
 import tiny_teachers
 import torch
 from PIL import Image
+from pretended_gpu import pretended_gpu
 
 from lift_gs_ros.geometry import Camera
 from training.data.posed_image import PosedImage
@@ -124,6 +125,25 @@ def test_sam_gives_masks_of_the_images_size_for_everything_and_for_boxes(weights
     # A box is what the model was asked about, in the image's own pixels.
     other = sam.masks_in(image(), [[0, 0, 8, 8], [36, 20, 60, 44]])
     assert np.array_equal(other[1], in_boxes[1])
+
+
+@pytest.mark.parametrize('kind', ['sam', 'sam2', 'mobile_sam'])
+def test_sam_says_the_same_of_boxes_with_its_tensors_on_a_gpu(weights, kind, monkeypatch):
+    # Masks of everything are left to transformers' pipeline, which asks the driver.
+    monkeypatch.setattr(torch.backends.cudnn, 'enabled', False)
+    boxes = [[8, 10, 30, 30], [36, 20, 60, 44]]
+    with pretended_gpu():
+        found = SegmentAnything.load(weights(kind), 'cuda').masks_in(image(), boxes)
+    assert np.array_equal(found, SegmentAnything.load(weights(kind)).masks_in(image(), boxes))
+
+
+def test_clip_says_the_same_with_its_tensors_on_a_gpu(weights):
+    clip = ClipRegions.load(weights('clip'))
+    with pretended_gpu():
+        found = ClipRegions.load(weights('clip'), device='cuda').embeddings(
+            image(), boxes_as_masks()
+        )
+    assert np.allclose(found, clip.embeddings(image(), boxes_as_masks()), atol=1e-6)
 
 
 def test_weights_for_videos_give_the_masks_of_the_image_model_in_them(weights):
