@@ -16,7 +16,7 @@ from training.teachers.clip import PROMPT, load_clip
 from training.teachers.clip_captions import ClipCaptions
 from training.teachers.detector import DetectorSettings
 from training.teachers.load import TeacherSpec, load_teacher
-from training.teachers.sam import SamSettings, SegmentAnything
+from training.teachers.sam import SamSettings
 from training.teachers.tagger import ClipTagger, TaggerSettings, windows
 
 COLORS = {'chair': (220, 30, 30), 'table': (30, 30, 220), 'lamp': (30, 200, 30)}
@@ -134,12 +134,12 @@ def test_a_region_that_is_no_noun_has_no_caption_and_a_part_of_a_room_has_no_col
     assert set(room.captions(scene('chair', 'table'), halves())) <= ROOM
 
 
-def test_sam_with_clips_words_is_a_teacher_by_its_name(clip, tmp_path, monkeypatch, capsys):
+def test_sam_with_clips_words_is_a_teacher_by_its_name(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(scenes_module, 'SIMULATED_FRAMES', 4)
     monkeypatch.setattr(scenes_module, 'SIMULATED_SIZE', (64, 48))
     sam = tiny_teachers.save_sam2(tmp_path / 'sam2')
     everything = SamSettings(points_per_side=3, min_iou=-100.0, min_stability=0.0)
-    monkeypatch.setattr(SegmentAnything.__init__, '__defaults__', (everything, 'cpu'))
+    monkeypatch.setattr('training.teachers.sam.SamSettings', lambda: everything)
     (tmp_path / 'nouns.txt').write_text('\n'.join(NOUNS))
     options = ['--out', str(tmp_path / 'out'), '--every', '2', '--workers', '1']
     options += ['--masks', f'sam2:{sam}', '--captions', f'clip:{clip}']
