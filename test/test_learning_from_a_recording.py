@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -10,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_teachers
-from bag_files import play, written
+from bag_files import play, record, written
+from test_sequence_check import FRAMES
 from training_rooms import read_rooms
 
 from lift_gs_ros.grounding.grounder import Grounder
@@ -130,10 +132,12 @@ def test_the_node_loads_them_and_answers_on_the_bag(learned, graph, client):
     assert np.isfinite(answers[-1].none_score)
 
 
-def test_without_any_usable_recording_nothing_is_labelled(tmp_path):
-    (tmp_path / 'broken.mcap').write_bytes(b'\x89MCAP0\r\n cut off')
-    done = learn(SEQUENCE=tmp_path / 'broken.mcap', MASKS='simulated', OUT=tmp_path / 'out')
-    assert done.returncode != 0
+def test_recordings_that_the_check_finds_wrong_are_not_labelled(tmp_path):
+    frames = [replace(f, stamp=f.stamp + 10**9, depth=5 * f.depth) for f in FRAMES]
+    record(tmp_path / 'walk', frames)
+    done = learn(SEQUENCE=tmp_path / 'walk', MASKS='simulated', TOPICS='', OUT=tmp_path / 'out')
+    assert done.returncode == 2
+    assert re.search('^poses +WRONG .* if depth is 5 times too large', done.stdout, re.M)
     assert 'learn: no recording is usable' in done.stderr
     assert 'Traceback' not in done.stderr
     assert not (tmp_path / 'out/labels').exists()

@@ -69,6 +69,19 @@ def test_a_worker_that_is_killed_ends_the_job_with_what_to_do():
         list(in_processes(make, [signal.SIGKILL] * 2, [kill] * 2))
 
 
+def test_a_cluster_that_does_not_start_is_said_too(tmp_path, monkeypatch, capsys):
+    ray = pytest.importorskip('ray')
+
+    def slow(**options):
+        raise Exception('The current node timed out during startup.')  # as Ray does
+
+    monkeypatch.setattr(ray, 'init', slow)
+    options = ['--out', str(tmp_path), '--masks', 'simulated', '--ray', 'local']
+    assert main(['simulated:train/3', *options]) == 2
+    said = capsys.readouterr().err
+    assert "pseudolabel: there is no Ray cluster at 'local': The current node timed out" in said
+
+
 def test_sequences_that_are_left_out_are_told_from_a_job_that_did_nothing(tmp_path, capsys):
     gone = str(tmp_path / 'gone')
     options = ['--out', str(tmp_path / 'out'), '--masks', 'simulated:train/3', '--workers', '1']

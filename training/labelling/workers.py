@@ -111,7 +111,7 @@ def connect(address: str, workers: int) -> tuple[int, bool]:
     """Join a Ray cluster, or start one here (``local``).
 
     Returns the number of workers (0 asks for one for each GPU, or else CPU), and whether there are
-    GPUs. Raises ImportError with what to install.
+    GPUs. Raises ImportError with what to install, and RuntimeError where there is no cluster.
     """
     try:
         import ray
@@ -125,7 +125,10 @@ def connect(address: str, workers: int) -> tuple[int, bool]:
             options['num_cpus'] = workers
     else:
         options['address'] = address
-    ray.init(log_to_driver=False, **options)
+    try:
+        ray.init(log_to_driver=False, **options)
+    except Exception as error:  # a plain one where it does not start in time
+        raise RuntimeError(f'there is no Ray cluster at {address!r}: {error}') from error
     ray.data.DataContext.get_current().enable_progress_bars = False
     resources = ray.cluster_resources()
     gpus = int(resources.get('GPU', 0))
