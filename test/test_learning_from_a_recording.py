@@ -3,8 +3,10 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,19 +26,26 @@ from lift_gs_ros.simulation.sequence import DEFAULT_CAMERA, RoomSequence
 REPOSITORY = Path(__file__).parents[1]
 SHIPPED = REPOSITORY / 'lift_gs_ros/weights/small.safetensors'
 RGB = '/front/color/image_raw'
-SECONDS = 500  # for all steps, on a busy machine
-pytestmark = pytest.mark.timeout(600)
+SECONDS = 900  # for all steps, on a busy machine
+pytestmark = pytest.mark.timeout(1000)
 
 
 def learn(**settings):
     """Make the target in the environment of the tests: nothing is built for it."""
     kept = {k: v for k, v in os.environ.items() if k not in ('MAKEFLAGS', 'MFLAGS', 'ARGS')}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
-    return subprocess.run(
-        ['make', '-s', '-o', 'build', 'learn', 'RUN=', *(f'{k}={v}' for k, v in settings.items())],
+    command = ['make', '-s', '-o', 'build', 'learn', 'RUN=']
+    process = subprocess.Popen(
+        [*command, *(f'{k}={v}' for k, v in settings.items())],
         cwd=REPOSITORY, env={**kept, 'PATH': path, 'PYTHONPATH': os.pathsep.join(sys.path)},
-        capture_output=True, text=True, timeout=SECONDS,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
+    try:
+        out, err = process.communicate(timeout=SECONDS)
+    finally:  # what make started too
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
 @dataclass
