@@ -60,14 +60,8 @@ evaluate: build  ## the shipped weights on fresh test rooms (SEED=0 ROOMS=40): e
 	    --out evaluate.json $(ARGS)
 
 # Read in the shell, not by make: paths may hold any character.
-learn: build  ## better weights from recordings (SEQUENCE= MASKS= CAPTIONS= OUT=runs/learn ARGS=)
-	@: "$${SEQUENCE:?the folders of your recordings}" "$${MASKS:?see docs/pseudo_labels.md}"
-	@$(RUN) python -m training.pseudolabel $$SEQUENCE --out "$${OUT:-runs/learn}/labels" \
-	    --masks "$$MASKS" $${CAPTIONS:+--captions "$$CAPTIONS"} $(ARGS)
-	@$(RUN) python -m training.pretrain config/train/sequence.yaml \
-	    rooms="$${OUT:-runs/learn}/labels" output="$${OUT:-runs/learn}/run"
-	@$(RUN) python -m training.evaluate --checkpoint "$${OUT:-runs/learn}/run/model.safetensors" \
-	    --rooms $(or $(ROOMS),40) --out "$${OUT:-runs/learn}/evaluate.json"
+learn: build  ## better weights from recordings (SEQUENCE= MASKS= CAPTIONS= TOPICS= OUT= ARGS= PRETRAIN= EVALUATE=)
+	@$(RUN) scripts/learn.sh $(ARGS)
 
 clean:  ## remove what was built and written, but not the virtual environment
 	rm -rf .ros_ws demo_out build *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -17,15 +17,8 @@ from lift_gs_ros.mapping.cloud_map import voxel_map_of
 from lift_gs_ros.mapping.keyframes import KeyframeSelector
 from lift_gs_ros.mapping.ply import read_ply
 from lift_gs_ros.mapping.voxel_map import VoxelMap
-from lift_gs_ros.sequences import BagTopics, Sequence, open_sequence
-
-TOPIC_FLAGS = {
-    'rgb': 'colour images',
-    'depth': 'depth images',
-    'camera_info': 'calibration of colour',
-    'pose': 'odometry or poses, or /tf',
-    'map_frame': 'the fixed frame in TF, not a topic',
-}
+from lift_gs_ros.sequences import Sequence, open_sequence
+from lift_gs_ros.sequences.topic_flags import add_topic_flags, bag_topics
 
 
 def fuse(sequence: Sequence, voxel_map: VoxelMap) -> None:
@@ -150,11 +143,6 @@ def check(arguments: argparse.Namespace) -> int:
     return 0 if report.good else 1
 
 
-def bag_topics(arguments: argparse.Namespace) -> BagTopics:
-    """Read which topics of a bag were named on the command line."""
-    return BagTopics(**{name: getattr(arguments, name) for name in TOPIC_FLAGS})
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(prog='lift-gs', description=__doc__)
@@ -168,9 +156,7 @@ def build_parser() -> argparse.ArgumentParser:
     common.add_argument('--port', type=int, default=8080, help='of the web page')
 
     topics = argparse.ArgumentParser(add_help=False)
-    group = topics.add_argument_group('topics of a bag, where finding them by type is not enough')
-    for name, text in TOPIC_FLAGS.items():
-        group.add_argument(f'--{name.replace("_", "-")}', default='', help=text)
+    add_topic_flags(topics)
 
     sub = commands.add_parser('ground', parents=[common, topics], help=ground.__doc__)
     sub.add_argument(

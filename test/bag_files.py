@@ -155,6 +155,24 @@ def written(folder: Path, kind: str):
         yield BagWriter(writer, JAZZY)
 
 
+def play(bag: BagWriter, sequence, camera: str = '/camera') -> None:
+    """Write what a camera publishes while a sequence is played, with its poses on TF."""
+    name = f'{camera[1:]}_optical'
+    for frame in sequence:
+        stamp = frame.stamp
+        bag.transform(stamp, 'map', name, frame.world_from_camera)
+        bag.camera_info(f'{camera}/color/camera_info', stamp, name, frame.camera)
+        bag.image(f'{camera}/color/image_raw', stamp, name, frame.color, 'rgb8')
+        depth = np.round(frame.depth * 1000).astype(np.uint16)
+        bag.image(f'{camera}/depth/image_raw', stamp, name, depth, '16UC1')
+
+
+def record(folder: Path, sequence, kind: str = 'mcap') -> None:
+    """Write the bag of one camera."""
+    with written(folder, kind) as bag:
+        play(bag, sequence)
+
+
 def to_file(pixels, kind) -> bytes:
     """Encode pixels as PNG or JPEG."""
     file = io.BytesIO()

@@ -1,85 +1,152 @@
-"""From a recording to weights that the node loads: the steps of ``make learn``, at tiny sizes."""
+"""From a robot's own bag to weights that its node loads: ``make learn``, at tiny sizes."""
 
+import json
+import os
 import re
-from functools import partial
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from scipy.spatial.transform import Rotation
+import pytest
+import tiny_teachers
+from bag_files import play, record, written
+from test_sequence_check import FRAMES
+from training_rooms import read_rooms
 
-from lift_gs_ros.grounding.grounder import Grounder, GrounderSettings
-from lift_gs_ros.mapping.voxel_map import VoxelMap
+from lift_gs_ros.grounding.grounder import Grounder
 from lift_gs_ros.model.checkpoint import load_checkpoint, read_metadata
-from lift_gs_ros.sequences import open_sequence
+from lift_gs_ros.sequences import BagTopics, open_sequence
 from lift_gs_ros.simulation.rooms import make_room
-from lift_gs_ros.simulation.sequence import RoomSequence
-from training.config import load_settings
-from training.labelling.job import run_job
-from training.labelling.scenes import list_scenes
-from training.labelling.settings import JobSettings
-from training.labelling.workers import in_processes
-from training.pretrain import PretrainSettings, pretrain
-from training.teachers.load import TeacherSpec
+from lift_gs_ros.simulation.sequence import DEFAULT_CAMERA, RoomSequence
 
 REPOSITORY = Path(__file__).parents[1]
 SHIPPED = REPOSITORY / 'lift_gs_ros/weights/small.safetensors'
+RGB = '/front/color/image_raw'
+SECONDS = 900  # for all steps, on a busy machine
+pytestmark = pytest.mark.timeout(1000)
 
 
-def record(folder: Path, sequence: RoomSequence) -> None:
-    """Write a sequence as TUM keyframes."""
-    poses = []
-    for kind in ('raw_imgs', 'depth_imgs'):
-        (folder / kind).mkdir(parents=True)
-    for number, frame in enumerate(sequence):
-        Image.fromarray(frame.color).save(folder / f'raw_imgs/{number:04d}_rgb_raw.jpg', quality=95)
-        depth = np.round(frame.depth * 5000).astype(np.uint16)
-        Image.fromarray(depth).save(folder / f'depth_imgs/{number:04d}_depth_raw.png')
-        pose = frame.world_from_camera
-        quaternion = Rotation.from_matrix(pose[:3, :3]).as_quat()
-        poses.append([frame.stamp / 1e9, *pose[:3, 3], *quaternion])
-    np.savetxt(folder / 'truth_cam_poses.txt', poses)
-    (fx, _, cx), (_, fy, cy) = frame.camera.intrinsics[:2]
-    (folder / 'camera.yaml').write_text(
-        f'Camera.fx: {fx}\nCamera.fy: {fy}\nCamera.cx: {cx}\nCamera.cy: {cy}\n'
-        'DepthMapFactor: 5000\n'
-    )
+def learn(**settings):
+    """Make the target in the environment of the tests: nothing is built for it."""
+    kept = {k: v for k, v in os.environ.items() if k not in ('MAKEFLAGS', 'MFLAGS', 'ARGS')}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
+    command = ['make', '-s', '-o', 'build', 'learn', 'RUN=']
+    process = subprocess.Popen(
+        [*command, *(f'{k}={v}' for k, v in settings.items())],
+        cwd=REPOSITORY, env={**kept, 'PATH': path, 'PYTHONPATH': os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    try:
+        out, err = process.communicate(timeout=SECONDS)
+    finally:  # what make started too
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
 
 
-def test_a_recording_is_labelled_pretrained_on_and_what_comes_of_it_answers(tmp_path):
-    record(tmp_path / 'walk', RoomSequence(make_room(3, 'train'), 6, seed=3))
-    teachers = TeacherSpec('simulated:train/3')  # in the place of SAM and a VLM
-    settings = JobSettings(teachers, every=2, width=80)
-    run = partial(in_processes, devices=['cpu'])
-    report = run_job(str(tmp_path / 'labels'), list_scenes([str(tmp_path / 'walk')]), settings, run)
-    assert (report.views, report.bad_scenes) == (3, {})
-    options = [
-        f'rooms={tmp_path / "labels"}', f'output={tmp_path / "run"}', f'start_from={SHIPPED}',
-        'steps=1', 'warmup=1', 'batch_size=1', 'accelerator=cpu', 'sample.max_points=1500',
+@dataclass
+class Learned:
+    """What ``make learn`` was given, and what it made and said."""
+
+    bag: Path
+    out: Path
+    said: str
+
+
+@pytest.fixture(scope='module')
+def learned(tmp_path_factory):
+    """A bag of two cameras, of which one has to be named, and a recording that is broken."""
+    folder = tmp_path_factory.mktemp('learn')
+    camera = DEFAULT_CAMERA.resized(160, 120)
+    frames = list(RoomSequence(make_room(3, 'train'), 12, camera, seed=3))
+    with written(folder / 'walk', 'mcap') as bag:
+        play(bag, frames, '/front')
+        play(bag, (replace(frame, color=255 - frame.color) for frame in frames), '/rear')
+    (folder / 'broken.mcap').write_bytes(b'\x89MCAP0\r\n cut off')
+    owlv2 = tiny_teachers.save_owlv2(folder / 'owlv2')
+    sam2 = tiny_teachers.save_sam2(folder / 'sam2')
+    done = learn(
+        SEQUENCE=f'{folder}/broken.mcap {folder}/walk',
+        OUT=folder / 'out',
+        TOPICS=f'--rgb {RGB}',
+        MASKS=f'detector:{owlv2},{sam2}',
+        CAPTIONS='',
+        ARGS='--every 4 --width 80 --workers 1',
+        PRETRAIN='steps=2 warmup=1 batch_size=1 accelerator=cpu sample.max_points=1500 '
         'sample.min_points=10',
-    ]  # fmt: skip
-    config = REPOSITORY / 'config/train/sequence.yaml'
-    checkpoint = pretrain(load_settings(PretrainSettings, config, options))
-    assert read_metadata(checkpoint)[1]['steps'] == 1
+        EVALUATE='--rooms 1 --workers 1',
+    )
+    assert done.returncode == 0, done.stderr
+    return Learned(folder / 'walk', folder / 'out', done.stdout + done.stderr)
+
+
+def test_each_recording_is_checked_first_and_a_broken_one_does_not_end_it(learned):
+    assert f'{learned.bag.parent}/broken.mcap is left out, for the reason above' in learned.said
+    assert 'good    where frames overlap, depth differs by' in learned.said
+    assert (learned.out / 'check/walk/check.png').stat().st_size > 10_000
+    assert f'learn: without {learned.bag.parent}/broken.mcap' in learned.said
+
+
+def test_the_camera_that_was_named_is_labelled_by_the_real_classes_of_the_teachers(learned):
+    plan = json.loads((learned.out / 'labels/plans/walk.json').read_text())
+    assert plan['topics'] == {'rgb': RGB}
+    views = [view for room in read_rooms(learned.out / 'labels') for view in room.views]
+    assert len(views) == 3
+    assert all(view.captions for view in views)
+    first = next(iter(open_sequence(learned.bag, BagTopics(rgb=RGB))))
+    ours = first.color[::2, ::2].astype(int)
+    assert np.abs(views[0].image - ours).mean() < 25 < np.abs(views[0].image - (255 - ours)).mean()
+
+
+def test_the_shipped_weights_are_trained_further_and_measured(learned):
+    checkpoint = learned.out / 'run/model.safetensors'
+    assert read_metadata(checkpoint)[1]['steps'] == 2
     before, after = load_checkpoint(SHIPPED).state_dict(), load_checkpoint(checkpoint).state_dict()
     moved = [
         (after[name] - before[name]).abs().max()
         for name in before
         if before[name].is_floating_point() and 'running' not in name
     ]
-    assert 0 < max(moved) < 0.01  # it is the shipped network, a step further
-    voxel_map = VoxelMap()
-    for frame in open_sequence(tmp_path / 'walk'):
-        voxel_map.integrate(frame)
-    grounder = Grounder.load(
-        str(checkpoint), settings=GrounderSettings(chunk_size=voxel_map.chunk_size)
-    )
-    for key in voxel_map.chunk_keys():
-        grounder.update(key, voxel_map.chunk(key))
-    assert np.isfinite(grounder.ground('the chair').none_score)
+    assert 0 < max(moved) < 0.01  # it is the shipped network, two steps further
+    measured = json.loads((learned.out / 'evaluate.json').read_text())
+    assert measured['nouns']['n'] > 0
 
 
-def test_make_learn_does_these_steps_in_this_order():
-    recipe = re.search(r'^learn:.*?\n((?:\t.*\n)+)', (REPOSITORY / 'Makefile').read_text(), re.M)[1]
-    steps = re.findall(r'-m (training\.\w+)', recipe)
-    assert steps == ['training.pseudolabel', 'training.pretrain', 'training.evaluate']
+def test_the_node_loads_them_and_answers_on_the_bag(learned, graph, client):
+    from ros_graph import wait_until
+    from std_msgs.msg import String
+
+    from lift_gs_ros import msg
+    from lift_gs_ros.nodes.camera_node import CameraNode
+    from lift_gs_ros.nodes.grounding_node import GroundingNode
+    from lift_gs_ros.nodes.mapping_node import MappingNode
+    from lift_gs_ros.nodes.qos import LATCHED
+
+    checkpoint = str(learned.out / 'run/model.safetensors')
+    answers = []
+    client.create_subscription(msg.Grounding, 'grounding', answers.append, LATCHED)
+    query = client.create_publisher(String, 'query', 10)
+    graph.add(GroundingNode, checkpoint=checkpoint, device='cpu')
+    graph.add(MappingNode, sensor_qos='reliable')
+    graph.add(CameraNode, sequence=str(learned.bag), bag_rgb=RGB, loop=True)
+    wait_until(query.get_subscription_count, 'a subscriber of query')
+    query.publish(String(data='the red chair'))
+    wait_until(lambda: answers and answers[-1].map_keyframes > 3, 'an answer', SECONDS)
+    assert answers[-1].query == 'the red chair'
+    assert answers[-1].weights == Grounder.load(checkpoint).weights
+    assert np.isfinite(answers[-1].none_score)
+
+
+def test_recordings_that_the_check_finds_wrong_are_not_labelled(tmp_path):
+    frames = [replace(f, stamp=f.stamp + 10**9, depth=5 * f.depth) for f in FRAMES]
+    record(tmp_path / 'walk', frames)
+    done = learn(SEQUENCE=tmp_path / 'walk', MASKS='simulated', TOPICS='', OUT=tmp_path / 'out')
+    assert done.returncode == 2
+    assert re.search('^poses +WRONG .* if depth is 5 times too large', done.stdout, re.M)
+    assert 'learn: no recording is usable' in done.stderr
+    assert 'Traceback' not in done.stderr
+    assert not (tmp_path / 'out/labels').exists()

@@ -6,13 +6,18 @@ import pytest
 import tiny_teachers
 import torch
 from safetensors.torch import save_file
+from training_rooms import read_rooms
 
+from lift_gs_ros.model import lexicon
+from lift_gs_ros.model.naming import ROOM
 from training.labelling import scenes as scenes_module
 from training.pseudolabel import main
-from training.teachers.clip import load_clip
+from training.teachers.clip import PROMPT, load_clip
+from training.teachers.clip_captions import ClipCaptions
 from training.teachers.detector import DetectorSettings
 from training.teachers.load import TeacherSpec, load_teacher
-from training.teachers.tagger import PROMPT, ClipTagger, TaggerSettings, windows
+from training.teachers.sam import SamSettings
+from training.teachers.tagger import ClipTagger, TaggerSettings, windows
 
 COLORS = {'chair': (220, 30, 30), 'table': (30, 30, 220), 'lamp': (30, 200, 30)}
 NOUNS = list(COLORS)
@@ -24,7 +29,11 @@ def clip(tmp_path_factory):
     """A tiny CLIP that was taught that chairs are red, tables blue and lamps green."""
     folder = tiny_teachers.save_clip(tmp_path_factory.mktemp('clip') / 'clip')
     model, name = load_clip(str(folder))
-    tokens = _tokenizer(name)([PROMPT.format(noun) for noun in NOUNS])
+    colored = [f'{color} {noun}' for noun in NOUNS for color in lexicon.COLORS]
+    texts = [*NOUNS, *sorted(ROOM), *colored]
+    tokens = _tokenizer(name)([PROMPT.format(text) for text in texts])
+    things, right = len(texts) - len(colored), ['red', 'blue', 'green']
+    colors = torch.tensor([lexicon.COLORS.index(color) for color in right])
     mean, std = (
         torch.tensor(model.visual.preprocess_cfg[key]).view(3, 1, 1) for key in ('mean', 'std')
     )
@@ -33,7 +42,10 @@ def clip(tmp_path_factory):
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(40):
         images, texts, scale = model(pixels, tokens)
-        loss = torch.nn.functional.cross_entropy(scale * images @ texts.T, torch.arange(3))
+        scores = scale * images @ texts.T
+        own = scores[:, things:].view(3, 3, -1).diagonal().T  # of a noun's image and its colours
+        loss = torch.nn.functional.cross_entropy(scores[:, :things], torch.arange(3))
+        loss = loss + torch.nn.functional.cross_entropy(own, colors)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -96,6 +108,46 @@ def test_a_detector_is_asked_only_for_what_the_tagger_saw(clip, tmp_path, detect
     regions = masks.regions(scene('chair', 'table'))
     assert regions.masks.shape == (0, HEIGHT, WIDTH)
     assert regions.captions == []
+
+
+def halves():
+    """A mask in each half, around which nothing else is seen."""
+    masks = np.zeros((2, HEIGHT, WIDTH), bool)
+    masks[0, 14:34, 6:26] = masks[1, 14:34, 38:58] = True
+    return masks
+
+
+def test_each_region_is_called_by_the_noun_and_the_colour_that_fit_best(clip):
+    captions = ClipCaptions.load(clip, NOUNS)
+    assert captions.captions(scene('chair', 'table'), halves()) == ['red chair', 'blue table']
+    assert captions.captions(scene('lamp', 'lamp'), halves()) == ['green lamp', 'green lamp']
+    assert captions.captions(scene('lamp', 'lamp'), halves()[:0]) == []
+
+
+def test_a_region_that_is_no_noun_has_no_caption_and_a_part_of_a_room_has_no_colour(clip):
+    model, name = load_clip(clip)
+    strict = ClipCaptions(model, _tokenizer(name), NOUNS, min_noun=1.1)
+    assert strict.captions(scene('chair', 'table'), halves()) == ['', '']
+    plain = ClipCaptions(model, _tokenizer(name), NOUNS, min_color=1.1)
+    assert plain.captions(scene('chair', 'table'), halves()) == ['chair', 'table']
+    room = ClipCaptions(model, _tokenizer(name), ['wall'], min_noun=0.0, min_color=0.0)
+    assert set(room.captions(scene('chair', 'table'), halves())) <= ROOM
+
+
+def test_sam_with_clips_words_is_a_teacher_by_its_name(clip, tmp_path, monkeypatch):
+    monkeypatch.setattr(scenes_module, 'SIMULATED_FRAMES', 4)
+    monkeypatch.setattr(scenes_module, 'SIMULATED_SIZE', (64, 48))
+    sam = tiny_teachers.save_sam2(tmp_path / 'sam2')
+    everything = SamSettings(points_per_side=3, min_iou=-100.0, min_stability=0.0)
+    monkeypatch.setattr('training.teachers.sam.SamSettings', lambda: everything)
+    (tmp_path / 'nouns.txt').write_text('\n'.join(NOUNS))
+    options = ['--out', str(tmp_path / 'out'), '--every', '2', '--workers', '1']
+    options += ['--masks', f'sam2:{sam}', '--captions', f'clip:{clip}']
+    assert main(['simulated:train/3', *options, '--vocabulary', str(tmp_path / 'nouns.txt')]) == 0
+    views = read_rooms(tmp_path / 'out')[0].views
+    captions = [caption for view in views for caption in view.captions]
+    assert captions
+    assert {caption.split()[-1] for caption in captions} <= {*NOUNS, *ROOM}
 
 
 def test_the_vocabulary_is_asked_of_clip_in_its_own_prompt(clip):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_learning_from_a_recording import record
+from bag_files import record
 from test_shards import save
 from tiny_teachers import save_clip
 from training_rooms import read_rooms, two_boxes

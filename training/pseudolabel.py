@@ -22,21 +22,32 @@ from pathlib import Path
 import numpy as np
 
 from lift_gs_ros.mapping.frame import RgbdFrame
+from lift_gs_ros.sequences import BagTopics
+from lift_gs_ros.sequences.topic_flags import add_topic_flags, bag_topics
 from training.data.posed_image import PosedImage
 from training.data.storage import Storage
 from training.data.view_files import encode_view
-from training.labelling.job import Report, Run, finished_shards, run_job
+from training.labelling.job import NO_TOPICS, Report, Run, finished_shards, run_job
 from training.labelling.plan import DENSE_CHANNELS
 from training.labelling.scenes import list_scenes, open_scene
 from training.labelling.settings import JobSettings
 from training.labelling.steps import explain, step_of
 from training.labelling.workers import connect, in_processes, local_devices, on_ray
-from training.teachers.load import CAPTIONS, EMBEDDINGS, MASKS, TAGS, TeacherSpec, check_teachers
+from training.teachers.load import (
+    CAPTIONS,
+    EMBEDDINGS,
+    MASKS,
+    TAGS,
+    TeacherSpec,
+    check_queries,
+    check_teachers,
+)
 
 SAMPLED = 5  # scenes of which a dry run reads the first frame
 SEMANTICS_PER_PIXEL = 0.03  # bytes, a guess: index images compress well
 EMBEDDINGS_PER_FRAME = 40  # a guess
 TAR_HEADERS = 1024  # bytes of a file in a tar, with what fills its last block
+LEFT_OUT = 3  # exit status: there are labels, but not of all sequences. (1 is any bug's.)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,8 +56,8 @@ def main(argv: list[str] | None = None) -> int:
     logging.basicConfig(format='%(levelname)s: %(message)s')
     try:
         return _run(options)
-    except (ValueError, OSError, ImportError) as error:
-        print(f'pseudolabel: {error}', file=sys.stderr)
+    except (ValueError, OSError, ImportError, RuntimeError, MemoryError) as error:
+        print(f'pseudolabel: {str(error) or type(error).__name__}', file=sys.stderr)
         return 2
 
 
@@ -54,19 +65,23 @@ def _run(options: argparse.Namespace) -> int:
     spec = TeacherSpec(
         options.masks, options.captions, options.embeddings, options.vocabulary, options.tags
     )
+    check_queries(spec, options.queries)
     settings = JobSettings(
         spec, options.every, options.width, options.shard_views, options.with_depth
     )
     scenes = list_scenes(options.sequences)
     # Absolute, for workers may be in another folder.
     out = options.out if '://' in options.out else str(Path(options.out).resolve())
+    topics = bag_topics(options)
     if options.dry_run:
-        print(estimate(out, scenes, settings))
+        print(estimate(out, scenes, settings, topics))
         return 0
     check_teachers(spec, scenes)  # before the folder is bound to weights that are not there
-    report = run_job(out, scenes, settings, run_with(options.ray, options.workers))
+    report = run_job(out, scenes, settings, run_with(options.ray, options.workers), topics)
     print(summary(report))
-    return 1 if report.bad_scenes else 0
+    if not report.views:
+        raise ValueError(f'there is no labelled frame in {out}; what is wrong is said above')
+    return LEFT_OUT if report.bad_scenes else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,9 +96,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--captions', default='', help=CAPTIONS)
     parser.add_argument('--embeddings', default='', help=EMBEDDINGS)
     parser.add_argument(
-        '--vocabulary', default='', help='nouns for a detector: a file, scannet20 or scannet200'
+        '--vocabulary', default='', help='nouns for a detector or CLIP: a file, scannet20/200'
     )
     parser.add_argument('--tags', default='', help=f'what a detector looks for: {TAGS}')
+    parser.add_argument(
+        '--queries',
+        default='captions',
+        choices=('captions', 'embeddings'),
+        help='what pretraining will ask by (sample.queries): teachers have to give it',
+    )
     parser.add_argument('--every', type=int, default=10, help='label every so many-th of a video')
     parser.add_argument('--width', type=int, default=320, help='of the images that are kept')
     parser.add_argument('--shard-views', type=int, default=32, help='at most, in one shard')
@@ -91,6 +112,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--workers', type=int, default=0, help='0: one for each GPU, or one')
     parser.add_argument('--ray', default='', help='address of a Ray cluster, or "local"')
     parser.add_argument('--dry-run', action='store_true', help='say what it will cost')
+    add_topic_flags(parser)
     return parser
 
 
@@ -102,7 +124,9 @@ def run_with(ray: str, workers: int) -> Run:
     return partial(on_ray, workers=count, gpus=gpus)
 
 
-def estimate(url: str, scenes: dict[str, str], settings: JobSettings) -> str:
+def estimate(
+    url: str, scenes: dict[str, str], settings: JobSettings, topics: BagTopics = NO_TOPICS
+) -> str:
     """Say how many frames there are to label, and how much space they will take."""
     storage = Storage(url)
     frames = views = done = 0
@@ -110,7 +134,7 @@ def estimate(url: str, scenes: dict[str, str], settings: JobSettings) -> str:
     bad = []
     for scene, source in scenes.items():
         try:
-            sequence = open_scene(source)
+            sequence = open_scene(source, topics)
             first = next(iter(sequence), None) if len(sizes) < SAMPLED else None
         except Exception as error:  # as the job, which goes on with the others
             bad.append(f'\n{scene} will be left out: {explain(error)}')

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
+from lift_gs_ros.sequences import BagTopics
 from training.data.shards import from_tar, is_whole, to_tar, write_shard
 from training.data.storage import Storage
 from training.data.view_files import Files, decode_view
@@ -23,6 +24,7 @@ class Plan:
     frames: int  # that were read
     unreadable: int  # that could not be
     shards: list[list[str]]  # names of views
+    topics: dict[str, str] = field(default_factory=dict)  # of a bag: what was named of BagTopics
 
     @classmethod
     def read(cls, storage: Storage, scene: str) -> Plan | None:
@@ -31,6 +33,10 @@ class Plan:
             return cls(**json.loads(storage.read(f'plans/{scene}.json')))
         except (FileNotFoundError, ValueError, TypeError):
             return None
+
+    def made_from(self, source: str, topics: BagTopics) -> bool:
+        """Say whether the scene was read from this source, with these topics named."""
+        return (self.source, BagTopics(**self.topics)) == (source, topics)
 
     def write(self, storage: Storage) -> None:
         """Write it down: the scene is prepared."""

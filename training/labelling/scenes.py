@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence as ListOf
 from pathlib import Path
 
-from lift_gs_ros.sequences import Sequence, open_sequence
+from lift_gs_ros.sequences import BagTopics, Sequence, open_sequence
 from lift_gs_ros.simulation.rooms import SPLITS, make_room
 from lift_gs_ros.simulation.sequence import DEFAULT_CAMERA, RoomSequence
 
@@ -46,11 +46,13 @@ def _expand(text: str) -> list[tuple[str, str]]:
     return [(re.sub(r'[^\w-]+', '_', path.name if path.is_dir() else path.stem), str(path))]
 
 
-def open_scene(source: str) -> Sequence:
-    """Open what ``list_scenes`` names; raises as ``open_sequence`` does."""
+def open_scene(source: str, topics: BagTopics | None = None) -> Sequence:
+    """Open what ``list_scenes`` names; ``topics`` and errors are those of ``open_sequence``."""
     simulated = _SIMULATED.fullmatch(source)
     if simulated is None:
-        return open_sequence(source)
+        return open_sequence(source, topics)
+    if topics not in (None, BagTopics()):
+        raise ValueError(f'{source} is no bag, so there are no topics to choose from')
     if simulated['split'] not in SPLITS:
         raise ValueError(f'{source!r} names no split, expected one of {", ".join(SPLITS)}')
     seed = int(simulated['first'])

@@ -6,6 +6,7 @@ import errno
 import logging
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from lift_gs_ros.mapping.chunks import ChunkKey
 from lift_gs_ros.mapping.frame import RgbdFrame
 from lift_gs_ros.mapping.keyframes import KeyframeSelector
 from lift_gs_ros.mapping.voxel_map import VoxelMap
-from lift_gs_ros.sequences import Sequence
+from lift_gs_ros.sequences import BagTopics, Sequence
 from training.data.posed_image import PosedImage
 from training.data.storage import Storage
 from training.data.view_files import (
@@ -24,6 +25,7 @@ from training.data.view_files import (
     encode_labels,
     encode_view,
 )
+from training.labelling.frames_read import teller
 from training.labelling.plan import LABELLED, MAP, POSED, Plan, read_work, work_file, write_work
 from training.labelling.scenes import open_scene
 from training.labelling.settings import JobSettings
@@ -40,8 +42,8 @@ logger = logging.getLogger(__name__)
 class Preparer:
     """Reads a scene once: fuses its map, and sets the views to be labelled aside."""
 
-    def __init__(self, url: str, settings: JobSettings, device: str) -> None:
-        self._storage, self._settings = Storage(url), settings
+    def __init__(self, url: str, settings: JobSettings, topics: BagTopics, device: str) -> None:
+        self._storage, self._settings, self._topics = Storage(url), settings, topics
 
     def __call__(self, item: Item) -> Item:
         """Prepare the scene; what is wrong with it is in 'error'."""
@@ -55,8 +57,27 @@ class Preparer:
         return {**item, 'error': ''}
 
     def _prepare(self, scene: str, source: str, wanted: set[str]) -> None:
-        sequence, voxel_map = open_scene(source), VoxelMap(max_voxels=MAX_VOXELS)
-        keyframes, step = KeyframeSelector(), step_of(sequence, self._settings)
+        sequence, voxel_map = open_scene(source, self._topics), VoxelMap(max_voxels=MAX_VOXELS)
+        frames, names = self._set_aside(scene, sequence, voxel_map, wanted)
+        if not names:
+            raise ValueError(f'{source} has no frame that can be read, with a pose and depth')
+        if voxel_map.evicted_chunks:
+            logger.warning('%s is too large for one map: cut the recording into parts', scene)
+        chunks = {key: encode_cloud(voxel_map.chunk(key)) for key in voxel_map.chunk_keys()}
+        clouds = {'chunk_{}_{}_{}'.format(*key): files for key, files in chunks.items()}
+        write_work(self._storage, scene, MAP, clouds)
+        if not wanted:  # else there is a plan, and shards that follow it
+            size, skipped = self._settings.shard_views, getattr(sequence, 'skipped', 0)
+            shards = [names[begin : begin + size] for begin in range(0, len(names), size)]
+            topics = {name: topic for name, topic in asdict(self._topics).items() if topic}
+            Plan(scene, source, frames, skipped, shards, topics).write(self._storage)
+
+    def _set_aside(
+        self, scene: str, sequence: Sequence, voxel_map: VoxelMap, wanted: set[str]
+    ) -> tuple[int, list[str]]:
+        """Fuse keyframes and write views; returns how many frames there are, and the views."""
+        keyframes, tell = KeyframeSelector(), teller(self._storage, scene)
+        step = step_of(sequence, self._settings)
         names: list[str] = []
         number = -1
         for number, frame in enumerate(whole_frames(sequence, scene)):
@@ -71,17 +92,9 @@ class Preparer:
                     names.append(name)
             except ValueError as error:
                 logger.warning('%s: frame %s is skipped: %s', scene, name, error)
-        if not names:
-            raise ValueError(f'{source} has no frame that can be read, with a pose and depth')
-        if voxel_map.evicted_chunks:
-            logger.warning('%s is too large for one map: cut the recording into parts', scene)
-        chunks = {key: encode_cloud(voxel_map.chunk(key)) for key in voxel_map.chunk_keys()}
-        clouds = {'chunk_{}_{}_{}'.format(*key): files for key, files in chunks.items()}
-        write_work(self._storage, scene, MAP, clouds)
-        if not wanted:  # else there is a plan, and shards that follow it
-            size, skipped = self._settings.shard_views, getattr(sequence, 'skipped', 0)
-            shards = [names[begin : begin + size] for begin in range(0, len(names), size)]
-            Plan(scene, source, number + 1, skipped, shards).write(self._storage)
+            tell(number + 1 + getattr(sequence, 'skipped', 0), len(sequence))
+        tell(number + 1, number + 1)
+        return number + 1, names
 
 
 def step_of(sequence: Sequence, settings: JobSettings) -> int:

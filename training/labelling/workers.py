@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,10 @@ def local_devices(workers: int) -> list[str]:
 def in_processes(
     make: MakeWork, items: Sequence[dict[str, str]], devices: Sequence[str]
 ) -> Iterator[dict[str, str]]:
-    """Yield what becomes of each item; a single worker needs no other process."""
+    """Yield what becomes of each item; a single worker needs no other process.
+
+    Raises RuntimeError where a worker process is killed.
+    """
     if len(devices) == 1 or len(items) < 2:
         work = make(devices[0])
         yield from map(work, items)
@@ -41,6 +45,11 @@ def in_processes(
     pool = ProcessPoolExecutor(len(devices), context, _begin, (make, queue))
     try:
         yield from pool.map(_call, items)
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            'a worker process ended before its work did, most often because memory ran out: run '
+            'the same command again, with fewer --workers; what is done is kept'
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -76,7 +85,10 @@ class _RayWork:
 def on_ray(
     make: MakeWork, items: Sequence[dict[str, str]], workers: int, gpus: bool
 ) -> Iterator[dict[str, str]]:
-    """Yield what becomes of each item on the cluster that ``connect`` has joined."""
+    """Yield what becomes of each item on the cluster that ``connect`` has joined.
+
+    Raises RuntimeError where Ray cannot go on.
+    """
     import ray.data
 
     count = max(1, min(workers, len(items)))
@@ -88,14 +100,18 @@ def on_ray(
         num_cpus=1,
         num_gpus=1 if gpus else 0,
     )
-    yield from data.iter_rows()
+    try:
+        yield from data.iter_rows()
+    except ray.exceptions.RayError as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]  # a remote traceback
+        raise RuntimeError(f'the work on Ray has failed: {reason[-1]}') from error
 
 
 def connect(address: str, workers: int) -> tuple[int, bool]:
     """Join a Ray cluster, or start one here (``local``).
 
     Returns the number of workers (0 asks for one for each GPU, or else CPU), and whether there are
-    GPUs. Raises ImportError with what to install.
+    GPUs. Raises ImportError with what to install, and RuntimeError where there is no cluster.
     """
     try:
         import ray
@@ -109,7 +125,10 @@ def connect(address: str, workers: int) -> tuple[int, bool]:
             options['num_cpus'] = workers
     else:
         options['address'] = address
-    ray.init(log_to_driver=False, **options)
+    try:
+        ray.init(log_to_driver=False, **options)
+    except Exception as error:  # a plain one where it does not start in time
+        raise RuntimeError(f'there is no Ray cluster at {address!r}: {error}') from error
     ray.data.DataContext.get_current().enable_progress_bars = False
     resources = ray.cluster_resources()
     gpus = int(resources.get('GPU', 0))

@@ -1,4 +1,4 @@
-"""CLIP image embeddings of regions, by open_clip: the paper's index2semantics (LIFT-GS, 3.3)."""
+"""CLIP, by open_clip: embeddings of regions (index2semantics in LIFT-GS, 3.3) and of nouns."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from training.teachers.local import from_local
 CropKind = Literal['crop', 'masked_crop', 'both']
 WHAT = 'CLIP', 'timm/vit_large_patch14_clip_224.openai'  # and an example
 CONFIG, CHECKPOINTS = 'open_clip_config.json', ('.safetensors', '.bin', '.pth')
+PROMPT = 'a photo of a {}.'  # Radford et al. 2021
+TEXT_BATCH = 256
 MARGIN = 0.1  # of the box's longer edge, on each side: what is around a thing says what it is
 
 
@@ -83,6 +85,14 @@ class ClipRegions:
         shown = mask[rows, columns] if masked else np.ones(inside.shape[:2], bool)
         inside[shown] = image[rows, columns][shown]
         return square
+
+
+@torch.inference_mode()
+def embed_nouns(model: Any, tokenizer: Any, nouns: list[str], device: str) -> torch.Tensor:
+    """Unit vectors (N, F) of nouns, each in CLIP's own prompt."""
+    tokens = tokenizer([PROMPT.format(noun) for noun in nouns])
+    parts = [model.encode_text(batch.to(device)).float() for batch in tokens.split(TEXT_BATCH)]
+    return nn.functional.normalize(torch.cat(parts), dim=1).cpu()
 
 
 def load_clip(weights: str) -> tuple[Any, str]:

@@ -25,7 +25,7 @@ MASKS = (
     'simulated[:SPLIT/SEED]'
 )
 TAGS = 'clip:WEIGHTS'
-CAPTIONS = 'vlm:WEIGHTS'
+CAPTIONS = 'vlm:WEIGHTS, or clip:WEIGHTS (a noun of the vocabulary, with its colour)'
 EMBEDDINGS = 'clip:WEIGHTS, clip_crop:WEIGHTS or clip_masked_crop:WEIGHTS'
 
 
@@ -36,14 +36,14 @@ class TeacherSpec:
     masks: str
     captions: str = ''  # '': those of the masks' teacher, if it names what it finds
     embeddings: str = ''  # '': none
-    vocabulary: str = ''  # of a detector: a file, scannet20 or scannet200; '': household things
+    vocabulary: str = ''  # nouns: a file, scannet20 or scannet200; '': household things
     tags: str = ''  # which of it a detector looks for in an image; '': for all
 
     def __post_init__(self) -> None:
         for name, known, what in (
             ('masks', ('sam', 'sam2', 'detector', 'simulated'), MASKS),
             ('tags', ('', 'clip'), TAGS),
-            ('captions', ('', 'vlm'), CAPTIONS),
+            ('captions', ('', 'vlm', 'clip'), CAPTIONS),
             ('embeddings', ('', 'clip', 'clip_crop', 'clip_masked_crop'), EMBEDDINGS),
         ):
             value = getattr(self, name)
@@ -70,21 +70,40 @@ def check_teachers(spec: TeacherSpec, scenes: Iterable[str]) -> None:
 
         boxes, weights = _both(weights)
         check_local(boxes, *detector.WHAT)
-        read_vocabulary(spec.vocabulary)
     if kind != 'simulated':
         from training.teachers.sam import SegmentAnything
 
         SegmentAnything.check(weights)
     for scene in scenes if spec.masks == 'simulated' else ():
         parse_room(scene)
-    if spec.captions:
+    if spec.captions.startswith('vlm:'):
         from training.teachers import vlm
 
         check_local(spec.captions.partition(':')[2], *vlm.WHAT)
-    for clip in filter(None, (spec.tags, spec.embeddings)):
-        from training.teachers.clip import find_clip
+    for teacher in (spec.tags, spec.captions, spec.embeddings):
+        if teacher.startswith('clip'):
+            from training.teachers.clip import find_clip
 
-        find_clip(clip.partition(':')[2])
+            find_clip(teacher.partition(':')[2])
+    read_vocabulary(spec.vocabulary)
+
+
+def check_queries(spec: TeacherSpec, queries: str) -> None:
+    """Raise ValueError where pretraining would find nothing to ask by in what teachers say.
+
+    ``queries`` is pretraining's ``sample.queries``: 'captions' or 'embeddings'.
+    """
+    if queries == 'embeddings' and not spec.embeddings:
+        raise ValueError(
+            f'pretraining is to ask by embeddings, and no teacher gives any: --embeddings '
+            f'{EMBEDDINGS}'
+        )
+    if queries == 'captions' and not spec.captions and spec.masks.startswith('sam'):
+        raise ValueError(
+            f'pretraining asks by captions, and {spec.masks!r} gives masks without: give '
+            f'--captions {CAPTIONS}; or --queries embeddings, where it is to ask by --embeddings '
+            'instead (sample.queries=embeddings)'
+        )
 
 
 def load_teacher(spec: TeacherSpec, device: str = 'cpu') -> Teacher:
@@ -99,7 +118,7 @@ def load_teacher(spec: TeacherSpec, device: str = 'cpu') -> Teacher:
         return Embedded(simulated, embeddings) if embeddings else simulated
     return RegionTeacher(
         _masks(kind, weights, spec, device),
-        _captions(spec.captions, device),
+        _captions(spec, device),
         embeddings,
     )
 
@@ -132,12 +151,17 @@ def _tagger(spec: str, vocabulary: list[str], device: str) -> Tagger | None:
     return ClipTagger.load(spec.partition(':')[2], vocabulary, device)
 
 
-def _captions(spec: str, device: str) -> CaptionTeacher | None:
-    if not spec:
+def _captions(spec: TeacherSpec, device: str) -> CaptionTeacher | None:
+    if not spec.captions:
         return None
+    kind, _, weights = spec.captions.partition(':')
+    if kind == 'clip':
+        from training.teachers.clip_captions import ClipCaptions
+
+        return ClipCaptions.load(weights, read_vocabulary(spec.vocabulary), device)
     from training.teachers.vlm import VlmCaptions
 
-    return VlmCaptions.load(spec.partition(':')[2], device)
+    return VlmCaptions.load(weights, device)
 
 
 def _embeddings(spec: str, device: str) -> EmbeddingTeacher | None:

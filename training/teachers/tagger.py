@@ -13,12 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from training.teachers.clip import ClipRegions, load_clip
-
-PROMPT = 'a photo of a {}.'  # Radford et al. 2021
-TEXT_BATCH = 256
+from training.teachers.clip import ClipRegions, embed_nouns, load_clip
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class ClipTagger:
     ) -> None:
         self._vocabulary, self._settings = vocabulary, settings or TaggerSettings()
         self._images = ClipRegions(model, 'crop', device=device)
-        self._nouns = _embed_nouns(model, tokenizer, vocabulary, device)
+        self._nouns = embed_nouns(model, tokenizer, vocabulary, device)
         self._scale = float(model.logit_scale.exp())
 
     @classmethod
@@ -60,14 +56,6 @@ class ClipTagger:
         scores = (self._scale * parts @ self._nouns.T).softmax(dim=1).amax(dim=0)
         best = scores.argsort(descending=True, stable=True)[: settings.max_tags]
         return [self._vocabulary[i] for i in best if scores[i] >= settings.min_score]
-
-
-@torch.inference_mode()
-def _embed_nouns(model: Any, tokenizer: Any, vocabulary: list[str], device: str) -> Tensor:
-    """Unit vectors (N, F) of a vocabulary."""
-    tokens = tokenizer([PROMPT.format(noun) for noun in vocabulary])
-    parts = [model.encode_text(batch.to(device)).float() for batch in tokens.split(TEXT_BATCH)]
-    return nn.functional.normalize(torch.cat(parts), dim=1).cpu()
 
 
 def windows(height: int, width: int) -> NDArray[np.bool_]:
