@@ -88,6 +88,15 @@ def test_readers_are_timed_on_folders_that_are_written_for_it(measure):
     assert all(row['value'] > 0 for row in rows.values())
 
 
+def test_the_parts_of_a_pretraining_step_are_a_step(measure):
+    rows = measure('pretraining', '--rooms 1 --steps 1 --voxels 1000')
+    inside = ('encode', 'decode', 'render', 'losses', 'backward', 'update')
+    assert set(rows) == {f'pretraining: {part}' for part in ('a step', 'draw', *inside)}
+    times = {name.removeprefix('pretraining: '): row['value'] for name, row in rows.items()}
+    assert min(times.values()) > 0
+    assert sum(times[part] for part in inside) == pytest.approx(times['a step'])
+
+
 def test_what_a_benchmark_says_is_put_between_its_marks(tmp_path, monkeypatch, capsys):
     from benchmarks import run
 

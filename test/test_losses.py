@@ -43,6 +43,35 @@ def test_photometric_loss_of_constant_images_is_that_computed_by_hand():
     assert photometric_loss(dark, bright).item() == pytest.approx(expected, abs=1e-5)
 
 
+def test_similarity_of_opposite_patterns_is_that_computed_by_hand():
+    light = torch.tensor([1.0, 0.0, 1.0])[None, :, None]
+    # Windows of three equal weights; at the ends two pixels are left of them.
+    ends = 0.5 / 0.5 * (-0.5 + 9e-4) / (0.5 + 9e-4)  # means 1/2 and 1/2, (co)variances +-1/4
+    middle = (4 / 9 + 1e-4) / (5 / 9 + 1e-4)  # means 2/3 and 1/3
+    middle *= (-4 / 9 + 9e-4) / (4 / 9 + 9e-4)  # (co)variances +-2/9
+    found = ssim(light, 1 - light, window=3, sigma=1e6).item()
+    assert found == pytest.approx((2 * ends + middle) / 3, rel=1e-4)
+    assert ssim(light, light, window=3, sigma=1e6).item() == pytest.approx(1)
+
+
+def test_similarity_is_that_of_its_definition_written_out():
+    first, second = torch.rand(2, 9, 14, 1, generator=torch.Generator().manual_seed(1)).double()
+    second = 0.6 * first + 0.4 * second
+    rows, columns = np.mgrid[:9, :14]
+    found = []
+    for row, column in np.ndindex(9, 14):
+        weight = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * 1.5**2))
+        weight[(abs(rows - row) > 5) | (abs(columns - column) > 5)] = 0
+        weight /= weight.sum()
+        x, y = (image[..., 0].numpy() for image in (first, second))
+        mean_x, mean_y = (weight * x).sum(), (weight * y).sum()
+        dx, dy = x - mean_x, y - mean_y
+        above = (2 * mean_x * mean_y + 1e-4) * (2 * (weight * dx * dy).sum() + 9e-4)
+        below = (mean_x**2 + mean_y**2 + 1e-4) * ((weight * (dx**2 + dy**2)).sum() + 9e-4)
+        found.append(above / below)
+    assert ssim(first, second).item() == pytest.approx(np.mean(found), rel=1e-4)
+
+
 def test_photometric_loss_is_zero_for_the_image_itself_and_blind_to_invalid_pixels():
     image = torch.rand(20, 24, 3, generator=torch.Generator().manual_seed(0))
     assert photometric_loss(image, image).item() == pytest.approx(0, abs=1e-6)
@@ -325,6 +354,25 @@ def test_grounding_loss_matches_and_is_least_when_perfect():
     assert loss.total(weights).item() == pytest.approx(0, abs=1e-4)
     swapped = grounding_loss(views, log_probability[[0, 2, 1]], weights)
     assert swapped.total(weights).item() > 1
+
+
+def test_the_weights_are_the_papers_and_the_total_is_that_computed_by_hand():
+    weights = GroundingWeights()  # A.1
+    assert (weights.mask, weights.dice, weights.correspondence) == (15, 6, 2)
+    # One proposal of probability 3/4 everywhere, for a mask of one pixel of two; two tokens, one
+    # of them its own, "no object" half as likely as either.
+    logits, masks = torch.full((2, 1), LOG3), torch.tensor([[1.0], [0.0]])
+    tokens = torch.tensor([[1.0, 0.0, 0.0]])
+    log_probability = torch.tensor([[0.4, 0.4, 0.2]]).log()
+    loss = grounding_loss([Targets(logits, masks, tokens)], log_probability, weights)
+    focal = (math.log(4 / 3) / 16 + 9 / 16 * math.log(4)) / 2
+    dice = 1 - (2 * 0.75 + 1) / (1.5 + 1 + 1)
+    named = -math.log(0.4)
+    assert loss.mask.item() == pytest.approx(focal, rel=1e-5)
+    assert loss.dice.item() == pytest.approx(dice, rel=1e-5)
+    assert loss.correspondence.item() == pytest.approx(named, rel=1e-5)
+    expected = 15 * focal + 6 * dice + 2 * named
+    assert loss.total(weights).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_matching_cost_is_the_loss_of_the_pair():

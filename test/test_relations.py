@@ -1,5 +1,6 @@
 """Which of several candidates a sentence means: features, the shipped head, its training."""
 
+import csv
 from dataclasses import replace
 
 import numpy as np
@@ -141,15 +142,25 @@ class TestShippedHead:
         )
 
 
-def test_training_learns_more_than_chance(language):
-    from training.data.references import room_examples
+def test_training_learns_more_than_chance_and_writes_its_log(language, tmp_path, monkeypatch):
+    from training import relations
+    from training.data.references import Disturbance, room_examples
     from training.relations import accuracy, train_head
 
+    monkeypatch.setattr(relations, 'CHECK_EVERY', 100)
     examples = [e for seed in range(12) for e in room_examples(seed, 'train', language)]
     validation = [e for seed in range(4) for e in room_examples(seed, 'val', language)]
-    head = train_head(examples, [], steps=150, seed=0)
+    head = train_head(examples, validation, steps=150, seed=0, log=tmp_path)
     right = accuracy(head, validation, None)
     assert right['all'] > right['chance'] + 0.15
+    with open(tmp_path / 'log.csv', newline='') as file:
+        rows = {int(row['step']): row for row in csv.DictReader(file)}
+    assert list(rows) == [20, 40, 60, 80, 100, 120, 140, 150]
+    assert float(rows[140]['loss']) < float(rows[20]['loss'])
+    assert [step for step, row in rows.items() if row['true_all']] == [100, 150]
+    assert float(rows[150]['true_all']) == right['all']
+    assert float(rows[150]['disturbed_all']) == accuracy(head, validation, Disturbance())['all']
+    assert float(rows[150]['rate']) < float(rows[20]['rate'])
 
 
 class TestResolving:

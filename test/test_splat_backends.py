@@ -127,13 +127,14 @@ def test_gradient_reaches_features_through_the_weights():
     torch.testing.assert_close(through_weights, through_render, rtol=1e-4, atol=1e-5)
 
 
+@KERNELS
 @BACKENDS
-def test_masks_from_rendered_features_equal_masks_rendered_one_by_one(backend):
+def test_masks_from_rendered_features_equal_masks_rendered_one_by_one(kernel, backend):
     scene, features = make_scene(150, 6, channels=8, dtype=torch.float64)
     embeddings = torch.randn(5, 8, dtype=torch.float64)
-    at_once = render(scene, CAMERA, POSE, features, backend=backend).features @ embeddings.T
+    at_once = render(scene, CAMERA, POSE, features, kernel, backend).features @ embeddings.T
     for mask, embedding in enumerate(embeddings):
-        alone = render(scene, CAMERA, POSE, (features @ embedding)[:, None], backend=backend)
+        alone = render(scene, CAMERA, POSE, (features @ embedding)[:, None], kernel, backend)
         torch.testing.assert_close(at_once[..., mask], alone.features[..., 0])
 
 

@@ -257,3 +257,31 @@ def test_adamw_does_not_decay_biases():
         tuple(p.shape): g['weight_decay'] for g in optimizer.param_groups for p in g['params']
     }
     assert decays == {(2, 3): 0.1, (2,): 0.0}
+
+
+def test_a_log_goes_on_with_the_values_that_were_pending_at_the_checkpoint(tmp_path):
+    pending = {}
+    journal = Journal(tmp_path, 4, 0, pending)
+    for loss in (1.0, 2.0):
+        journal.add({'loss': loss})
+    journal.close()
+    assert pending == {'loss': [1.0, 2.0]}
+    journal = Journal(tmp_path, 4, 2, pending)
+    journal.add({'loss': 6.0})
+    journal.write(3, {})
+    journal.close()
+    assert [(row['step'], row['loss']) for row in _rows(tmp_path)] == [('3', '3')]
+    assert not pending
+
+
+def test_the_bar_shows_every_loss_and_the_speed(tmp_path, capsys):
+    journal = Journal(tmp_path, 1, 0)
+    terms = ('loss', 'mask', 'dice', 'correspondence', 'photometric', 'feature')
+    journal.add(dict.fromkeys(terms, 0.25) | {'unknown': 0.125})
+    journal.write(1, {'samples_per_second': 12.5})
+    journal.close()
+    bar = capsys.readouterr().err.splitlines()[-1]
+    for name in terms:
+        assert f'{name}=0.25' in bar
+    assert 'samples_per_second=12.5' in bar
+    assert 'unknown' not in bar

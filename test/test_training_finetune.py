@@ -3,6 +3,9 @@
 import csv
 import os
 import signal
+import subprocess
+import sys
+import time
 from functools import cache
 from pathlib import Path
 
@@ -54,13 +57,16 @@ def _language(name: str) -> LanguageEncoder:
     return load_language_encoder(name)
 
 
-def _settings(scenes: Path, output: Path, *more: str) -> FinetuneSettings:
-    options = [
+def _options(scenes: Path, output: Path, *more: str) -> list[str]:
+    return [
         f'scenes={scenes}', f'output={output}', 'model=tiny', 'start_from=', 'accelerator=cpu',
         'backend=torch', 'log_every=1', 'warmup=2', 'picture_every=1000', 'sample.queries=2',
         'sample.max_points=4000', *more,
     ]  # fmt: skip
-    return load_settings(FinetuneSettings, CONFIG, options)
+
+
+def _settings(scenes: Path, output: Path, *more: str) -> FinetuneSettings:
+    return load_settings(FinetuneSettings, CONFIG, _options(scenes, output, *more))
 
 
 def _log(output: Path) -> list[dict[str, str]]:
@@ -110,6 +116,27 @@ def test_a_run_that_was_stopped_resumes_to_the_same_losses_and_parameters(
     resumed = finetune(_settings(scenes, stopped, *more))
     assert read_metadata(resumed)[1]['steps'] == 6
     assert _losses(stopped) == _losses(tmp_path / 'whole')
+    ours, theirs = (load_checkpoint(path).state_dict() for path in (resumed, whole))
+    for name, tensor in theirs.items():
+        assert torch.equal(tensor, ours[name]), name
+
+
+def test_a_run_that_was_killed_resumes_to_the_same_log_and_parameters(scenes, tmp_path):
+    more = ('steps=9', 'log_every=3', 'dropout=0.1', 'sample.queries=1', 'checkpoint_minutes=0')
+    whole = finetune(_settings(scenes, tmp_path / 'whole', *more))
+    killed = tmp_path / 'killed'
+    command = [sys.executable, '-m', 'training.finetune', CONFIG]
+    options = _options(scenes, killed, *more)
+    process = subprocess.Popen([*command, *options], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    while not (killed / 'log.csv').exists() or not _losses(killed):
+        assert process.poll() is None, 'the run ended by itself'
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert RunFolder.read(killed, {})['step'] < 9
+    resumed = finetune(_settings(scenes, killed, *more))
+    assert list(_losses(killed)) == [3, 6, 9]
+    assert _losses(killed) == _losses(tmp_path / 'whole')
     ours, theirs = (load_checkpoint(path).state_dict() for path in (resumed, whole))
     for name, tensor in theirs.items():
         assert torch.equal(tensor, ours[name]), name

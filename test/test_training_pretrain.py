@@ -8,6 +8,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,8 +20,10 @@ from training_rooms import all_in_memory, two_boxes
 
 from lift_gs_ros.model.checkpoint import load_checkpoint, read_metadata
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
-from lift_gs_ros.model.lift_gs import LiftGS
+from lift_gs_ros.model.lift_gs import Decoded, LiftGS
+from lift_gs_ros.model.mask_decoder import LayerOutput
 from lift_gs_ros.model.scene import SceneEncoding
+from lift_gs_ros.model.seeds import POSITION_CHANNELS
 from training.config import load_settings
 from training.data.room_cache import save_room
 from training.data.sample import Sample, ViewTarget, make_sample
@@ -38,8 +41,9 @@ from training.engine import (
 from training.losses.correspondence import token_targets
 from training.losses.grounding import Targets, grounding_loss
 from training.objective import PretrainObjective, RenderedTarget, render_fixed, render_learned
+from training.pictures import SCALE, draw_sample
 from training.pretrain import Pretraining, PretrainSettings, draw_samples, pretrain
-from training.trainer import Stopped, build_model, run_command_line
+from training.trainer import Stopped, _Run, build_model, run_command_line
 
 REPOSITORY = Path(__file__).parent.parent
 TINY = REPOSITORY / 'config/train/tiny.yaml'
@@ -89,9 +93,13 @@ def _settings(cache: Path, output: Path, *more: str) -> PretrainSettings:
     return load_settings(PretrainSettings, TINY, _options(cache, output, *more))
 
 
-def _losses(output: Path) -> dict[int, str]:
+def _column(output: Path, name: str) -> dict[int, str]:
     with open(output / 'log.csv', newline='') as file:
-        return {int(row['step']): row['loss'] for row in csv.DictReader(file)}
+        return {int(row['step']): row[name] for row in csv.DictReader(file)}
+
+
+def _losses(output: Path) -> dict[int, str]:
+    return _column(output, 'loss')
 
 
 def test_a_run_that_was_killed_resumes_to_the_same_losses_and_parameters(shards, tmp_path):
@@ -156,6 +164,30 @@ def test_a_run_that_has_ended_says_that_it_learns_nothing_new(cache, tmp_path, c
         assert ('so nothing is trained now: for new data' in capsys.readouterr().err) == said
 
 
+class _TwoAlike:
+    """A Fabric of two processes that have the same to say."""
+
+    device, world_size = torch.device('cpu'), 2
+
+    def all_reduce(self, own: torch.Tensor, reduce_op: str) -> torch.Tensor:
+        assert reduce_op == 'sum'
+        return 2 * own
+
+
+def test_the_speed_is_that_of_all_processes_since_the_last_line(tmp_path):
+    settings = PretrainSettings(output=str(tmp_path), batch_size=3)
+    program, state = SimpleNamespace(unreadable=1, redrawn=4), SimpleNamespace(step=100)
+    run = _Run(settings, program, _TwoAlike(), None, state, None, None)
+    begin = run._written
+    for step, seconds, waited, speed in ((105, 10.0, 2.0, 3.0), (107, 14.0, 3.0, 3.0)):
+        state.step = step
+        about = run._about_data(begin + seconds, waited)
+        assert about == pytest.approx({
+            'samples_per_second': speed, 'data_wait': 0.2 if step == 105 else 0.25,
+            'unreadable': 2, 'redrawn': 8,
+        }, rel=1e-3)  # fmt: skip
+
+
 def _by_hand(settings: PretrainSettings, processes: int) -> dict[str, torch.Tensor]:
     """Parameters after steps with the mean of the gradients that each process has by itself."""
     model = build_model(settings)
@@ -192,9 +224,11 @@ def test_two_processes_take_steps_along_the_mean_of_their_gradients(shards, tmp_
     assert all(np.isfinite(float(row['loss'])) and row['skipped'] == '0' for row in rows)
     for row in rows:
         assert 0 <= float(row['data_wait']) <= 1
+        assert float(row['samples_per_second']) > 0
     assert rows[-1]['unreadable'] != '0'  # of any process
     events = EventAccumulator(str(output)).Reload()
-    assert [event.step for event in events.Scalars('data_wait')] == [1, 2, 3]
+    for name in ('data_wait', 'samples_per_second'):
+        assert [event.step for event in events.Scalars(name)] == [1, 2, 3]
     assert read_metadata(output / 'model.safetensors')[1]['samples'] == 6
 
     found = RunFolder.read(output, {})['model']
@@ -272,6 +306,29 @@ def test_interrupting_leaves_a_checkpoint_and_other_settings_are_refused(
     assert read_metadata(tmp_path / 'model.safetensors')[1]['steps'] == 1
     with pytest.raises(ValueError, match='seed = 0, this run has 1'):
         pretrain(_settings(cache, tmp_path, 'steps=50', 'seed=1'))
+
+
+def test_the_first_line_after_a_resume_is_the_mean_of_all_its_steps(cache, tmp_path, monkeypatch):
+    def interrupted(*arguments):
+        if signals:
+            os.kill(os.getpid(), signals.pop())
+        return draw_samples(*arguments)
+
+    settings = ['steps=6', 'log_every=3']
+    pretrain(_settings(cache, tmp_path / 'whole', *settings))
+    signals = [signal.SIGINT]
+    monkeypatch.setattr('training.pretrain.draw_samples', interrupted)
+    with pytest.raises(Stopped, match='after step 1 of 6'):
+        pretrain(_settings(cache, tmp_path / 'stopped', *settings))
+    assert not (tmp_path / 'stopped' / 'log.csv').read_text()
+    pretrain(_settings(cache, tmp_path / 'stopped', *settings))
+    for name in ('loss', 'mask', 'gradient'):
+        ours, theirs = (_column(tmp_path / run, name) for run in ('stopped', 'whole'))
+        assert list(ours) == [3, 6]
+        assert ours == theirs
+    seconds, speed = (_column(tmp_path / 'whole', n) for n in ('seconds', 'samples_per_second'))
+    passed = float(seconds[6]) - float(seconds[3])
+    assert 3 / float(speed[6]) == pytest.approx(passed, rel=0.05)
 
 
 def test_a_command_that_was_stopped_says_so_and_fails(cache, tmp_path, monkeypatch, capsys):
@@ -360,6 +417,63 @@ def test_an_instance_that_learned_gaussians_do_not_cover_is_not_matched(
         assert torch.equal(targets.tokens, expected[[i - 1 for i in shown]])
 
 
+def _panels(path: Path, sample: Sample, phrases: int = 4) -> list[list[np.ndarray]]:
+    """Cut a picture into its rows of three panels (H, W, 3) in [0, 1], without the titles."""
+    picture = np.asarray(Image.open(path)) / 255
+    height, width = (SCALE * size for size in sample.views[0].image.shape[:2])
+    rows = np.split(picture, 1 + min(phrases, len(sample.query.texts)))
+    title = len(rows[0]) - height
+    return [[row[title:, width * c : width * (c + 1)] for c in range(3)] for row in rows]
+
+
+def _is(color: str, panel: np.ndarray) -> np.ndarray:
+    red, green, blue = np.moveaxis(panel, -1, 0)
+    if color == 'yellow':
+        return (red > 0.6) & (green > 0.55) & (blue < 0.45)
+    return (green < 0.4) & ((red if color == 'red' else blue) > 0.6)
+
+
+def test_pictures_show_the_cloud_and_the_mask_of_each_phrase_in_the_image_and_in_3d(
+    cache, tmp_path, monkeypatch
+):
+    _, model, sample = _in_view(cache, tmp_path)
+    [encoding] = model.encode([(sample.positions, sample.colors)])
+    features = torch.zeros(len(sample.positions), 2 + POSITION_CHANNELS)
+    for column, channel in enumerate((0, 2)):  # what is red, and what is blue
+        features[:, column] = torch.from_numpy(sample.colors[:, channel] > 0.6).float()
+    grey = replace(encoding.gaussians, sh=torch.zeros_like(encoding.gaussians.sh))
+    encoding = replace(encoding, mask_features=features, gaussians=grey)
+    tokens, phrases = sample.query.tokens(_language('minilm'))
+    masks = torch.zeros(4, features.shape[1])  # nothing, red, nothing, blue
+    names = torch.full((4, phrases.shape[1] + 1), 1e-9)
+    names[:, -1] = 1.0
+    for column, (proposal, own) in enumerate(zip((1, 3), sample.views[0].satisfied)):
+        masks[proposal, column] = 80.0
+        names[proposal, :-1] = torch.from_numpy(phrases[own].any(axis=0)).float() + 1e-9
+    answer = [LayerOutput(masks, names.log())]
+    decoded = Decoded(encoding, (len(features),), tokens, answer, torch.tensor(-20.0))
+    monkeypatch.setattr(model, 'encode', lambda _: [encoding])
+    monkeypatch.setattr(model, 'decode', lambda *_: decoded)
+    draw_sample(tmp_path / 'picture.png', model, _language('minilm'), sample, phrases=99)
+    first, *rows = _panels(tmp_path / 'picture.png', sample, phrases=99)
+    view = sample.views[0]
+    assert np.abs(first[0][1::SCALE, 1::SCALE] - view.image).max() < 0.01
+    valid = view.valid.reshape(view.image.shape[:2])
+    assert np.abs(first[1][1::SCALE, 1::SCALE][valid] - 0.5).max() < 0.01  # as rendered
+    for color in ('red', 'blue'):
+        assert _is(color, first[2]).sum() > 100
+    assert not _is('yellow', first[2]).any()
+    for color, other, instance in (('red', 'blue', 1), ('blue', 'red', 2)):
+        teacher, rendered, cloud = rows[np.flatnonzero(view.satisfied[instance - 1])[0]]
+        shown = np.kron(view.semantics.reshape(view.image.shape[:2]) == instance, np.ones((3, 3)))
+        assert np.array_equal(_is('yellow', teacher), shown.astype(bool))
+        drawn = _is('yellow', rendered)
+        assert (drawn & (shown > 0)).sum() > 0.7 * (drawn | (shown > 0)).sum()
+        assert _is('yellow', cloud).sum() > 100
+        assert not _is(color, cloud).any()
+        assert np.array_equal(_is(other, cloud), _is(other, first[2]))
+
+
 def test_pictures_show_where_gaussians_went_once_they_may_move(cache, tmp_path):
     settings, model, sample = _in_view(cache, tmp_path)
     model.gaussian_head.mlp[-1].bias.data[10] = -20.0  # opacity: the learned ones fade away
@@ -367,11 +481,9 @@ def test_pictures_show_where_gaussians_went_once_they_may_move(cache, tmp_path):
     for progress in (0.49, 0.5):
         path = tmp_path / 'picture.png'
         program.picture(path, model.eval(), _language('minilm'), sample, progress)
-        picture = np.asarray(Image.open(path))
-        height, width = sample.views[0].image.shape[:2]
-        brightness.append(picture[40 : 3 * height, 3 * width :].mean())
-    assert brightness[0] > 50
-    assert brightness[1] < 1
+        brightness.append(_panels(path, sample)[0][1].mean())
+    assert brightness[0] > 0.2
+    assert brightness[1] < 0.004
 
 
 def test_the_picture_of_a_step_is_of_the_progress_that_its_loss_had(cache, tmp_path, monkeypatch):

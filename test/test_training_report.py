@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from training import report
 from training.experiments import WITHOUT, Bench, Experiment, experiments, main
 from training.report import (
     cell,
@@ -15,8 +16,10 @@ from training.report import (
     plot_training,
     read_baselines,
     read_results,
-    table_a,
-    table_c,
+    rows_a,
+    rows_b,
+    rows_c,
+    table,
 )
 from training.trainer import Stopped
 
@@ -51,7 +54,7 @@ def test_rows_hold_the_results_of_their_own_experiments(tmp_path):
     _write(tmp_path, Experiment('scratch', 0.1, 0), 0.2)
     for name in ('chance', 'scratch_for_twice_as_long', 'shipped'):
         (tmp_path / f'{name}.json').write_text(json.dumps(_scores(0.01)))
-    lines = table_a(read_results(tmp_path), read_baselines(tmp_path))
+    lines = table(rows_a(read_results(tmp_path), read_baselines(tmp_path)))
     rows = {line.split(' | ')[0]: line.split(' | ') for line in lines[2:]}
     assert list(rows) == [
         '| chance', '| from scratch, 10% of the labels', '| pretrained, 10% of the labels',
@@ -64,10 +67,89 @@ def test_rows_hold_the_results_of_their_own_experiments(tmp_path):
 def test_maps_of_several_rooms_stand_below_single_ones(tmp_path):
     for name, accuracy in (('3_rooms_in_a_map', 0.4), ('8_rooms_in_a_map', 0.3)):
         (tmp_path / f'{name}.json').write_text(json.dumps(_scores(accuracy)))
-    lines = table_c({'shipped': _scores(0.8), 'chance': _scores(0.01)}, tmp_path)
+    lines = table(rows_c({'shipped': _scores(0.8), 'chance': _scores(0.01)}, tmp_path))
     assert [line.split(' | ')[0::2][:2] for line in lines[2:]] == [
         ['| single rooms', '80.0'], ['| 3 rooms in a map', '40.0'], ['| 8 rooms in a map', '30.0'],
     ]  # fmt: skip
+
+
+def test_rows_of_the_losses_are_those_without_labels_scratch_and_those_with(tmp_path):
+    for number, kind in enumerate((*WITHOUT, 'scratch', 'pretrained'), 1):
+        for ratio in (0.0, 0.5, 1.0):
+            _write(tmp_path, Experiment(kind, ratio, 0), (number + ratio) / 10)
+    rows = [line.split(' | ')[:3] for line in table(rows_b(read_results(tmp_path)))[2:]]
+    assert rows == [
+        ['| all losses, no labels', '1', '10.0'],
+        ['| no grounding, no labels', '1', '20.0'],
+        ['| no feature, no labels', '1', '30.0'],
+        ['| no photometric, no labels', '1', '40.0'],
+        ['| from scratch, all labels, 3 times the steps', '1', '60.0'],
+        ['| all losses, all labels', '1', '20.0'],
+        ['| no grounding, all labels', '1', '30.0'],
+        ['| no feature, all labels', '1', '40.0'],
+        ['| no photometric, all labels', '1', '50.0'],
+    ]
+
+
+def _report(monkeypatch, results: Path, document: Path, *more: str) -> str:
+    command = ['report', str(results), '--into', str(document), *more]
+    monkeypatch.setattr(sys, 'argv', command)
+    report.main()
+    return document.read_text()
+
+
+def test_the_whole_report_is_four_tables_with_the_numbers_of_the_files(tmp_path, monkeypatch):
+    results, document = tmp_path / 'results', tmp_path / 'docs' / 'results.md'
+    (results / 'houses').mkdir(parents=True)
+    document.parent.mkdir()
+    document.write_text(f'before\n{report.BEGIN}\nold\n{report.END}\nafter\n')
+    with pytest.raises(SystemExit):  # nothing there yet
+        _report(monkeypatch, results, document)
+    for ratio in (0.1, 1.0):
+        _write(results, Experiment('scratch', ratio, 0), ratio / 2)
+    _write(results, Experiment('no feature', 1.0, 0), 0.3)
+    whole = _scores(0.8)
+    whole['nouns'] |= {'AP': 0.11, 'AP50': 0.12, 'AP25': 0.13, 'miou': 0.14}
+    whole['several'] = {'f1_25_multiple': 0.15, 'f1_50_multiple': 0.16, 'f1_25': 0.9}
+    whole['nouns_held_out'] = {'acc50': 0.17, 'n': 3}
+    (results / 'shipped.json').write_text(json.dumps(whole))
+    (results / 'houses' / '3_rooms_in_a_map.json').write_text(json.dumps(_scores(0.4)))
+    log = tmp_path / 'log.csv'
+    log.write_text('step,loss,named,oracle_iou\n' + ''.join(f'{i},1,0.5,0.5\n' for i in range(50)))
+    text = _report(monkeypatch, results, document, '--logs', f'run={log}')
+    assert text.startswith('before\n')
+    assert text.endswith('\nafter\n')
+    assert 'old' not in text
+    assert '40 test rooms, seed 0; percent.' in text
+    for name in ('data_ratio.png', 'training.png'):
+        assert (document.parent / 'images' / name).stat().st_size > 5000
+    assert '](images/data_ratio.png)' in text
+    parts = text.split('### Table ')[1:]
+    assert [part[0] for part in parts] == list('ABCD')
+    names = [[line.split(' | ')[0] for line in part.splitlines()[4:] if line[:1] == '|']
+             for part in parts]  # fmt: skip
+    assert names == [
+        ['| from scratch, 10% of the labels', '| from scratch, 100% of the labels',
+         '| the weights that ship'],
+        ['| from scratch, all labels, 3 times the steps', '| no feature, all labels'],
+        ['| single rooms', '| 3 rooms in a map'],
+        ['| from scratch, 10% of the labels', '| from scratch, 100% of the labels',
+         '| the weights that ship', '| no feature, all labels'],
+    ]  # fmt: skip
+    masks = parts[3].splitlines()
+    shipped = next(line for line in masks if line.startswith('| the weights that ship'))
+    assert shipped.split('|')[3:] == [
+        ' 11.0 ', ' 12.0 ', ' 13.0 ', ' 15.0 ', ' 16.0 ', '  ', ' 14.0 ', '  ', ' 17.0 ', '  ', '',
+    ]  # fmt: skip
+    older = next(line for line in masks if line.startswith('| no feature'))
+    assert not older.split('| 1 |')[1].replace('|', '').strip()  # none of this was measured
+
+
+def test_the_tables_in_the_docs_are_those_of_the_files_beside_them(tmp_path, monkeypatch):
+    docs = Path(__file__).parent.parent / 'docs'
+    copy = tmp_path / 'results.md'
+    copy.write_text((docs / 'results.md').read_text())
+    assert _report(monkeypatch, docs / 'results', copy) == (docs / 'results.md').read_text()
 
 
 def test_results_of_different_rooms_are_not_put_into_one_table(tmp_path):

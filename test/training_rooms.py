@@ -1,5 +1,7 @@
 """A cached room and a labelled scene without simulation, for the tests of training."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from lift_gs_ros.geometry import Camera, look_at
@@ -43,6 +45,15 @@ def two_boxes(seed: int = 0) -> CachedRoom:
             )
         )  # fmt: skip
     return CachedRoom('two_boxes', positions, colors.astype(np.float32), views)
+
+
+def many_boxes() -> CachedRoom:
+    """The room of boxes, whose teacher sees 36 red boxes in every view, side by side."""
+    room = two_boxes()
+    rows, columns = np.mgrid[:36, :48]
+    patches = (rows // 6 * 6 + columns // 8).astype(np.int16)
+    views = [replace(view, semantics=patches, captions=['red box'] * 36) for view in room.views]
+    return replace(room, views=views)
 
 
 def three_boxes(seed: int = 0) -> LabelledScene:

@@ -11,7 +11,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,8 @@ class TrainState:
     step: int = 0
     skipped: int = 0  # steps whose gradient was not finite
     seconds: float = 0.0  # of training, all sessions together
+    # What was logged since the last line of the log, which the next line is the mean of.
+    pending: dict[str, list[float]] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values and tensors."""
@@ -114,6 +116,7 @@ class TrainState:
             'step': self.step,
             'skipped': self.skipped,
             'seconds': self.seconds,
+            'pending': self.pending,
         }
 
     def load(self, saved: dict[str, Any]) -> None:
@@ -123,6 +126,7 @@ class TrainState:
         self.scheduler.load_state_dict(saved['scheduler'])
         self.step, self.skipped = saved['step'], saved['skipped']
         self.seconds = saved['seconds']
+        self.pending = saved.get('pending', {})  # older states have none
 
     def advance(self, norm: float) -> None:
         """Take a step with the gradients at hand, unless their norm is NaN or infinite.
@@ -207,6 +211,8 @@ def clip_gradients(model: nn.Module, max_norm: float) -> Tensor:
 
 
 def is_finite_sample(sample: Sample) -> bool:
-    """Say whether a sample can be learned from: points and images without NaN, a view at all."""
-    parts = [sample.positions, sample.colors, *(view.image for view in sample.views)]
+    """Say whether a sample can be learned from: points, images and poses without NaN."""
+    parts = [sample.positions, sample.colors]
+    for view in sample.views:
+        parts += [view.image, view.world_from_camera]
     return len(sample.positions) > 0 and all(np.isfinite(part).all() for part in parts)

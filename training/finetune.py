@@ -51,6 +51,7 @@ class Finetuning:
     """Samples and losses of fine-tuning, for ``trainer.train``."""
 
     unreadable = 0  # a damaged scene is an error: labels are dear
+    redrawn = 0
 
     def __init__(self, settings: FinetuneSettings) -> None:
         self._settings = settings

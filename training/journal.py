@@ -3,34 +3,39 @@
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-SHOWN = ('loss', 'mask', 'dice', 'correspondence', 'feature', 'named', 'oracle_iou', 'data_wait')
+SHOWN = (
+    'loss', 'mask', 'dice', 'correspondence', 'photometric', 'feature', 'named', 'oracle_iou',
+    'samples_per_second', 'data_wait',
+)  # fmt: skip
+Pending = dict[str, list[float]]  # the values of the steps since the last line
 
 
 class Journal:
     """Means of the logged values since the last line.
 
     What a killed run wrote after its last checkpoint is taken back: these steps come again.
+    ``pending`` holds what the next line is the mean of; a run that keeps it with its checkpoints
+    writes the very lines of one that was not stopped.
     """
 
-    def __init__(self, path: Path, total: int, done: int) -> None:
+    def __init__(self, path: Path, total: int, done: int, pending: Pending | None = None) -> None:
         self._writer = SummaryWriter(str(path), purge_step=done + 1)
         self._path = path / 'log.csv'
         self._columns, rows = _read(self._path, done)
         self._rewrite(rows)
-        self._values: dict[str, list[float]] = defaultdict(list)
+        self._values: Pending = {} if pending is None else pending
         self._bar = tqdm(total=total, initial=done, mininterval=5)
 
     def add(self, values: dict[str, float]) -> None:
         """Note the values of one step."""
         for name, value in values.items():
-            self._values[name].append(value)
+            self._values.setdefault(name, []).append(value)
         self._bar.update()
 
     def write(self, step: int, extra: dict[str, float]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -107,6 +107,7 @@ class LabelledObjective(nn.Module):
         weights = self.weights
         tokens, phrases = asked.query.tokens(self._language)
         decoded = self.model.decode([encoding], tokens)
+        asked = sampled_instances(asked, len(decoded.correspondence), rng)
         points = self._points(sample, asked, rng)
         masks = sample.instance_ids[points][:, None] == asked.instances
         device = encoding.positions.device
@@ -149,6 +150,17 @@ class LabelledObjective(nn.Module):
         count = min(self.weights.background_points, len(positions))
         chosen.append(rng.choice(len(positions), count, replace=False))
         return np.unique(np.concatenate(chosen))
+
+
+def sampled_instances(asked: LabelledQuery, most: int, rng: np.random.Generator) -> LabelledQuery:
+    """Return a query with as many of its instances, drawn at random, as there are proposals.
+
+    As in pretraining (``objective.sampled_instances``).
+    """
+    if len(asked.instances) <= most:
+        return asked
+    kept = np.sort(rng.choice(len(asked.instances), most, replace=False))
+    return replace(asked, instances=asked.instances[kept], satisfied=asked.satisfied[kept])
 
 
 @torch.no_grad()

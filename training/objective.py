@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -115,7 +115,8 @@ class PretrainObjective(nn.Module):
         tokens, phrases = sample.query.tokens(self._language)
         decoded = self.model.decode([encoding], tokens)
         draw = render_learned if learn_geometry else render_fixed
-        views = [draw(encoding, view) for view in sample.views]
+        most = len(decoded.correspondence)
+        views = [draw(encoding, sampled_instances(view, most, rng)) for view in sample.views]
         background = visible_fraction(decoded, sample.views)
         layers = [
             grounding_loss(
@@ -156,6 +157,18 @@ class PretrainObjective(nn.Module):
             labels.append(len(meanings) + rows[pixels])
             meanings += unique
         return self._contrast(torch.cat(features), np.concatenate(labels), meanings)
+
+
+def sampled_instances(target: ViewTarget, most: int, rng: np.random.Generator) -> ViewTarget:
+    """Return a target with as many of its instances, drawn at random, as there are proposals.
+
+    Each instance takes a proposal of its own (equation 3), and many masks may share a caption. The
+    masks left out are not "no object": all proposals are matched, and none is left to be that.
+    """
+    if len(target.instances) <= most:
+        return target
+    kept = np.sort(rng.choice(len(target.instances), most, replace=False))
+    return replace(target, instances=target.instances[kept], satisfied=target.satisfied[kept])
 
 
 def render_fixed(encoding: SceneEncoding, target: ViewTarget) -> RenderedTarget:

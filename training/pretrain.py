@@ -76,6 +76,11 @@ class Pretraining:
         """Rooms that could not be read so far."""
         return self._stream.unreadable
 
+    @property
+    def redrawn(self) -> int:
+        """Samples that held NaN or showed nothing so far, each drawn again."""
+        return self._stream.redrawn
+
     def load(self, rank: int, world_size: int) -> None:
         """Open every so many-th room of the cache; each is read when it is drawn."""
         settings = self._settings
@@ -127,13 +132,15 @@ def draw_samples(
     step: int,
     rng: np.random.Generator,
 ) -> list[Sample]:
-    """Draw a batch; samples that hold NaN or show nothing are drawn again."""
+    """Draw a batch; samples that hold NaN or show nothing are counted and drawn again."""
     samples: list[Sample] = []
     for _ in range(100 * settings.batch_size):
         room = rooms.draw(step * settings.batch_size + len(samples), rng)
         sample = make_sample(room, settings.sample, voxel_size, rng)
         if is_finite_sample(sample):
             samples.append(sample)
+        else:
+            rooms.refuse(sample.name)
         if len(samples) == settings.batch_size:
             return samples
     raise ValueError(

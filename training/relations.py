@@ -3,7 +3,8 @@
     python -m training.relations --rooms 800 --out lift_gs_ros/weights/relations.safetensors
 
 Prints, every few hundred steps, how often it means the right one of several candidates in rooms of
-the validation split: given their true boxes, and given disturbed ones.
+the validation split: given their true boxes, and given disturbed ones. Writes ``log.csv`` and
+TensorBoard events into the folder ``--log``, as the other programs do.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from lift_gs_ros.model.relations import DEFAULT_WEIGHTS, FEATURES, RelationHead
 from training.data.references import ABSOLUTE, Disturbance, ReferenceExample, room_examples
 from training.evaluation.grounding import auroc
+from training.journal import Journal
 
 LANGUAGE = 'minilm'
 REFERRING = ('attribute', 'relation', 'ordinal')
+LOG_EVERY, CHECK_EVERY = 20, 500  # steps
 
 
 def collate(
@@ -107,10 +110,11 @@ def train_head(
     validation: Sequence[ReferenceExample],
     steps: int,
     seed: int,
+    log: Path,
     batch_size: int = 64,
     learning_rate: float = 2e-3,
 ) -> RelationHead:
-    """Train from random parameters."""
+    """Train from random parameters; ``log`` is the folder of the training log."""
     torch.manual_seed(seed)
     rng, disturbance = np.random.default_rng(seed), Disturbance()
     head = RelationHead(examples[0].reference.words.shape[1])
@@ -124,8 +128,8 @@ def train_head(
     weights[[e.kind == 'none' for e in examples]] *= 0.5  # about as many as hold
     weights[[e.is_anything for e in examples]] = 1.0
     weights /= weights.sum()
-    progress = tqdm(range(steps), desc='training')
-    for step in progress:
+    journal = Journal(log, steps, 0)
+    for step in range(1, steps + 1):
         head.train()
         batch = [examples[i] for i in rng.choice(len(examples), batch_size, p=weights)]
         arguments, wanted = collate(batch, rng, disturbance)
@@ -137,10 +141,16 @@ def train_head(
         loss.backward()
         optimizer.step()
         schedule.step()
-        progress.set_postfix(loss=round(loss.item(), 3))
-        if validation and ((step + 1) % 500 == 0 or step + 1 == steps):
+        journal.add({'loss': loss.item()})
+        line = {'rate': float(schedule.get_last_lr()[0])}
+        if is_checked := bool(validation) and (step % CHECK_EVERY == 0 or step == steps):
             true, disturbed = (accuracy(head, validation, d) for d in (None, disturbance))
-            progress.write(f'step {step + 1}: true boxes {true}\n  disturbed {disturbed}')
+            tqdm.write(f'step {step}: true boxes {true}\n  disturbed {disturbed}')
+            line |= {f'true_{name}': share for name, share in true.items()}
+            line |= {f'disturbed_{name}': share for name, share in disturbed.items()}
+        if step % LOG_EVERY == 0 or is_checked:
+            journal.write(step, line)
+    journal.close()
     return head.eval()
 
 
@@ -152,13 +162,15 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=5000)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, default=DEFAULT_WEIGHTS)
+    parser.add_argument('--log', type=Path, default=Path('runs/relations'), help='folder')
     options = parser.parse_args()
-    options.out.parent.mkdir(parents=True, exist_ok=True)  # now, not after the training
+    for folder in (options.out.parent, options.log):
+        folder.mkdir(parents=True, exist_ok=True)  # now, not after the training
     language = load_language_encoder(LANGUAGE)
     examples = build(options.rooms, 'train', language)
     validation = build(options.validation_rooms, 'val', language)
     print(f'{len(examples)} sentences to train with, {len(validation)} to validate with')
-    head = train_head(examples, validation, options.steps, options.seed)
+    head = train_head(examples, validation, options.steps, options.seed, options.log)
     notes = {'rooms': options.rooms, 'steps': options.steps, 'seed': options.seed}
     notes['validation'] = accuracy(head, validation, None)
     head.save(options.out, LANGUAGE, notes)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,19 @@ COLUMNS = {  # title: group and key in evaluate.json
     'AUROC absent': ('absent', 'auroc'),
     'false answers': ('absent', 'false_answers_at_90_recall'),
 }
+MASK_COLUMNS = {
+    'AP': ('nouns', 'AP'),
+    'AP50': ('nouns', 'AP50'),
+    'AP25': ('nouns', 'AP25'),
+    'several F1 @0.25': ('several', 'f1_25_multiple'),
+    'several F1 @0.5': ('several', 'f1_50_multiple'),
+    'mIoU colour-nouns': ('colour_nouns', 'miou'),
+    'mIoU nouns': ('nouns', 'miou'),
+    'mIoU referring': ('referring', 'miou'),
+    'held-out nouns @0.5': ('nouns_held_out', 'acc50'),
+    'held-out referring @0.5': ('referring_held_out', 'acc50'),
+}
+Rows = list[tuple[str, list[dict]]]  # names with the scores of each seed
 
 ASKED = ('colour_nouns', 'held_out', 'nouns', 'referring')  # their numbers tell rooms apart
 
@@ -120,15 +133,21 @@ def cell(values: Iterable[float | None]) -> str:
     return f'{known.mean():.1f}{spread}'
 
 
-def table(rows: Sequence[tuple[str, Sequence[dict]]]) -> list[str]:
-    """Markdown table of named groups of scores, one group of seeds a line."""
+def table(rows: Rows, columns: Mapping[str, tuple[str, str]] = COLUMNS) -> list[str]:
+    """Markdown table of named groups of scores, one group of seeds a line.
+
+    What a result lacks, because it was measured before that was counted, is left empty.
+    """
     lines = [
-        f'| | seeds | {" | ".join(COLUMNS)} |',
-        f'| --- | --- |{" --- |" * len(COLUMNS)}',
+        f'| | seeds | {" | ".join(columns)} |',
+        f'| --- | --- |{" --- |" * len(columns)}',
     ]
     for name, scores in rows:
         if scores:
-            cells = [cell(one[group].get(key) for one in scores) for group, key in COLUMNS.values()]
+            cells = [
+                cell(one.get(group, {}).get(key) for one in scores)
+                for group, key in columns.values()
+            ]
             lines.append(f'| {name} | {len(scores)} | {" | ".join(cells)} |')
     return lines
 
@@ -141,7 +160,7 @@ def _select(results: list[Result], pretraining: str, ratio: float) -> list[dict]
     ]
 
 
-def table_a(results: list[Result], baselines: dict[str, dict]) -> list[str]:
+def rows_a(results: list[Result], baselines: dict[str, dict]) -> Rows:
     """Scratch against pretrained over shares of the labels (the paper's tables 1, 2, 5 and 6).
 
     Other results of ``training.evaluate`` are rows of their own, called after their files.
@@ -157,23 +176,38 @@ def table_a(results: list[Result], baselines: dict[str, dict]) -> list[str]:
     rows += [(name.replace('_', ' '), [baselines[name]]) for name in others]
     if SHIPPED in baselines:
         rows.append(('the weights that ship', [baselines[SHIPPED]]))
-    return table(rows)
+    return rows
 
 
-def table_b(results: list[Result]) -> list[str]:
+def rows_b(results: list[Result]) -> Rows:
     """What each loss of pretraining is good for (the paper's table 4)."""
     rows = [(f'{kind}, no labels', _select(results, kind, 0.0)) for kind in WITHOUT]
     scratch = f'from scratch, all labels, {SCRATCH_STEPS} times the steps'
     rows += [(scratch, _select(results, SCRATCH, 1.0))]
     rows += [(f'{kind}, all labels', _select(results, kind, 1.0)) for kind in WITHOUT]
-    return table(rows)
+    return rows
 
 
-def table_c(baselines: dict[str, dict], folder: Path) -> list[str]:
+def rows_c(baselines: dict[str, dict], folder: Path) -> Rows:
     """Compare single rooms with maps of several, a row for each result file of a folder."""
     rows = [('single rooms', [baselines[SHIPPED]])] if SHIPPED in baselines else []
     files = sorted(folder.glob('*.json'))
-    return table(rows + [(path.stem.replace('_', ' '), [read_json(path, dict)]) for path in files])
+    return rows + [(path.stem.replace('_', ' '), [read_json(path, dict)]) for path in files]
+
+
+def tables(results: list[Result], baselines: dict[str, dict], houses: Path) -> list[str]:
+    """All tables, each below its title."""
+    rows, losses = rows_a(results, baselines), rows_b(results)
+    lines = ['### Table A: scratch against pretrained', '', *table(rows)]
+    if any(result.experiment.pretraining in WITHOUT for result in results):
+        lines += ['', '### Table B: the losses of pretraining', '', *table(losses)]
+    if houses.exists():
+        title = '### Table C: several rooms in one map'
+        lines += ['', title, '', *table(rows_c(baselines, houses))]
+    seen = [scores for _, scores in rows]
+    rows += [(name, scores) for name, scores in losses if scores not in seen]
+    title = '### Table D: masks, several targets, and more of what is held out'
+    return [*lines, '', title, '', *table(rows, MASK_COLUMNS)]
 
 
 def plot_ratios(results: list[Result], path: Path) -> None:
@@ -237,14 +271,8 @@ def main() -> None:
     lines = [
         f'{evaluation["rooms"]} test rooms, seed {evaluation["seed"]}; percent.',
         '',
-        '### Table A: scratch against pretrained',
-        '',
-        *table_a(results, baselines),
+        *tables(results, baselines, options.results / HOUSES),
     ]
-    if any(result.experiment.pretraining in WITHOUT for result in results):
-        lines += ['', '### Table B: the losses of pretraining', '', *table_b(results)]
-    if (houses := options.results / HOUSES).exists():
-        lines += ['', '### Table C: several rooms in one map', '', *table_c(baselines, houses)]
     picture = Path('images') / 'data_ratio.png'
     (options.into.parent / picture).parent.mkdir(parents=True, exist_ok=True)
     if options.logs:

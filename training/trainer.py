@@ -117,6 +117,10 @@ class Program(Protocol):
     def unreadable(self) -> int:
         """Pieces of data that could not be read so far."""
 
+    @property
+    def redrawn(self) -> int:
+        """Samples that could not be learned from so far, and were drawn again."""
+
     def load(self, rank: int, world_size: int) -> None:
         """Load the data of one of several processes."""
 
@@ -254,9 +258,12 @@ class _Run:
         self.path = Path(settings.output)
         self.checkpoint = self.path / 'model.safetensors'
         self.samples_per_step = settings.batch_size * fabric.world_size
-        self.journal = Journal(self.path, settings.steps, state.step) if folder else None
+        self.journal = (
+            Journal(self.path, settings.steps, state.step, state.pending) if folder else None
+        )
         self._clock = self._saved = self._written = time.monotonic()
         self._waited = 0.0  # for data, until the last line
+        self._line = state.step  # after which the last line was written, or the session began
 
     def note(self, log: dict[str, float], sample: Any, waited: float) -> None:
         """Write down a step, as often as the settings say."""
@@ -284,12 +291,20 @@ class _Run:
             self._saved = time.monotonic()
 
     def _about_data(self, now: float, waited: float) -> dict[str, float]:
-        """Share of the time since the last line that steps waited for samples; what is bad."""
-        own = [waited - self._waited, now - self._written, float(self.program.unreadable)]
-        self._waited, self._written = waited, now
-        total = torch.tensor(own, device=self.fabric.device)
-        waited, passed, unreadable = cast(Any, self.fabric.all_reduce(total, reduce_op='sum'))
-        return {'data_wait': float(waited / passed), 'unreadable': float(unreadable)}
+        """Speed since the last line, how much of it was waiting for samples, and what is bad."""
+        program, steps = self.program, self.state.step - self._line
+        own = [waited - self._waited, now - self._written, program.unreadable, program.redrawn]
+        self._waited, self._written, self._line = waited, now, self.state.step
+        total = torch.tensor(own, dtype=torch.float32, device=self.fabric.device)
+        waited, passed, unreadable, redrawn = cast(
+            torch.Tensor, self.fabric.all_reduce(total, reduce_op='sum')
+        ).tolist()
+        return {
+            'samples_per_second': steps * self.samples_per_step * self.fabric.world_size / passed,
+            'data_wait': waited / passed,
+            'unreadable': unreadable,
+            'redrawn': redrawn,
+        }
 
     def save(self) -> None:
         """Write the run state and the checkpoint for the robot."""

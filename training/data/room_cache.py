@@ -23,6 +23,7 @@ from training.data.cache_files import read_arrays, write_arrays
 
 CACHE_VERSION = 1
 WHAT, MODULE = 'cached room', 'training.data.rooms'
+REDO = f'delete it and build it again with python -m {MODULE}'
 MIN_WEIGHT = 0.03  # compositing weights below are dropped: they are many and say little
 
 
@@ -62,6 +63,25 @@ class CachedRoom:
     positions: NDArray[np.float32]  # (N, 3) metres
     colors: NDArray[np.float32]  # (N, 3) in [0, 1]
     views: list[CachedView]
+
+
+def require_numbers(room: CachedRoom, where: str, redo: str) -> CachedRoom:
+    """Return a room that was read from somewhere; ``redo`` says how to make it anew.
+
+    Raises ValueError where a position, a pose or an embedding holds NaN or infinity. ``Camera``
+    refuses such intrinsics; images, colours and masks are stored as whole numbers.
+    """
+    parts = {'a position of its map': room.positions}
+    for number, view in enumerate(room.views):
+        parts[f'the pose of view {number}'] = view.world_from_camera
+        if view.embeddings is not None:
+            parts[f'an embedding of view {number}'] = view.embeddings
+    for name, values in parts.items():
+        if (bad := ~np.isfinite(values)).any():
+            raise ValueError(
+                f'{where}: {name} is {values[bad][0]}, expected finite numbers: {redo}'
+            )
+    return room
 
 
 def fixed_weights(
@@ -108,7 +128,7 @@ def save_room(path: str | Path, room: CachedRoom) -> None:
 def load_room(path: str | Path) -> CachedRoom:
     """Read a room.
 
-    Raises ValueError where the file is damaged or was written by another version.
+    Raises ValueError where the file is damaged, holds NaN or was written by another version.
     """
     path = Path(path)
     data = read_arrays(path, WHAT, {'images', 'semantics'}, CACHE_VERSION, MODULE)
@@ -123,4 +143,5 @@ def load_room(path: str | Path) -> CachedRoom:
         )
     ]
     colors = data['colors'].astype(np.float32) / 255
-    return CachedRoom(path.stem, data['positions'], colors, views)
+    room = CachedRoom(path.stem, data['positions'], colors, views)
+    return require_numbers(room, str(path), REDO)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from lift_gs_ros.geometry import PointCloud
-from training.data.room_cache import CachedRoom, CachedView
+from training.data.room_cache import CachedRoom, CachedView, require_numbers
 from training.data.storage import Storage
 from training.data.view_files import Files, decode_cloud, decode_labels, decode_view
 
@@ -149,7 +149,7 @@ def read_samples(storage: Storage, name: str) -> dict[str, Files]:
 def read_room(storage: Storage, name: str) -> CachedRoom:
     """Read a shard as training sees it.
 
-    Raises ValueError where it is damaged, or shows nothing.
+    Raises ValueError where it is damaged, holds NaN, or shows nothing.
     """
     samples = read_samples(storage, name)
     clouds = [decode_cloud(files) for files in samples.values() if 'cloud.npz' in files]
@@ -173,7 +173,8 @@ def read_room(storage: Storage, name: str) -> CachedRoom:
         )
         for view, labels in labelled
     ]
-    return CachedRoom(name, cloud.positions, cloud.colors, views)
+    room = CachedRoom(name, cloud.positions, cloud.colors, views)
+    return require_numbers(room, f'{storage.url}/{name}.tar', f'delete it, and {REDO}')
 
 
 def shard_names(storage: Storage) -> list[str]:

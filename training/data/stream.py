@@ -47,11 +47,27 @@ class RoomStream:
         self._rooms: dict[int, Future[CachedRoom | None]] = {}  # by place in the stream
         self._lock = threading.Lock()
         self._unreadable: dict[str, str] = {}
+        self._unusable: set[str] = set()
+        self._redrawn = 0
 
     @property
     def unreadable(self) -> int:
         """How many rooms were asked for that could not be read."""
         return len(self._unreadable)
+
+    @property
+    def redrawn(self) -> int:
+        """How many samples could not be learned from and were drawn again."""
+        return self._redrawn
+
+    def refuse(self, sample: str) -> None:
+        """Count a sample that can not be learned from; the first of each name is logged."""
+        with self._lock:
+            self._redrawn += 1
+            is_new = sample not in self._unusable
+            self._unusable.add(sample)
+        if is_new:
+            logger.warning('a sample of %s holds NaN or shows nothing: another is drawn', sample)
 
     def names(self, sample: int) -> list[str]:
         """Names of the rooms in the buffer when a sample is drawn, counted from the run's first."""

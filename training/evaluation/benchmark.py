@@ -63,16 +63,22 @@ class Scores:
                 values.extend(more)
 
     def summary(self) -> dict:
-        """Numbers in the layout of ``evaluate.json``, fractions from 0 to 1; NaN becomes None."""
+        """Numbers in the layout of ``evaluate.json``, fractions from 0 to 1; NaN becomes None.
+
+        Held-out colour-nouns are no 'colour_nouns'. Held-out nouns and referring expressions count
+        among 'nouns' and 'referring' too; by themselves they are ``*_held_out``.
+        """
         summary = {
             'colour_nouns': self._accuracy('colour_nouns'),
             'nouns': self._accuracy('nouns') | self._average_precision(),
             'held_out': self._accuracy('held_out'),
+            'nouns_held_out': self._accuracy('nouns_held_out'),
             'referring': self._accuracy('referring', 0.25, 0.5, 0.75)
             | {
                 'target_given_kind': _mean(self.target_given_kind),
                 'chance_given_kind': _mean(self.chance_given_kind),
             },
+            'referring_held_out': self._accuracy('referring_held_out', 0.25, 0.5, 0.75),
             'several': self._f1(),
             'absent': {
                 'auroc': auroc(self.present, self.absent),
@@ -169,8 +175,8 @@ def evaluate_room(grounder: Answering, room: EvaluationRoom, scores: Scores) -> 
             scores.encode_seconds.append(answer.latency.encode_ms / 1e3)
         decode_seconds += answer.latency.decode_ms / 1e3
         _score(expression, answer, room, matcher, scores)
+    decode_seconds += _score_categories(grounder, room, matcher, scores)
     scores.decode_seconds.append(decode_seconds)
-    _score_categories(grounder, room, matcher, scores)
 
 
 def _expressions(room: EvaluationRoom) -> list[Expression]:
@@ -199,11 +205,13 @@ def _score(
         return
     thing = room.room.object(expression.target_ids[0])
     group = {'noun': 'nouns', 'colour_noun': 'colour_nouns'}.get(expression.kind, 'referring')
-    if group == 'colour_nouns' and is_held_out(thing):
-        group = 'held_out'
-    scores.ious[group].append(best_iou(best.box if best else None, targets))
+    groups = [group]
+    if is_held_out(thing):
+        groups = ['held_out'] if group == 'colour_nouns' else [group, f'{group}_held_out']
     truth = room.mask(thing.instance_id)
-    scores.mask_ious[group].append(mask_iou(matcher.mask(best), truth) if best else 0.0)
+    for name in groups:
+        scores.ious[name].append(best_iou(best.box if best else None, targets))
+        scores.mask_ious[name].append(mask_iou(matcher.mask(best), truth) if best else 0.0)
     if group == 'referring':
         _score_choice(expression, best.box if best else None, room, scores)
     else:
@@ -227,23 +235,28 @@ def _score_choice(
 
 def _score_categories(
     grounder: Answering, room: EvaluationRoom, matcher: _Matcher, scores: Scores
-) -> None:
-    """Ask for every category, present or not, as in open-vocabulary instance segmentation."""
+) -> float:
+    """Ask for every category, present or not, as in open-vocabulary instance segmentation.
+
+    Returns the seconds that decoding took.
+    """
     things = [room.room.object(i) for i in room.visible_ids]
-    kinds = list(KINDS)
+    kinds, seconds = list(KINDS), 0.0
     for first in range(0, len(kinds), KINDS_PER_PROMPT):
         asked = kinds[first : first + KINDS_PER_PROMPT]
-        answers = grounder.ground('. '.join(asked)).instances
+        answer = grounder.ground('. '.join(asked))
+        seconds += answer.latency.decode_ms / 1e3
         for kind in asked:
-            own = [answer for answer in answers if answer.phrase == kind]
+            own = [instance for instance in answer.instances if instance.phrase == kind]
             truths = [room.mask(thing.instance_id) for thing in things if thing.kind == kind]
             ious = np.array([[mask_iou(matcher.mask(a), truth) for truth in truths] for a in own])
             scores.detections[kind].append(
                 SceneDetections(
-                    np.array([answer.score for answer in own]),
+                    np.array([instance.score for instance in own]),
                     ious.reshape(len(own), len(truths)),
                 )
             )
+    return seconds
 
 
 class _Matcher:
