@@ -257,7 +257,7 @@ def test_a_disk_that_is_full_at_any_write_ends_the_job_and_the_next_run_does_the
             raise OSError(errno.ENOSPC, 'No space left on device')
         sync(descriptor)
 
-    # What tells the progress is written when it is time to: those writes would not be the same ones.
+    # The progress is written now and then: those writes would not be the same ones each time.
     monkeypatch.setattr(steps, 'teller', lambda *_: lambda *_: None)
     monkeypatch.setattr(os, 'fsync', full)
     with pytest.raises(OSError, match='No space left'):
