@@ -34,6 +34,8 @@ def test_serving_reports_one_query_against_several_and_what_a_keyframe_costs(mea
         'a keyframe with 1 standing',
         'a keyframe with 3 standing',
         'a keyframe with 3 standing against 1',
+        'the same with 1 standing in a map of 1 chunk',
+        'a keyframe in 4 chunks against 1',
     }
     assert all(row['value'] > 0 for row in rows.values())
 

@@ -266,6 +266,28 @@ def test_a_query_that_runs_out_of_memory_is_answered_on_the_cpu(grounder, monkey
     assert len(warnings) == 1
 
 
+def test_queries_that_memory_does_not_suffice_for_together_are_decoded_one_by_one(
+    grounder, monkeypatch
+):
+    warnings: list[str] = []
+    grounder.warn = warnings.append
+    fill(grounder, slab())
+    expected = [grounder.ground(query) for query in QUERIES]
+    decode, sizes = grounder._model.decode_many, []
+
+    def too_many(tiles, questions):
+        sizes.append(len(questions))
+        if len(questions) > 1:
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory')
+        return decode(tiles, questions)
+
+    monkeypatch.setattr(grounder._model, 'decode_many', too_many)
+    together = grounder.ground_many(QUERIES)
+    assert sizes == [4, 2, 1, 1, 2, 1, 1]
+    assert all(same_answer(one, other) for one, other in zip(together, expected))
+    assert warnings == ['2 of 4 questions at once'] + 2 * ['1 of 2 questions at once']
+
+
 def test_a_model_that_moves_encodes_the_map_anew(grounder, monkeypatch):
     monkeypatch.setattr(grounder._language, 'to', lambda device: None)  # other tests share it
     fill(grounder, slab())

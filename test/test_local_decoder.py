@@ -1,16 +1,17 @@
 """Decoding several sentences at once, and only where masks reach, against the plain decoder."""
 
-import dataclasses
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 import torch
 from test_model import CONFIG, cloud, words
 
-from lift_gs_ros.model import local_decoder, tiles
-from lift_gs_ros.model.lift_gs import Decoded, LiftGS, LocallyDecoded
-from lift_gs_ros.model.local_decoder import decode_locally
-from lift_gs_ros.model.tiles import Tiles
+from lift_gs_ros.model import lift_gs, local_decoder, questions, tiles
+from lift_gs_ros.model.lift_gs import Decoded, LiftGS
+from lift_gs_ros.model.local_decoder import Outcome, decode_locally
+from lift_gs_ros.model.questions import Question, ask_part, ask_whole, glances, share_out
+from lift_gs_ros.model.tiles import Tiles, moved
 
 SENTENCES = [words(4, 0), words(7, 1), words(1, 2), words(0), words(5, 3)]
 
@@ -50,36 +51,56 @@ def test_the_tokens_around_a_place_are_found_a_kilometre_from_the_origin_too(mod
     assert torch.equal(inside.places, places)
 
 
-def answer(model, tiles: Tiles, sentences, max_tiles: int = 99) -> list[LocallyDecoded]:
-    return model.decode_many(tiles, [model.read(tiles, own, max_tiles) for own in sentences])
+@dataclass(frozen=True)
+class Local:
+    """What a sentence came to on some of the tiles."""
+
+    tiles: Tiles
+    question: Question
+    outcome: Outcome
+    bias: torch.Tensor
+
+    def logits(self, tile: int) -> torch.Tensor:
+        return self.tiles.logits(self.outcome.mask_embeddings, self.bias, tile, points=True)
 
 
-def dense_mask(decoded: LocallyDecoded, encodings, proposal: int, threshold: float) -> dict:
+def answer(model, tiles: Tiles, sentences, allowed=None) -> list[Local]:
+    everywhere = torch.ones(len(tiles.encodings), dtype=torch.bool)
+    readings = [model.read(own) for own in sentences]
+    asked = [
+        ask_whole(model.decoder, tiles, [reading], own)[0]
+        for reading, own in zip(readings, allowed or [everywhere] * len(readings))
+    ]
+    outcomes = model.decode_many(tiles, asked)
+    return [Local(tiles, q, o, model.mask_bias.detach()) for q, o in zip(asked, outcomes)]
+
+
+def tiles_of(*numbers: int) -> torch.Tensor:
+    return torch.tensor([i in numbers for i in range(6)])
+
+
+def dense_mask(local: Local, proposal: int, threshold: float) -> dict:
     """Points of a mask as (encoding, point) -> probability, by looking at all of them."""
     found = {}
-    for i in range(len(encodings)):
-        logits = logits_of(decoded, i)[:, proposal]
-        for point, probability in enumerate(logits.sigmoid().tolist()):
-            if decoded.reading.allowed[i] and probability >= threshold:
+    for i in range(len(local.tiles.encodings)):
+        for point, probability in enumerate(local.logits(i)[:, proposal].sigmoid().tolist()):
+            if local.question.allowed[i] and probability >= threshold:
                 found[i, point] = probability
     return found
 
 
-def assert_same(local: LocallyDecoded, plain: Decoded, atol: float = 1e-3) -> None:
-    torch.testing.assert_close(local.correspondence, plain.correspondence, atol=atol, rtol=1e-3)
-    tiles = local.reading.allowed.nonzero()[:, 0].tolist()
-    logits = [logits_of(local, tile) for tile in tiles]
+def assert_same(local: Local, plain: Decoded, atol: float = 1e-3) -> None:
+    ours = local.outcome.correspondence
+    torch.testing.assert_close(ours, plain.correspondence, atol=atol, rtol=1e-3)
+    tiles = local.question.allowed.nonzero()[:, 0].tolist()
+    logits = [local.logits(tile) for tile in tiles]
     torch.testing.assert_close(torch.cat(logits), plain.mask_logits(), atol=atol, rtol=1e-3)
 
 
-def assert_close(one: LocallyDecoded, other: LocallyDecoded) -> None:
-    for name in ('mask_embeddings', 'correspondence'):
+def assert_close(one: Outcome, other: Outcome) -> None:
+    for name in ('mask_embeddings', 'correspondence', 'features'):
         a, b = getattr(one, name), getattr(other, name)
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3, msg=name)
-
-
-def logits_of(local: LocallyDecoded, tile: int) -> torch.Tensor:
-    return local.tiles.logits(local.mask_embeddings, local.mask_bias, tile, points=True)
 
 
 def test_sentences_decoded_together_are_answered_as_one_by_one_by_the_plain_decoder(model, scene):
@@ -89,43 +110,31 @@ def test_sentences_decoded_together_are_answered_as_one_by_one_by_the_plain_deco
         for tokens, local in zip(SENTENCES, together):
             assert_same(local, model.decode(encodings, tokens))
             [alone] = answer(model, as_tiles, [tokens])
-            assert_close(local, alone)
-            assert local.correspondence.shape == (len(local.mask_embeddings), len(tokens.spans) + 1)
+            assert_close(local.outcome, alone.outcome)
+            proposals, words = local.outcome.correspondence.shape
+            assert (proposals, words) == (len(local.question.places), len(tokens.spans) + 1)
 
 
 def test_each_sentence_has_its_own_encodings_of_a_large_map(model, scene):
     encodings, as_tiles = scene
-    together = answer(model, as_tiles, SENTENCES, 3)
-    assert len({tuple(local.reading.allowed.tolist()) for local in together}) > 1
+    allowed = [tiles_of(i, (i + 1) % 6, (i + 3) % 6) for i in range(len(SENTENCES))]
+    together = answer(model, as_tiles, SENTENCES, allowed)
     with torch.inference_mode():
-        for tokens, local in zip(SENTENCES, together):
-            assert int(local.reading.allowed.sum()) == 3
-            chosen = [e for e, wanted in zip(encodings, local.reading.allowed) if wanted]
+        for tokens, local, own in zip(SENTENCES, together, allowed):
+            chosen = [e for e, wanted in zip(encodings, own) if wanted]
             assert_same(local, model.decode(chosen, tokens))
-
-
-def test_the_encodings_chosen_are_those_most_like_a_word(model, scene):
-    encodings, _ = scene
-    tokens = words(2)
-    with torch.inference_mode():
-        target = model.text_to_feature(torch.from_numpy(tokens.embeddings))[1]
-        features = encodings[4].token_features.clone()
-        features[3] = 2 * target
-        changed = [*encodings[:4], dataclasses.replace(encodings[4], token_features=features)]
-        [local] = answer(model, Tiles(changed), [tokens], 1)
-    assert local.reading.allowed.tolist() == [False] * 4 + [True]
 
 
 @pytest.mark.parametrize('threshold', [0.0, 0.3, 0.5, 0.6])
 def test_masks_are_those_that_looking_at_every_point_finds(model, scene, threshold):
-    encodings, as_tiles = scene
-    [local] = answer(model, as_tiles, [words(3)], 4)
+    _, as_tiles = scene
+    [local] = answer(model, as_tiles, [words(3)], [tiles_of(0, 1, 2, 4)])
     sizes = []
-    for proposal in range(len(local.mask_embeddings)):
-        expected = dense_mask(local, encodings, proposal, threshold)
+    for proposal, embedding in enumerate(local.outcome.mask_embeddings):
+        expected = dense_mask(local, proposal, threshold)
         found = {
             (inside.tile, place): probability
-            for inside in local.mask(proposal, threshold)
+            for inside in as_tiles.mask(embedding, local.bias, local.question.allowed, threshold)
             for place, probability in zip(inside.places.tolist(), inside.probabilities.tolist())
         }
         assert found == pytest.approx(expected, abs=1e-5)
@@ -136,42 +145,45 @@ def test_masks_are_those_that_looking_at_every_point_finds(model, scene, thresho
 def test_a_tile_that_is_not_reached_holds_no_point_of_the_mask(model, scene):
     encodings, as_tiles = scene
     [local] = answer(model, as_tiles, [words(3)])
-    reached = as_tiles.reached(local.mask_embeddings, local.mask_bias)
+    reached = as_tiles.reached(local.outcome.mask_embeddings, local.bias)
     assert not reached.all(), 'nothing was left out: the test says nothing'
     for i in range(len(encodings)):
-        assert logits_of(local, i)[:, ~reached[:, i]].max() < 0
+        assert local.logits(i)[:, ~reached[:, i]].max() < 0
 
 
 def test_small_limits_change_the_cost_and_not_the_answer(model, scene, monkeypatch):
     _, as_tiles = scene
-    usual = answer(model, as_tiles, SENTENCES, 5)
+    usual = answer(model, as_tiles, SENTENCES)
     monkeypatch.setattr(tiles, 'MASKS_AT_ONCE', 3)
     monkeypatch.setattr(local_decoder, 'WIDE', 5)
     monkeypatch.setattr(local_decoder, 'ROWS_AT_ONCE', 2)
-    monkeypatch.setattr(local_decoder, 'CANDIDATES', 12)  # too few: seeds run out of places
-    for one, other in zip(usual, answer(model, as_tiles, SENTENCES, 5)):
-        assert_close(one, other)
+    monkeypatch.setattr(questions, 'CANDIDATES', 12)  # too few: seeds run out of places
+    monkeypatch.setattr(lift_gs, 'PROPOSALS_AT_ONCE', 30)
+    for one, other in zip(usual, answer(model, as_tiles, SENTENCES)):
+        assert_close(one.outcome, other.outcome)
 
 
 def test_masks_that_are_empty_keep_their_faint_tail(model, scene):
     [encoding, *_], _ = scene
     bias = torch.tensor(-30.0)
-    reading = model.read(Tiles([encoding]), words(4), max_tiles=99)
-    local = decode_locally(model.decoder, Tiles([encoding]), [reading], bias)
+    tiles, reading = Tiles([encoding]), model.read(words(4))
+    asked = ask_whole(model.decoder, tiles, [reading], torch.tensor([True]))
+    [local] = decode_locally(model.decoder, tiles, asked, bias)
     with torch.inference_mode():
         expected = model.decoder(encoding, reading.embeddings, reading.features, bias)[-1]
-    [(masks, correspondence, _)] = local
-    torch.testing.assert_close(masks, expected.mask_embeddings, atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(correspondence, expected.correspondence, atol=1e-3, rtol=1e-3)
+    for name in ('mask_embeddings', 'correspondence'):
+        ours, theirs = getattr(local, name), getattr(expected, name)
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
 
 
 @pytest.mark.parametrize('points', [False, True])
 def test_masks_that_are_empty_stay_in_the_tile_that_they_began_in(model, scene, points):
     encodings, as_tiles = scene
     [local] = answer(model, as_tiles, [words(3)])
-    home = torch.arange(len(local.mask_embeddings)) % len(encodings)
+    masks = local.outcome.mask_embeddings
+    home = torch.arange(len(masks)) % len(encodings)
     allowed = torch.ones(len(home), len(encodings), dtype=torch.bool)
-    found = list(as_tiles.inside(local.mask_embeddings, torch.tensor(-30.0), allowed, home, points))
+    found = list(as_tiles.inside(masks, torch.tensor(-30.0), allowed, home, points))
     places = torch.zeros(len(home), len(encodings), dtype=torch.int64)
     for inside in found:
         places[:, inside.tile] += torch.bincount(inside.masks, minlength=len(home))
@@ -179,6 +191,70 @@ def test_masks_that_are_empty_stay_in_the_tile_that_they_began_in(model, scene, 
     expected = torch.zeros_like(places)
     expected[torch.arange(len(home)), home] = torch.tensor(sizes)[home]
     assert torch.equal(places, expected)
+
+
+def everywhere_owned(tiles: Tiles) -> torch.Tensor:
+    return torch.ones(len(tiles.positions), dtype=torch.bool)
+
+
+def test_a_part_is_answered_as_its_tile_alone(model, scene):
+    """All of its proposals, as many as are learnt, in the order of the plain decoder."""
+    encodings, as_tiles = scene
+    asked, owned = [(model.read(words(4)), tile) for tile in range(6)], everywhere_owned(as_tiles)
+    shares = share_out(dict(enumerate(glances(model.decoder, as_tiles, asked, owned))), 999)
+    questions = [ask_part(model.decoder, as_tiles, *asked[i], shares[i]) for i in shares]
+    outcomes = model.decode_many(as_tiles, questions)
+    assert len(outcomes) == 6
+    with torch.inference_mode():
+        for encoding, question, outcome in zip(encodings, questions, outcomes):
+            assert len(question.places) == CONFIG.proposals
+            plain = model.decode([encoding], words(4))
+            ours, theirs = outcome.correspondence, plain.correspondence
+            torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
+            offset = encoding.origin - as_tiles.origin
+            masks = moved(outcome.mask_embeddings, offset)
+            torch.testing.assert_close(masks, plain.mask_embeddings, atol=1e-3, rtol=1e-3)
+
+
+def test_the_best_places_of_the_map_are_shared_out_in_steps(model, scene):
+    _, as_tiles = scene
+    reading = model.read(words(4))
+    asked = [(reading, tile) for tile in range(6)]
+    owned = everywhere_owned(as_tiles)
+    owned[: as_tiles.counts[0]] = False  # all of the first tile is another's
+    seen = dict(enumerate(glances(model.decoder, as_tiles, asked, owned)))
+    assert len(seen[0].places) == 0
+    assert all((own.similarity.diff() <= 0).all() for own in seen.values())
+    shares = share_out(seen, 7)
+    assert 0 not in shares
+    best = torch.cat([own.similarity for own in seen.values()]).topk(7).values[-1]
+    for tile, own in seen.items():
+        wanted = int((own.similarity >= best).sum())
+        given = len(shares.get(tile, ()))
+        assert given == min(-(-wanted // questions.STEP) * questions.STEP, len(own.places))
+
+
+def test_seeds_of_a_glance_keep_apart_and_end_where_places_run_out(model, scene):
+    encodings, as_tiles = scene
+    asked, owned = [(model.read(words(4)), 2)], everywhere_owned(as_tiles)
+    [own] = glances(model.decoder, as_tiles, asked, owned)
+    where = encodings[2].token_positions[own.places]
+    assert torch.cdist(where, where).fill_diagonal_(9).min() >= 0.3 - 1e-6
+    owned[:] = False
+    owned[as_tiles.starts[2] : as_tiles.starts[2] + 2] = True
+    [own] = glances(model.decoder, as_tiles, asked, owned)
+    assert 1 <= len(own.places) <= 2
+    assert set(own.places.tolist()) <= {0, 1}
+
+
+def test_moved_masks_are_the_same_masks(model, scene):
+    _, as_tiles = scene
+    [local] = answer(model, as_tiles, [words(3)])
+    offset = torch.tensor([3.0, -2.0, 0.5])
+    there = moved(local.outcome.mask_embeddings, offset)
+    back = moved(there, -offset)
+    torch.testing.assert_close(back, local.outcome.mask_embeddings, atol=1e-3, rtol=1e-4)
+    assert not torch.allclose(there, back)
 
 
 def test_no_encodings_are_refused(model):

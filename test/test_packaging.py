@@ -4,8 +4,12 @@ import ast
 import os
 import re
 import runpy
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import setuptools
 from packaging.requirements import Requirement
@@ -162,3 +166,26 @@ def test_sparse_convolution_is_asked_for_only_where_it_has_wheels():
         found = [name for name in applying(pins, python, arch) if name.startswith('spconv')]
         cuda = 'spconv-cu120' if python in {'3.10', '3.11'} else 'spconv-cu126'
         assert found == ([cuda] if arch == 'x86_64' else [])
+
+
+def test_the_build_takes_a_virtual_environment_in_the_checkout(tmp_path):
+    """As `make demo` makes it; CMake exports no include folder of the source tree, numpy's say."""
+    prefixes = os.environ.get('AMENT_PREFIX_PATH', '').split(':')
+    if shutil.which('cmake') is None or not any(
+        (Path(prefix) / 'share/ament_cmake').exists() for prefix in prefixes
+    ):
+        pytest.skip('ROS 2 and CMake are not installed')
+    checkout, numpy_include = tmp_path / 'checkout', tmp_path / 'checkout/.venv/numpy'
+    numpy_include.parent.mkdir(parents=True)
+    numpy_include.symlink_to(np.get_include())
+    for name in ('CMakeLists.txt', 'package.xml', 'msg', 'srv'):
+        (checkout / name).symlink_to(ROOT / name)
+    command = [
+        *('cmake', '-S', str(checkout), '-B', str(tmp_path / 'build'), '-DBUILD_TESTING=OFF'),
+        *(f'-DPython3_EXECUTABLE={sys.executable}', f'-DPython3_NumPy_INCLUDE_DIR={numpy_include}'),
+        f'-DCMAKE_PREFIX_PATH={";".join(prefixes)}',
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    [made] = tmp_path.glob('build/**/lift_gs_ros__rosidl_generator_py.dir/build.make')
+    assert str(numpy_include) in (made.parent / 'flags.make').read_text()

@@ -1,3 +1,5 @@
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
 
@@ -5,20 +7,29 @@ from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.identity import InstanceRegistry
 from lift_gs_ros.grounding.proposals import (
     MIN_LIKELIHOOD,
-    MaskPoints,
     phrase_tokens,
     select_proposals,
+    without_strays,
 )
 
 
-def mask_points(masks, positions, threshold: float, link_distance: float | None) -> MaskPoints:
-    """Make it from all masks (P, m), each found by looking at every point."""
+@dataclass
+class Dense:
+    """All masks (P, m), each found by looking at every point."""
 
-    def find(mask: int):
-        indices = np.flatnonzero(masks[:, mask] >= threshold)
-        return indices, masks[indices, mask]
+    masks: np.ndarray
+    positions: np.ndarray
+    threshold: float
+    link_distance: float | None
+    looked_at: set[int] = field(default_factory=set)
 
-    return MaskPoints(find, positions, link_distance)
+    def of(self, proposal: int):
+        self.looked_at.add(proposal)
+        indices = np.flatnonzero(self.masks[:, proposal] >= self.threshold)
+        members = indices, self.masks[indices, proposal]
+        if self.link_distance is None:
+            return members
+        return without_strays(members, self.positions, self.link_distance)
 
 
 def line_of_points(begin: float, count: int) -> np.ndarray:
@@ -39,8 +50,8 @@ def test_a_stray_point_does_not_stretch_the_box():
     positions = np.concatenate([line_of_points(0, 10), line_of_points(3, 1)])
     masks = np.full((11, 1), 0.9, np.float32)
     ones = np.ones(1, np.float32)
-    [with_stray] = select_proposals(mask_points(masks, positions, 0.5, None), ones)
-    [without] = select_proposals(mask_points(masks, positions, 0.5, 0.125), ones)
+    [with_stray] = select_proposals(Dense(masks, positions, 0.5, None), ones)
+    [without] = select_proposals(Dense(masks, positions, 0.5, 0.125), ones)
     assert len(with_stray.point_indices) == 11
     assert without.point_indices.tolist() == list(range(10))
 
@@ -48,7 +59,7 @@ def test_a_stray_point_does_not_stretch_the_box():
 def test_score_is_correspondence_times_mean_mask_probability():
     positions = line_of_points(0, 8)
     masks = np.array([[0.9] * 6 + [0.1] * 2, [0.6] * 8], np.float32).T
-    points = mask_points(masks, positions, 0.5, 0.125)
+    points = Dense(masks, positions, 0.5, 0.125)
     proposals = select_proposals(points, np.float32([0.5, 0.9]))
     # The second mask covers the first with an IoU of 0.75: one object, the better answer stays.
     assert [round(p.score, 3) for p in proposals] == [0.54]
@@ -59,7 +70,7 @@ def test_score_is_correspondence_times_mean_mask_probability():
 def test_empty_masks_and_impossible_proposals_are_left_out():
     positions = line_of_points(0, 8)
     masks = np.array([[0.1] * 8, [0.9] * 8, [0.9] * 3 + [0.0] * 5], np.float32).T
-    points = mask_points(masks, positions, 0.5, 0.125)
+    points = Dense(masks, positions, 0.5, 0.125)
     assert select_proposals(points, np.float32([1, 0.001, 1])) == []
     assert select_proposals(points, np.zeros(3, np.float32)) == []
 
@@ -79,8 +90,8 @@ def test_looking_only_at_what_can_be_reported_or_a_rival_changes_neither(thresho
     rng = np.random.default_rng(0)
     masks, positions = blobs(rng, 40)
     probability = rng.uniform(0, 1, 40).astype(np.float32)
-    every = select_proposals(mask_points(masks, positions, 0.5, 0.125), probability)
-    points = mask_points(masks, positions, 0.5, 0.125)
+    every = select_proposals(Dense(masks, positions, 0.5, 0.125), probability)
+    points = Dense(masks, positions, 0.5, 0.125)
     some = select_proposals(points, probability, threshold)
 
     least = min(threshold, MIN_LIKELIHOOD * every[0].score)
@@ -89,23 +100,17 @@ def test_looking_only_at_what_can_be_reported_or_a_rival_changes_neither(thresho
         return [(p.score, p.point_indices.tolist()) for p in proposals if p.score >= least]
 
     assert those_that_count(some) == those_that_count(every)
-    assert len(points._found) <= (probability >= least).sum()
+    assert len(points.looked_at) <= (probability >= least).sum()
 
 
 def test_duplicates_are_those_that_overlap_a_better_one_by_more_than_half():
     masks, positions = blobs(np.random.default_rng(1), 30)
     probability = np.linspace(1, 0.1, 30, dtype=np.float32)
-    kept = select_proposals(mask_points(masks, positions, 0.5, None), probability)
+    kept = select_proposals(Dense(masks, positions, 0.5, None), probability)
     sets = [set(proposal.point_indices.tolist()) for proposal in kept]
     assert 1 < len(kept) < 30
     for i, one in enumerate(sets):
         assert all(len(one & other) <= 0.5 * len(one | other) for other in sets[:i])
-
-
-def test_the_points_of_a_mask_are_found_once_for_all_phrases():
-    masks, positions = blobs(np.random.default_rng(2), 5)
-    points = mask_points(masks, positions, 0.5, 0.125)
-    assert points.of(3)[0] is points.of(3)[0]
 
 
 def test_an_object_keeps_its_number_while_its_box_grows():

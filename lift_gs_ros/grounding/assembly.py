@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.encoded_map import EncodedMap
+from lift_gs_ros.grounding.finds import Finds
 from lift_gs_ros.grounding.identity import InstanceRegistry
 from lift_gs_ros.grounding.instances import GroundedInstance
 from lift_gs_ros.grounding.proposals import (
-    MaskPoints,
     Proposal,
     best_of,
     phrase_tokens,
@@ -17,48 +17,39 @@ from lift_gs_ros.grounding.proposals import (
 )
 from lift_gs_ros.grounding.referring import resolve_reference
 from lift_gs_ros.grounding.settings import GrounderSettings
-from lift_gs_ros.model.lift_gs import LocallyDecoded
 from lift_gs_ros.model.naming import Naming
 from lift_gs_ros.model.phrases import Phrase, noun_phrases
 from lift_gs_ros.model.relations import RelationHead
 
-LINK_VOXELS = 2.5  # points of one thing are at most so many voxels apart
-
 
 def assemble(
-    decoded: LocallyDecoded,
-    prompts: Sequence[LocallyDecoded] | None,  # of nouns, for a target that names none
+    finds: Finds,
+    prompts: Sequence[Finds] | None,  # of nouns, for a target that names none
     encoded_map: EncodedMap,
     settings: GrounderSettings,
-    voxel_size: float,
     naming: Naming | None,  # None: a phrase is compared with nothing but its sentence
     relations: RelationHead | None,  # None: what a sentence says beside its nouns is not read
     registry: InstanceRegistry,
 ) -> tuple[list[GroundedInstance], float]:
     """Return the instances, targets first and best first, and the score of there being none."""
-    tokens, positions = decoded.reading.tokens, encoded_map.positions
+    tokens, positions = finds.tokens, encoded_map.positions
 
-    def proposals_of(own: LocallyDecoded, phrases: Sequence[Phrase]) -> list[list[Proposal]]:
-        masks = MaskPoints(
-            lambda mask: encoded_map.members(own.mask(mask, settings.mask_threshold)),
-            positions,
-            LINK_VOXELS * voxel_size if settings.largest_component else None,
-        )
-        text, found = own.reading.tokens.text, []
+    def proposals_of(own: Finds, phrases: Sequence[Phrase]) -> list[list[Proposal]]:
+        text, found = own.tokens.text, []
         for phrase in phrases:
-            on_phrase = phrase_tokens(own.reading.tokens.spans, (phrase.begin, phrase.end))
+            on_phrase = phrase_tokens(own.tokens.spans, (phrase.begin, phrase.end))
             probability = own.span_probability(on_phrase).float().cpu()
             name = text[phrase.begin : phrase.end]
             if naming is not None:
                 probability = probability * naming.probability(own.features, name)
             threshold = settings.score_threshold
-            found.append(select_proposals(masks, probability.numpy(), threshold, name))
+            found.append(select_proposals(own, probability.numpy(), threshold, name))
         return found
 
     phrases = noun_phrases(tokens.text)
-    proposals = proposals_of(decoded, phrases)
+    proposals = proposals_of(finds, phrases)
     if prompts is not None:
-        named = [proposals_of(own, noun_phrases(own.reading.tokens.text)) for own in prompts]
+        named = [proposals_of(own, noun_phrases(own.tokens.text)) for own in prompts]
         everything = best_of([proposal for own in named for some in own for proposal in some])
         proposals = [own if p.open is None else everything for own, p in zip(proposals, phrases)]
     if relations is not None:

@@ -15,11 +15,14 @@ from dataclasses import replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lift_gs_ros.geometry import Camera, FloatArray, PointCloud
+from lift_gs_ros.grounding.asking import Asker
 from lift_gs_ros.grounding.assembly import assemble
 from lift_gs_ros.grounding.components import warm_up
 from lift_gs_ros.grounding.encoded_map import EncodedChunk, EncodedMap
+from lift_gs_ros.grounding.finds import Finds
 from lift_gs_ros.grounding.identity import InstanceRegistry
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding, Latency, MapSummary
 from lift_gs_ros.grounding.picture import draw
@@ -28,12 +31,11 @@ from lift_gs_ros.mapping.chunks import ChunkKey, halo_points, neighbours, with_h
 from lift_gs_ros.model.checkpoint import load_checkpoint
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from lift_gs_ros.model.lift_gs import LiftGS
-from lift_gs_ros.model.local_decoder import Reading
 from lift_gs_ros.model.naming import Naming
 from lift_gs_ros.model.phrases import noun_phrases
+from lift_gs_ros.model.questions import Reading
 from lift_gs_ros.model.relations import RelationHead
 
-SENTENCES_AT_ONCE = 8  # decoded in one pass; bounds the memory that it takes
 NOUNS_IN_PROMPT = 12  # about as many phrases as in a prompt of the training
 MOST_NOUNS = 24  # that are looked for where a query asks for everything
 TRUNCATED = (
@@ -73,6 +75,7 @@ class Grounder:
         self._registry = InstanceRegistry()
         self._encodings_made = 0
         self._encoded_view: EncodedMap | None = None
+        self._asker = Asker(self._model, lambda text: self.warn(text))
         warm_up()  # at start-up, not in the first query
         self.clear()
 
@@ -234,27 +237,29 @@ class Grounder:
         self, questions: Sequence[tuple[str, Grounding | None]], begin: float
     ) -> list[Grounding]:
         answers = [self._refusal(query) for query, _ in questions]
-        readings: dict[int, Reading] = {}
-        for i, (query, before) in enumerate(questions):
-            if answers[i].message:
-                continue
-            reading = self._read(query)
-            basis = self._view().basis(reading, self.settings)
+        readings = {
+            i: self._model.read(self._language.encode_prompt(query))
+            for i, (query, _) in enumerate(questions)
+            if not answers[i].message
+        }
+        to_find: dict[int, tuple[Reading, Tensor]] = {}
+        for i, chosen in zip(readings, self._choose(list(readings.values()))):
+            basis, before = self._view().basis(chosen, self.settings), questions[i][1]
             if before is not None and before.basis == basis:
                 answers[i] = before
                 continue
-            readings[i] = reading
-            message = TRUNCATED if reading.tokens.truncated else ''
+            to_find[i] = readings[i], chosen
+            message = TRUNCATED if readings[i].tokens.truncated else ''
             answers[i] = replace(answers[i], basis=basis, message=message)
         decode_begin = time.perf_counter()
-        for i, (instances, none_score) in self._decode(readings).items():
+        for i, (instances, none_score) in self._find(to_find).items():
             answers[i] = replace(answers[i], instances=instances, none_score=none_score)
         end = time.perf_counter()
         latency = Latency(self._encode_ms, 1e3 * (end - decode_begin), 1e3 * (end - begin))
-        if readings:
+        if to_find:
             self._encode_ms = 0.0
         return [
-            replace(answer, latency=latency) if i in readings else answer
+            replace(answer, latency=latency) if i in to_find else answer
             for i, answer in enumerate(answers)
         ]
 
@@ -280,45 +285,45 @@ class Grounder:
             self._encoded_view = EncodedMap(self._encoded)
         return self._encoded_view
 
-    def _read(self, query: str) -> Reading:
-        tokens = self._language.encode_prompt(query)
-        return self._model.read(self._view().tiles, tokens, self.settings.max_chunks)
+    def _choose(self, readings: Sequence[Reading]) -> list[Tensor]:
+        if not readings:
+            return []
+        return self._asker.choose(self._view(), readings, self.settings.max_chunks)
 
-    def _prompts(self, reading: Reading) -> list[Reading] | None:
-        """Return prompts of the likeliest nouns for "everything on the table"; else None."""
+    def _prompts(self, reading: Reading, chosen: Tensor) -> list[Finds] | None:
+        """Find the likeliest nouns for "everything on the table"; None for other sentences."""
         phrases = noun_phrases(reading.tokens.text)
         said = [phrase.open for phrase in phrases if phrase.open is not None]
         is_judged = self._relations is not None or len(phrases) == 1
         if self._naming is None or not said or not is_judged:
             return None
-        tiles = self._view().tiles
-        nouns = self._naming.names_of(tiles.features[reading.allowed[tiles.tile_of_token]])
+        tiles = chosen.nonzero()[:, 0].tolist()
+        features = [self._view().tiles.encodings[tile].token_features for tile in tiles]
+        nouns = self._naming.names_of(torch.cat(features))
         names = [f'{said[0]} {noun}'.strip() for noun in nouns[:MOST_NOUNS]]
         groups = [names[i : i + NOUNS_IN_PROMPT] for i in range(0, len(names), NOUNS_IN_PROMPT)]
         tokens = [self._language.encode_prompt('. '.join(group)) for group in groups]
-        readings = [self._model.read(tiles, own, self.settings.max_chunks) for own in tokens]
-        return [replace(own, allowed=reading.allowed) for own in readings]
+        readings = [self._model.read(own) for own in tokens]
+        return self._asker.find(self._view(), readings, [chosen] * len(readings), self.settings)
 
     @torch.inference_mode()
-    def _decode(
-        self, readings: Mapping[int, Reading]
+    def _find(
+        self, asked: Mapping[int, tuple[Reading, Tensor]]
     ) -> dict[int, tuple[list[GroundedInstance], float]]:
-        """Return instances and none score of each reading, decoded some at a time."""
-        found = {}
-        for begin in range(0, len(readings), SENTENCES_AT_ONCE):
-            some = dict(list(readings.items())[begin : begin + SENTENCES_AT_ONCE])
-            tiles = self._view().tiles
-            decoded = self._model.decode_many(tiles, list(some.values()))
-            for i, own in zip(some, decoded):
-                prompts = self._prompts(own.reading)
-                found[i] = assemble(
-                    own,
-                    None if prompts is None else self._model.decode_many(tiles, prompts),
-                    self._view(),
-                    self.settings,
-                    self._model.config.voxel_size,
-                    self._naming,
-                    self._relations,
-                    self._registry,
-                )
-        return found
+        """Return instances and none score of sentences on the chunks (K,) chosen for each."""
+        if not asked:
+            return {}
+        readings, chosen = (list(own) for own in zip(*asked.values()))
+        found = self._asker.find(self._view(), readings, chosen, self.settings)
+        return {
+            i: assemble(
+                finds,
+                self._prompts(*asked[i]),
+                self._view(),
+                self.settings,
+                self._naming,
+                self._relations,
+                self._registry,
+            )
+            for i, finds in zip(asked, found)
+        }

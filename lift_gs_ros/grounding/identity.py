@@ -71,8 +71,9 @@ class InstanceRegistry:
         return int(self._ids[row])
 
     def _iou(self, lower: FloatArray, upper: FloatArray) -> FloatArray:
-        """Intersection over union of a box with every known one, 0 in free rows."""
-        edges = np.minimum(self._upper, upper) - np.maximum(self._lower, lower)
+        """Intersection over union of a box with every known one."""
+        used = slice(min(self._calls, self._capacity))  # rows are taken in order
+        edges = np.minimum(self._upper[used], upper) - np.maximum(self._lower[used], lower)
         intersection = edges.clip(min=0).prod(axis=1)
-        known, volume = (self._upper - self._lower).prod(axis=1), (upper - lower).prod()
-        return intersection / (known + volume - intersection)
+        known = (self._upper[used] - self._lower[used]).prod(axis=1)
+        return intersection / (known + (upper - lower).prod() - intersection)

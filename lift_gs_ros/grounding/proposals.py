@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,29 +38,27 @@ def phrase_tokens(spans: NDArray[np.integer], phrase: tuple[int, int]) -> NDArra
 Members = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
-class MaskPoints:
-    """The points of each mask, found when the first phrase asks and kept for the others."""
+class Positions(Protocol):
+    """All points of a map, (P, 3) metres: an array, or what is read like one."""
 
-    def __init__(
-        self,
-        find: Callable[[int], Members],  # the points of a mask
-        positions: NDArray[np.float32],  # (P, 3) metres, all points
-        link_distance: float | None,  # metres; None keeps stray points
-    ) -> None:
-        self._find, self._positions = find, positions
-        self._link_distance = link_distance
-        self._found: dict[int, Members] = {}
+    def __getitem__(self, rows: NDArray[np.int64], /) -> NDArray[np.float32]:
+        """Read ascending rows (n,)."""
 
-    def of(self, mask: int) -> Members:
-        """Return the points of a mask without what does not hang together with it."""
-        if mask not in self._found:
-            indices, scores = self._find(mask)
-            if self._link_distance is not None and len(indices):
-                points = self._positions[indices]
-                kept = largest_component(points, scores, self._link_distance)
-                indices, scores = indices[kept], scores[kept]
-            self._found[mask] = indices, scores
-        return self._found[mask]
+
+class MaskPoints(Protocol):
+    """Finds the points of masks."""
+
+    def of(self, proposal: int) -> Members:
+        """Return the points of a proposal's mask."""
+
+
+def without_strays(members: Members, positions: Positions, link_distance: float) -> Members:
+    """Drop the points that do not hang together with the rest, in steps of ``link_distance``."""
+    indices, scores = members
+    if not len(indices):
+        return members
+    kept = largest_component(positions[indices], scores, link_distance)
+    return indices[kept], scores[kept]
 
 
 def select_proposals(
@@ -94,11 +93,12 @@ def best_of(proposals: Sequence[Proposal]) -> list[Proposal]:
         return []
     proposals = sorted(proposals, key=lambda proposal: -proposal.score)
     sizes = np.array([len(proposal.point_indices) for proposal in proposals])
-    columns = np.concatenate([proposal.point_indices for proposal in proposals])
+    rows = np.concatenate([proposal.point_indices for proposal in proposals])
+    # Of a large map's points few are in any of the masks: number those, without sorting them.
+    numbers = np.zeros(rows.max() + 1, np.int64)
+    numbers[rows] = np.arange(len(rows))
     ends = np.concatenate([[0], np.cumsum(sizes)])
-    members = csr_matrix(
-        (np.ones(len(columns)), columns, ends), (len(proposals), columns.max() + 1)
-    )
+    members = csr_matrix((np.ones(len(rows)), numbers[rows], ends), (len(sizes), len(rows)))
     intersection = (members @ members.T).toarray()
     overlaps = intersection > DUPLICATE_IOU * (sizes[:, None] + sizes - intersection)
     kept: list[int] = []

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Box
-from lift_gs_ros.grounding.proposals import MIN_LIKELIHOOD, Proposal
+from lift_gs_ros.grounding.proposals import MIN_LIKELIHOOD, Positions, Proposal
 from lift_gs_ros.model.phrases import Phrase, is_place
 from lift_gs_ros.model.relations import Reference, RelationHead, relation_features
 from lift_gs_ros.model.tokens import LanguageTokens
@@ -20,7 +20,7 @@ def resolve_reference(
     tokens: LanguageTokens,
     phrases: Sequence[Phrase],
     proposals: Sequence[list[Proposal]],  # of each phrase, best first
-    positions: NDArray[np.floating],  # (N, 3) that the proposals' indices count, metres
+    positions: Positions,  # that the proposals' indices count
     middle_around: Callable[[NDArray[np.floating]], NDArray[np.floating]],  # of a place's room (3,)
 ) -> list[list[Proposal]]:
     """Weigh the candidates of the target by what the sentence says of it beside its noun.

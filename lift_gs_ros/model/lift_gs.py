@@ -11,7 +11,7 @@ Encode a cloud once, decode it for many sentences::
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -21,12 +21,13 @@ from torch.nn import functional
 
 from lift_gs_ros.model.config import LiftGSConfig
 from lift_gs_ros.model.gaussian_head import GaussianHead
-from lift_gs_ros.model.local_decoder import Reading, decode_locally
+from lift_gs_ros.model.local_decoder import Outcome, decode_locally
 from lift_gs_ros.model.mask_decoder import LayerOutput, MaskDecoder, mask_logits, unit_mlp
+from lift_gs_ros.model.questions import Question, Reading
 from lift_gs_ros.model.scene import SceneEncoding
 from lift_gs_ros.model.seeds import position_channels
 from lift_gs_ros.model.sparse import load_backend
-from lift_gs_ros.model.tiles import Inside, Tiles
+from lift_gs_ros.model.tiles import Tiles
 from lift_gs_ros.model.tokens import LanguageTokens
 from lift_gs_ros.model.unet import SparseUNet, Voxels, mean_rows, voxelize
 from lift_gs_ros.model.voxel_grid import pack
@@ -34,6 +35,7 @@ from lift_gs_ros.model.voxel_grid import pack
 Cloud = tuple[ArrayLike | Tensor, ArrayLike | Tensor]
 
 UNTRAINED = 'untrained'
+PROPOSALS_AT_ONCE = 2048  # decoded in one pass; bounds the memory that it takes
 INITIAL_MASK_BIAS = -1.0  # most points belong to no given object
 
 
@@ -82,27 +84,6 @@ class Decoded:
     def span_probability(self, tokens: ArrayLike | Tensor) -> Tensor:
         """Probability (m,) that each proposal answers to any of the given tokens (indices)."""
         return span_log_prob(self.correspondence, tokens).exp()
-
-
-@dataclass(frozen=True)
-class LocallyDecoded:
-    """The answer to one of several sentences on some of many encodings."""
-
-    tiles: Tiles
-    reading: Reading  # the sentence, and which encodings were looked at
-    mask_embeddings: Tensor  # (m, d)
-    correspondence: Tensor  # (m, T + 1) log-probabilities; the last column is "no object"
-    features: Tensor  # (m, F) mean of the points under each mask
-    mask_bias: Tensor  # ()
-
-    def span_probability(self, tokens: ArrayLike | Tensor) -> Tensor:
-        """Probability (m,) that each proposal answers to any of the given tokens (indices)."""
-        return span_log_prob(self.correspondence, tokens).exp()
-
-    def mask(self, proposal: int, threshold: float) -> Iterator[Inside]:
-        """Find the points of a proposal's mask, encoding by encoding."""
-        embedding = self.mask_embeddings[proposal]
-        return self.tiles.mask(embedding, self.mask_bias, self.reading.allowed, threshold)
 
 
 class LiftGS(nn.Module):
@@ -234,29 +215,25 @@ class LiftGS(nn.Module):
         return functional.normalize(torch.stack([part.mean(dim=0) for part in parts]), dim=1)
 
     @torch.inference_mode()
-    def read(self, tiles: Tiles, tokens: LanguageTokens, max_tiles: int) -> Reading:
-        """Read a sentence and choose the ``max_tiles`` encodings that are most like it."""
+    def read(self, tokens: LanguageTokens) -> Reading:
+        """Read a sentence, for questions about any tiles."""
         embeddings = self._embeddings(tokens)
-        features = self.text_to_feature(embeddings)
-        cosines = tiles.cosines(features)
-        allowed = tiles.most_similar(cosines, max_tiles)
-        return Reading(tokens, embeddings, features, cosines, allowed)
+        return Reading(tokens, embeddings, self.text_to_feature(embeddings))
 
     @torch.inference_mode()
-    def decode_many(self, tiles: Tiles, readings: Sequence[Reading]) -> list[LocallyDecoded]:
-        """Answer several sentences, each on its own encodings, in one pass.
+    def decode_many(self, tiles: Tiles, questions: Sequence[Question]) -> list[Outcome]:
+        """Answer several questions, as many as possible in one pass.
 
         What ``decode`` says of each sentence and its encodings, up to rounding, at a cost that
         hardly grows with the map (``local_decoder.py``). Not for training.
         """
-        num_tokens = [int(tiles.sizes[reading.allowed].sum()) for reading in readings]
-        counts = [len(self.decoder.proposals_for(number)) for number in num_tokens]
-        answers: dict[int, LocallyDecoded] = {}
+        answers: dict[int, Outcome] = {}
         bias = self.mask_bias.detach()
-        for count in set(counts):  # one, but on maps of a few small encodings
-            group = [i for i, own in enumerate(counts) if own == count]
-            asked = [readings[i] for i in group]
-            decoded = decode_locally(self.decoder, tiles, asked, bias)
-            for i, reading, own in zip(group, asked, decoded):
-                answers[i] = LocallyDecoded(tiles, reading, *own, bias)
-        return [answers[i] for i in range(len(readings))]
+        for count in {len(question.places) for question in questions}:
+            same = [i for i, own in enumerate(questions) if len(own.places) == count]
+            at_once = max(PROPOSALS_AT_ONCE // count, 1)
+            for first in range(0, len(same), at_once):
+                group = same[first : first + at_once]
+                asked = [questions[i] for i in group]
+                answers.update(zip(group, decode_locally(self.decoder, tiles, asked, bias)))
+        return [answers[i] for i in range(len(questions))]

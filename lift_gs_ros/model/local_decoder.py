@@ -19,24 +19,21 @@ from torch.nn.utils.rnn import pad_sequence
 
 from lift_gs_ros.model.mask_decoder import DecoderLayer, MaskDecoder
 from lift_gs_ros.model.proposal_geometry import ProposalGeometry, fourier_features
-from lift_gs_ros.model.seeds import REACH, SPACING, choose_seeds, resemblance
+from lift_gs_ros.model.questions import Question, Reading
+from lift_gs_ros.model.seeds import REACH
 from lift_gs_ros.model.tiles import Inside, Tiles
-from lift_gs_ros.model.tokens import LanguageTokens
 
-CANDIDATES = 4096  # best places of a sentence, among which its seeds are looked for first
 WIDE = 4096  # tokens; proposals that read more (empty masks: all) are computed by themselves
 ROWS_AT_ONCE = 32  # other proposals, near each other: the fewer, the fewer tokens they read
 
 
 @dataclass(frozen=True)
-class Reading:
-    """A sentence as the network reads it, and the tiles that it is asked on."""
+class Outcome:
+    """What m proposals of a question came to."""
 
-    tokens: LanguageTokens
-    embeddings: Tensor  # (T, D) of the language encoder
-    features: Tensor  # (T, F) the tokens in the space of the features
-    cosines: Tensor  # (V, T) of the scene's tokens with them
-    allowed: Tensor  # (K,) bool, at least one
+    mask_embeddings: Tensor  # (m, d)
+    correspondence: Tensor  # (m, T + 1) log-probabilities; the last column is "no object"
+    features: Tensor  # (m, F) mean of the points under each mask
 
 
 @dataclass(frozen=True)
@@ -72,18 +69,12 @@ class Sentences:
 def decode_locally(
     decoder: MaskDecoder,
     tiles: Tiles,
-    readings: Sequence[Reading],
+    questions: Sequence[Question],
     mask_bias: Tensor,  # ()
-) -> list[tuple[Tensor, Tensor, Tensor]]:
-    """Return what each of B sentences makes of the scene.
-
-    Mask embeddings (m, d), correspondence (m, T_b + 1) and the mean features (m, F) of the points
-    under each mask.
-
-    The tiles of all sentences must have as many proposals (``MaskDecoder.proposals_for``).
-    """
-    sentences = Sentences.of(decoder, readings)
-    pass_ = _Pass(decoder, tiles, readings)
+) -> list[Outcome]:
+    """Answer B questions, all of them with as many proposals."""
+    sentences = Sentences.of(decoder, [question.reading for question in questions])
+    pass_ = _Pass(decoder, tiles, questions)
     proposals, attended = pass_.first_proposals(), pass_.around_seeds()
     geometry = None
     layers: Any = decoder.layers
@@ -102,7 +93,7 @@ def decode_locally(
         rows, sentences.language[:, :-1], pooled, sentences.features, sentences.padded
     )
     return [
-        (own_masks, torch.cat([own[:, :length], own[:, -1:]], dim=1), features)
+        Outcome(own_masks, torch.cat([own[:, :length], own[:, -1:]], dim=1), features)
         for own_masks, own, length, features in zip(
             masks.unflatten(0, rows.shape[:2]), correspondence, sentences.lengths, pooled
         )
@@ -112,24 +103,20 @@ def decode_locally(
 class _Pass:
     """What one decoding knows of its scene; proposals are (B, m, H), their masks (B m, d)."""
 
-    def __init__(self, decoder: MaskDecoder, tiles: Tiles, readings: Sequence[Reading]) -> None:
+    def __init__(self, decoder: MaskDecoder, tiles: Tiles, questions: Sequence[Question]) -> None:
         self._decoder, self._tiles = decoder, tiles
-        allowed = torch.stack([reading.allowed for reading in readings])
-        tokens = allowed.float() @ tiles.sizes.float()
-        sums = torch.stack([part.sum(dim=0) for part in tiles.positions.split(tiles.counts)])
-        self._means = allowed.float() @ sums / tokens[:, None]  # (B, 3), the origins
-        self._learnt = decoder.proposals_for(int(tokens[0]))
-        self._count = len(self._learnt)
+        self._count = len(questions[0].places)
+        self._origins = torch.stack([question.origin for question in questions])  # (B, 3)
+        self._learnt = torch.stack([question.learnt for question in questions])
+        self._places = torch.stack([question.places for question in questions])
+        allowed = torch.stack([question.allowed for question in questions])
         self.allowed = allowed.repeat_interleave(self._count, dim=0)
-        similarity = torch.stack([resemblance(reading.cosines) for reading in readings])
-        similarity.masked_fill_(~allowed[:, tiles.tile_of_token], -torch.inf)
-        self._places = _choose_among_best(similarity, tiles.positions, self._count)
         self._seeds = tiles.positions[self._places].flatten(0, 1)
         self.home = tiles.tile_of_token[self._places].flatten()
 
     def first_proposals(self) -> Tensor:
         """Return the learnt proposals with the content of their seeds."""
-        return self._learnt + self._decoder.seeds.content(self._tiles.features[self._places])
+        return self._learnt + self._decoder.seeds.content(self._tiles.features(self._places))
 
     def around_seeds(self) -> list[Inside]:
         """Return what the first layer reads."""
@@ -183,7 +170,7 @@ class _Pass:
                 self._tiles.gather('keys', layer_index, used),
                 self._tiles.gather('values', layer_index, used),
                 fourier_features(
-                    self._tiles.positions[used] - self._means[sentence],
+                    self._tiles.positions[used] - self._origins[sentence],
                     self._decoder.config.position_bands,
                 ),
                 inside,
@@ -195,7 +182,7 @@ class _Pass:
         total = self._seeds.new_zeros(len(self._seeds), 7)
         for inside in attended:
             encoding = self._tiles.encodings[inside.tile]
-            mean = self._means[inside.masks // self._count]
+            mean = self._origins[inside.masks // self._count]
             positions = encoding.token_positions[inside.places] - mean
             moments = torch.cat(
                 [torch.ones_like(positions[:, :1]), positions, positions.square()], dim=1
@@ -207,7 +194,7 @@ class _Pass:
 
     def pool(self, found: Iterable[Inside]) -> Tensor:
         """Return the mean features of the points under each mask: (B, m, F)."""
-        pooled = self._seeds.new_zeros(len(self._seeds), self._tiles.features.shape[1])
+        pooled = self._seeds.new_zeros(len(self._seeds), self._decoder.config.feature_dim)
         total = pooled[:, :1].clone()
         for inside in found:
             features = self._tiles.encodings[inside.tile].features
@@ -218,17 +205,3 @@ class _Pass:
             pooled.index_add_(0, masks, weights @ features)
             total.index_add_(0, masks, weights.sum(dim=1, keepdim=True))
         return (pooled / total.clamp(min=1e-6)).unflatten(0, (-1, self._count))
-
-
-def _choose_among_best(similarity: Tensor, positions: Tensor, count: int) -> Tensor:
-    """Choose seeds (B, count) for similarities (B, V), as ``choose_seeds`` does, in less time."""
-    candidates = min(CANDIDATES, len(positions))
-    # In the order of the scene: where several are alike, the first one is taken.
-    best = similarity.topk(candidates, dim=1).indices.sort(dim=1).values
-    chosen = choose_seeds(similarity.gather(1, best), positions[best], count)
-    places = best.gather(1, chosen)
-    distances = (positions[places][:, None] - positions[places][:, :, None]).norm(dim=-1)
-    distances.diagonal(dim1=1, dim2=2).fill_(SPACING)
-    if candidates < len(positions) and distances.min() < SPACING - 1e-3:  # the best ran out
-        return choose_seeds(similarity, positions.expand(len(similarity), -1, -1), count)
-    return places

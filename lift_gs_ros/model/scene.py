@@ -8,6 +8,7 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lift_gs_ros.model.seeds import POSITION_CHANNELS, shifted_channels
 from lift_gs_ros.splat.gaussians import Gaussians
@@ -47,6 +48,11 @@ class SceneEncoding:
         """
         lengths = self.mask_features[:, :-POSITION_CHANNELS].norm(dim=1)
         return self.positions.amin(dim=0), self.positions.amax(dim=0), lengths.amax()
+
+    @cached_property
+    def directions(self) -> Tensor:
+        """Unit vectors (V, F) of the tokens' features."""
+        return functional.normalize(self.token_features, dim=1)
 
     @classmethod
     def concatenate(cls, encodings: Sequence[SceneEncoding]) -> SceneEncoding:

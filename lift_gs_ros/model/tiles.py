@@ -44,6 +44,14 @@ def _parts(embeddings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return learnt, place[:, :3] / (2 * falloff), falloff
 
 
+def moved(embeddings: Tensor, offsets: Tensor) -> Tensor:
+    """Mask embeddings (n, d) of the same masks for channels of positions minus offsets (n, 3)."""
+    learnt, centers, falloff = _parts(embeddings)
+    centers = centers - offsets
+    square = centers.square().sum(dim=1, keepdim=True)
+    return torch.cat([learnt, 2 * falloff * centers, -falloff, -falloff * square], dim=1)
+
+
 class Tiles:
     """Encodings of one map frame as one scene; nothing large is copied.
 
@@ -55,8 +63,6 @@ class Tiles:
             raise ValueError('got no encodings, expected at least one')
         self.encodings = list(encodings)
         self.positions = torch.cat([e.token_positions for e in encodings])  # (V, 3) metres
-        self.features = torch.cat([e.token_features for e in encodings])  # (V, F)
-        self._directions = functional.normalize(self.features, dim=1)
         self.counts = [len(e.token_positions) for e in encodings]
         self.starts = [sum(self.counts[:i]) for i in range(len(encodings))]
         sizes = torch.tensor(self.counts, device=self.positions.device)
@@ -68,16 +74,20 @@ class Tiles:
         self.lower, self.upper = torch.stack(lower), torch.stack(upper)  # (K, 3) metres
         self.length = torch.stack(length)  # (K,)
 
-    def cosines(self, text_features: Tensor) -> Tensor:
-        """Compare every token with the words (T, F) of a sentence: (V, T)."""
-        return self._directions @ functional.normalize(text_features, dim=1).T
+    def cosines(self, text_features: Tensor, tile: int) -> Tensor:
+        """Compare the tokens of a tile with the words (T, F) of a sentence: (V, T)."""
+        return self.encodings[tile].directions @ functional.normalize(text_features, dim=1).T
 
-    def most_similar(self, cosines: Tensor, number: int) -> Tensor:
-        """Choose the tiles with the tokens most like any word: (K,) bool, ``number`` or all."""
-        best = cosines.amax(dim=1) if cosines.shape[1] else cosines.new_zeros(len(cosines))
-        similarity = torch.stack([part.amax() for part in best.split(self.counts)])
-        chosen = similarity.topk(min(number, len(similarity))).indices
-        return torch.zeros_like(similarity, dtype=torch.bool).scatter(0, chosen, True)
+    def features(self, tokens: Tensor) -> Tensor:
+        """Read the features (..., F) of some tokens (...), in any order."""
+        rows = tokens.flatten()
+        tile_of_row = self.tile_of_token[rows]
+        like = self.encodings[0].token_features
+        found = like.new_empty(len(rows), like.shape[1])
+        for tile in tile_of_row.unique().tolist():
+            own = tile_of_row == tile
+            found[own] = self.encodings[tile].token_features[rows[own] - self.starts[tile]]
+        return found.unflatten(0, tokens.shape)
 
     def squared_distance(self, places: Tensor) -> Tensor:
         """Squared distances (n, K) of places (n, 3) from the boxes around the tiles' points."""
@@ -98,14 +108,10 @@ class Tiles:
 
     def logits(self, embeddings: Tensor, bias: Tensor, tile: int, points: bool) -> Tensor:
         """Mask logits (P, n) of a tile's points, or else of its tokens."""
-        learnt, centers, falloff = _parts(embeddings)
-        centers = centers - (self.origins[tile] - self.origin)  # where the tile counts from
-        moved = torch.cat(
-            [learnt, 2 * falloff * centers, -falloff, -falloff * centers.square().sum(1, True)], 1
-        )
+        own = moved(embeddings, self.origins[tile] - self.origin)  # as the tile counts
         encoding = self.encodings[tile]
         features = encoding.mask_features if points else encoding.token_mask_features
-        return mask_logits(features, moved, bias)
+        return mask_logits(features, own, bias)
 
     def inside(
         self,

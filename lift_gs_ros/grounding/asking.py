@@ -1,0 +1,182 @@
+"""What a sentence finds in an encoded map; what it found in parts that are as they were is kept."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from lift_gs_ros.grounding.encoded_map import EncodedMap
+from lift_gs_ros.grounding.finds import Finds, Part
+from lift_gs_ros.grounding.settings import GrounderSettings
+from lift_gs_ros.model.lift_gs import LiftGS
+from lift_gs_ros.model.local_decoder import Outcome
+from lift_gs_ros.model.questions import (
+    TOKENS_OF_ROOMS,
+    Glance,
+    Question,
+    Reading,
+    ask_part,
+    ask_whole,
+    glances,
+    share_out,
+)
+from lift_gs_ros.model.tiles import Tiles, moved
+
+SENTENCES = 128  # whose parts are kept, some half a megabyte each
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question, and where its proposals begin."""
+
+    question: Question
+    home: int | None  # number of the chunk's encoding; None: the whole map
+    origin: Tensor  # (3,) metres, what the masks' positions are kept relative to
+
+
+@dataclass
+class _Known:
+    """What is known of a sentence, by the number of the encoding that it was found in."""
+
+    glances: dict[int, Glance] = field(default_factory=dict)
+    parts: dict[int, Part] = field(default_factory=dict)
+
+
+class Asker:
+    """Asks a model about an encoded map, and remembers what it said of each chunk."""
+
+    def __init__(self, model: LiftGS, warn: Callable[[str], object]) -> None:
+        self._model, self._warn = model, warn  # told when memory does not suffice
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._masks: Hashable = None  # the settings that decided the points of the masks
+
+    def choose(
+        self, encoded_map: EncodedMap, readings: Sequence[Reading], number: int
+    ) -> list[Tensor]:
+        """Choose for each sentence the chunks with the places most like a word: (K,) bool.
+
+        ``number`` of them, or all where there are not more.
+        """
+        everywhere = torch.ones_like(encoded_map.tiles.sizes, dtype=torch.bool)
+        if len(everywhere) <= number:
+            return [everywhere] * len(readings)
+        seen = self._look(encoded_map, readings, [everywhere] * len(readings))
+        best = everywhere.new_tensor([[own.best for own in k.values()] for k in seen], dtype=float)
+        return list(torch.zeros_like(best).scatter(1, best.topk(number).indices, 1).bool())
+
+    def find(
+        self,
+        encoded_map: EncodedMap,
+        readings: Sequence[Reading],
+        chosen: Sequence[Tensor],  # (K,) bool of each, from ``choose``
+        settings: GrounderSettings,
+    ) -> list[Finds]:
+        """Find what sentences ask for in the chunks that were chosen for each."""
+        masks = settings.mask_threshold, settings.largest_component
+        if masks != self._masks:
+            self._known.clear()
+            self._masks = masks
+        asked = self._questions(encoded_map, readings, chosen)
+        parts = [[self._kept(reading, a) for a in own] for reading, own in zip(readings, asked)]
+        missing = [
+            (i, j) for i, own in enumerate(parts) for j, part in enumerate(own) if part is None
+        ]
+        outcomes = self._decode(encoded_map.tiles, [asked[i][j].question for i, j in missing])
+        for (i, j), outcome in zip(missing, outcomes):
+            offset = asked[i][j].origin - encoded_map.tiles.origin
+            masks = moved(outcome.mask_embeddings, offset)
+            found = replace(outcome, mask_embeddings=masks)
+            parts[i][j] = part = Part(found, asked[i][j].origin, asked[i][j].home)
+            if part.home is not None:
+                self._known[readings[i].tokens.text].parts[part.home] = part
+        return [
+            Finds(r.tokens, [p for p in own if p], where, encoded_map, settings, self._model)
+            for r, own, where in zip(readings, parts, chosen)
+        ]
+
+    def _decode(self, tiles: Tiles, questions: Sequence[Question]) -> list[Outcome]:
+        """Answer questions; short of memory, fewer at once."""
+        try:
+            return self._model.decode_many(tiles, questions)
+        except torch.OutOfMemoryError:
+            if len(questions) < 2:
+                raise
+        torch.cuda.empty_cache()
+        half = len(questions) // 2
+        self._warn(f'{half} of {len(questions)} questions at once')
+        return self._decode(tiles, questions[:half]) + self._decode(tiles, questions[half:])
+
+    def _questions(
+        self, encoded_map: EncodedMap, readings: Sequence[Reading], chosen: Sequence[Tensor]
+    ) -> list[list[_Asked]]:
+        """Ask each sentence on all its chunks together, or in a large map on one at a time."""
+        tiles, decoder = encoded_map.tiles, self._model.decoder
+        together: dict[tuple[bool, ...], list[int]] = {}
+        alone = []
+        for i, own in enumerate(chosen):
+            if int(tiles.sizes[own].sum()) > TOKENS_OF_ROOMS:
+                alone.append(i)
+            else:
+                together.setdefault(tuple(own.tolist()), []).append(i)
+        asked: dict[int, list[_Asked]] = {}
+        for group in together.values():
+            own = [readings[i] for i in group]
+            for i, question in zip(group, ask_whole(decoder, tiles, own, chosen[group[0]])):
+                asked[i] = [_Asked(question, None, tiles.origin)]
+        seen = self._look(encoded_map, [readings[i] for i in alone], [chosen[i] for i in alone])
+        for i, glances_of in zip(alone, seen):
+            shares = share_out(glances_of, 2 * decoder.config.max_proposals)
+            asked[i] = [
+                _Asked(
+                    ask_part(decoder, tiles, readings[i], tile, places),
+                    encoded_map.chunks[tile].number,
+                    tiles.origins[tile],
+                )
+                for tile, places in shares.items()
+            ]
+        return [asked[i] for i in range(len(readings))]
+
+    def _look(
+        self, encoded_map: EncodedMap, readings: Sequence[Reading], where: Sequence[Tensor]
+    ) -> list[dict[int, Glance]]:
+        """Say what the tiles (K,) bool of each sentence have that is like it."""
+        numbers = [chunk.number for chunk in encoded_map.chunks]
+        tiles = [own.nonzero()[:, 0].tolist() for own in where]
+        known = [self._of(reading, encoded_map) for reading in readings]
+        missing = [
+            (i, tile)
+            for i, own in enumerate(tiles)
+            for tile in own
+            if numbers[tile] not in known[i].glances
+        ]
+        asked = [(readings[i], tile) for i, tile in missing]
+        found = glances(self._model.decoder, encoded_map.tiles, asked, encoded_map.owned)
+        for (i, tile), glance in zip(missing, found):
+            known[i].glances[numbers[tile]] = glance
+        return [
+            {tile: known[i].glances[numbers[tile]] for tile in own} for i, own in enumerate(tiles)
+        ]
+
+    def _of(self, reading: Reading, encoded_map: EncodedMap) -> _Known:
+        """Return what is known of a sentence and still holds."""
+        text = reading.tokens.text
+        known = self._known.setdefault(text, _Known())
+        self._known.move_to_end(text)
+        while len(self._known) > SENTENCES:
+            self._known.popitem(last=False)
+        there = {chunk.number for chunk in encoded_map.chunks}
+        known.glances = {n: own for n, own in known.glances.items() if n in there}
+        known.parts = {n: own for n, own in known.parts.items() if n in there}
+        return known
+
+    def _kept(self, reading: Reading, asked: _Asked) -> Part | None:
+        """Return what the very question came to before, if it is known."""
+        if asked.home is None:
+            return None
+        part = self._known[reading.tokens.text].parts.get(asked.home)
+        same = part and len(part.outcome.features) == len(asked.question.places)
+        return part if same else None
