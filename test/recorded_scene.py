@@ -11,6 +11,7 @@ from lift_gs_ros.geometry import Box, Camera, look_at
 CHAIR = Box.from_corners((-0.32, 2.02, -0.92), (0.32, 2.52, 0.22)), (200, 20, 20)
 SCENE = [WALL, FLOOR, CHAIR]
 POSES = [look_at((x, 0, 0.5), (0, 4, -0.3)) for x in (-0.4, 0.0, 0.4)]
+FIVE = [look_at((x, 0, 0.5), (0, 4, -0.3)) for x in (-0.4, -0.2, 0.0, 0.2, 0.4)]
 SMALL = Camera.from_focal(150, 152, 81, 58, 160, 120)
 LARGE = Camera.from_focal(300, 304, 165, 118, 320, 240)  # of colour, where that is larger
 

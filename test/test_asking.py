@@ -15,7 +15,7 @@ from lift_gs_ros.model.lift_gs import LiftGS
 
 CHUNK_SIZE = 2.4
 CHUNKS = 6
-QUERIES = ['the red mug', 'a chair next to the sink', 'lamp', 'the red mug on the table']
+QUERIES = ['the red mug', 'a chair next to the sink', 'lamp', 'all red chairs']
 
 
 @pytest.fixture(autouse=True)
@@ -150,6 +150,17 @@ def test_what_was_asked_long_ago_is_forgotten(language, monkeypatch):
     monkeypatch.setattr(asking, 'SENTENCES', 3)
     grounder = make(language)
     fill(grounder, corridor())
-    for query in QUERIES:
+    queries = ['the red mug', 'lamp', 'all chairs', 'a sofa']
+    for query in queries:
         grounder.ground(query)
-    assert list(grounder._asker._known) == QUERIES[1:]
+    assert list(grounder._asker._known) == queries[1:]
+
+
+def test_a_sentence_that_compares_things_is_asked_on_all_chunks_together(language, monkeypatch):
+    grounder = make(language)
+    fill(grounder, corridor())
+    counts = count_questions(grounder, monkeypatch)
+    grounder.ground('the red mug next to the sink')
+    grounder.ground('the red mug')
+    assert counts[0] == 1
+    assert counts[1] >= CHUNKS / 2

@@ -105,6 +105,33 @@ def test_tf_of_old_robots_is_understood(legacy, tmp_path):
     assert_same_world(open_sequence(write(tmp_path / 'walk', 'ros1', tf)))
 
 
+@pytest.mark.parametrize('step', [2, 3])
+def test_depth_of_another_size_without_a_calibration_of_its_own_is_the_same_view(step, tmp_path):
+    def small_depth(bag):
+        write_tf(bag)
+        for stamp, frame in zip(STAMPS, FRAMES):
+            height, width = (side // step * step for side in frame.depth.shape)
+            small = frame.depth[step // 2 : height : step, step // 2 : width : step]
+            bag.image(DEPTH, stamp + 5_000_000, OPTICAL, millimetres(small), '16UC1')
+
+    sequence = open_sequence(write(tmp_path / 'walk', 'mcap', small_depth, depth=False))
+    frames = list(sequence)
+    assert frames[0].depth.shape == (120 // step, 160 // step)
+    # Of two by two pixels the lower right one is taken: half a pixel, a centimetre at 4 m.
+    assert_same_world(frames, tolerance=0.05, colour=8.0)
+
+
+def test_depth_of_another_shape_without_a_calibration_says_what_is_wrong(tmp_path, caplog):
+    def half_depth(bag):
+        write_tf(bag)
+        for stamp, frame in zip(STAMPS, FRAMES):
+            bag.image(DEPTH, stamp, OPTICAL, millimetres(frame.depth[:60]), '16UC1')
+
+    sequence = open_sequence(write(tmp_path / 'walk', 'mcap', half_depth, depth=False))
+    assert (list(sequence), sequence.skipped) == ([], 3)
+    assert 'depth is 160x60 and colour 160x120, expected one view in two sizes' in caplog.text
+
+
 # Poses.
 
 

@@ -14,15 +14,29 @@ import lzfse
 import numpy as np
 import pytest
 from PIL import Image
-from recorded_scene import POSES, RECORDING, assert_same_world
+from recorded_scene import FIVE, POSES, RECORDING, assert_same_world
 from test_datasets import LAYOUTS, RECTIFIED
 
 from benchmarks.layouts import WRITERS
-from benchmarks.layouts.cameras import write_matterport, write_open3d, write_scannet, write_sens
+from benchmarks.layouts.cameras import (
+    tum_camera,
+    write_matterport,
+    write_open3d,
+    write_scannet,
+    write_sens,
+)
 from benchmarks.layouts.phones import write_arkitscenes, write_record3d, write_scannetpp
 from lift_gs_ros.sequences import open_sequence, record3d
 
 FOLDERS = [name for name in LAYOUTS if name not in ('ScanNet .sens', 'Record3D')]  # of many files
+TUM = ['TUM RGB-D', 'TUM keyframes']
+
+
+def folder_of(name, folder):
+    """Folder for a recording; TUM's camera is known by the folder's name."""
+    folder = folder / ('rgbd_freiburg3' if name in TUM else '.')
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 def images(path, mode):
@@ -56,6 +70,7 @@ def test_a_damaged_image_costs_its_frame_only(name, mode, damage, tmp_path):
     assert_same_world(frames, [POSES[0], POSES[2]], RECTIFIED.get(name, 2e-3), colour=4.0)
 
 
+# ARKitScenes has poses between the frames too, whose neighbours may do: below.
 @pytest.mark.parametrize('name', [name for name in LAYOUTS if name != 'ARKitScenes'])
 def test_a_pose_that_is_none_costs_its_frame_only(name, tmp_path):
     lost = [pose.copy() for pose in POSES]
@@ -65,18 +80,65 @@ def test_a_pose_that_is_none_costs_its_frame_only(name, tmp_path):
     assert sequence.skipped == 1
 
 
+NO_POSE = np.full((4, 4), np.nan)
+
+
+@pytest.mark.parametrize(('lost', 'seen'), [([2], [0, 1, 2, 3, 4]), ([1, 2, 3], [0, 4])])
+def test_arkit_poses_that_are_none_are_bridged_where_their_neighbours_are_near_in_time(
+    lost, seen, tmp_path
+):
+    written = [NO_POSE if number in lost else pose for number, pose in enumerate(FIVE)]
+    path = write_arkitscenes(tmp_path, replace(RECORDING, poses=FIVE, written=written))
+    sequence = open_sequence(path)
+    # 0.12 s without a pose are interpolated over, 0.32 s are not.
+    assert_same_world(sequence, [FIVE[number] for number in seen], colour=4.0)
+    assert sequence.skipped == 5 - len(seen)
+
+
+def shrink(depth):
+    """Take the middle of three by three pixels: the centres stay where they are."""
+    height, width = (3 * (side // 3) for side in depth.shape)
+    return depth[1:height:3, 1:width:3]
+
+
 # ScanNet has intrinsics of its own for depth, Polycam a confidence for each of its pixels.
-@pytest.mark.parametrize('name', [name for name in FOLDERS if name not in ('ScanNet', 'Polycam')])
+SIZED = [*(name for name in FOLDERS if name not in ('ScanNet', 'Polycam')), *TUM]
+
+
+@pytest.mark.parametrize('name', SIZED)
 def test_depth_of_another_size_than_colour_keeps_its_own(name, tmp_path):
-    path = WRITERS[name](tmp_path, RECORDING)
+    path = WRITERS[name](folder_of(name, tmp_path), RECORDING)
+    (depths,) = images(path, 'I;16')
+    for file in depths:
+        Image.fromarray(shrink(np.asarray(Image.open(file)))).save(file)
+    frames = list(open_sequence(path))
+    assert_same_world(frames, tolerance=0.05, colour=8.0)
+
+
+@pytest.mark.parametrize('name', ['Open3D', *TUM])
+def test_depth_of_another_shape_than_colour_is_no_view_of_the_same(name, tmp_path, caplog):
+    path = WRITERS[name](folder_of(name, tmp_path), RECORDING)
     (depths,) = images(path, 'I;16')
     for file in depths:
         depth = np.asarray(Image.open(file))
-        height, width = (3 * (side // 3) for side in depth.shape)
-        # The middle of three by three pixels: the centres stay where they are.
-        Image.fromarray(depth[1:height:3, 1:width:3]).save(file)
-    frames = list(open_sequence(path))
-    assert_same_world(frames, tolerance=0.05, colour=8.0)
+        Image.fromarray(depth[: depth.shape[0] // 2]).save(file)
+    sequence = open_sequence(path)
+    assert (list(sequence), sequence.skipped) == ([], 3)
+    height, width = depth.shape
+    words = f'depth is {width}x{height // 2} and colour {width}x{height}, expected one view in two'
+    assert words in caplog.text
+
+
+def test_tum_intrinsics_are_of_images_as_large_as_their_file_says(tmp_path):
+    path = WRITERS['TUM keyframes'](tmp_path, RECORDING)
+    settings = path / 'camera.yaml'
+    half = tum_camera('freiburg1').resized(320, 240)
+    (fx, _, cx), (_, fy, cy) = half.intrinsics[:2]
+    settings.write_text(
+        f'Camera.fx: {fx}\nCamera.fy: {fy}\nCamera.cx: {cx}\nCamera.cy: {cy}\n'
+        'Camera.width: 320\nCamera.height: 240\nDepthMapFactor: 2000.0\n'
+    )
+    assert_same_world(open_sequence(path), colour=4.0)
 
 
 @pytest.mark.parametrize('name', ['Polycam', 'ScanNet++ iPhone', 'ScanNet++ DSLR', 'Taskonomy'])
@@ -325,13 +387,6 @@ def _frame_sizes(data):
         sizes.append(head.size + color + depth)
         position += sizes[-1]
     return sizes
-
-
-def test_as_many_colour_as_depth_images_are_wanted(tmp_path):
-    write_open3d(tmp_path, RECORDING)
-    (tmp_path / 'depth' / '00001.png').unlink()
-    with pytest.raises(ValueError, match='3 colour and 2 depth images'):
-        open_sequence(tmp_path)
 
 
 @pytest.mark.parametrize('line', ['1', '0 0 first'])

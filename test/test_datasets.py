@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,6 +46,12 @@ def test_a_folder_of_the_layout_reads_back_to_the_same_world(name, tmp_path):
     assert np.allclose(np.diff(stamps) / 1e9, 1 / sequence.rate, rtol=1e-3)
 
 
+@pytest.mark.parametrize('name', LAYOUTS)
+def test_photos_are_told_from_the_frames_of_a_video(name, tmp_path):
+    stills = ('Matterport3D', 'Structured3D', 'Taskonomy', 'ScanNet++ DSLR')
+    assert open_sequence(WRITERS[name](tmp_path, RECORDING)).stills == (name in stills)
+
+
 @pytest.mark.parametrize('name', ['ScanNet', 'Polycam', 'ScanNet++ iPhone', 'Record3D'])
 def test_where_colour_is_larger_frames_have_the_size_of_depth(name, tmp_path):
     frame = next(iter(open_sequence(WRITERS[name](tmp_path, RECORDING))))
@@ -62,10 +69,11 @@ def test_raw_arkitscenes_have_their_files_in_the_video_itself(tmp_path):
 
 
 def test_replica_without_a_camera_file_has_that_of_nice_slam(tmp_path):
-    room = write_replica(tmp_path, RECORDING)
+    quarter = Camera.from_focal(600, 600, 599.5, 339.5, 1200, 680).resized(300, 170)
+    room = write_replica(tmp_path, replace(RECORDING, camera=quarter))
     (tmp_path / 'cam_params.json').unlink()
     frame = next(iter(open_sequence(room)))
-    expected = Camera.from_focal(600, 600, 599.5, 339.5, 1200, 680).resized(160, 120)
+    expected = Camera.from_focal(150, 150, 149.5, 84.5, 300, 170)
     assert np.allclose(frame.camera.intrinsics, expected.intrinsics)
 
 

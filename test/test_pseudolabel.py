@@ -1,3 +1,4 @@
+import errno
 import json
 import logging
 import os
@@ -14,10 +15,12 @@ import fsspec
 import numpy as np
 import pytest
 from PIL import Image
+from recorded_scene import RECORDING
 from test_learning_from_a_recording import record
 from test_sequences import POSES, write_seven_scenes
 from training_rooms import read_rooms
 
+from benchmarks.layouts.cameras import write_matterport, write_sens
 from lift_gs_ros.simulation.rooms import make_room
 from lift_gs_ros.simulation.sequence import RoomSequence
 from training.config import load_settings
@@ -238,6 +241,78 @@ def test_a_full_disk_ends_the_job_and_blames_no_frame(tmp_path, monkeypatch):
     monkeypatch.setattr(steps, 'load_teacher', lambda *_: Broken(OSError(28, 'No space left')))
     with pytest.raises(OSError, match='No space left'):
         run_job(str(tmp_path), ROOM, SETTINGS, run)
+
+
+@pytest.mark.parametrize(
+    ('nth', 'during'),
+    [(2, 'prepare'), (7, 'prepare'), (8, 'prepare'), (9, 'label'), (12, 'label'), (13, 'label')],
+)
+def test_a_disk_that_is_full_at_any_write_ends_the_job_and_the_next_run_does_the_rest(
+    nth, during, labels, tmp_path, monkeypatch
+):
+    # job.json, five views and the map and the plan, three labelled views, their shard, ...
+    sync, calls = os.fsync, []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) == nth:
+            raise OSError(errno.ENOSPC, 'No space left on device')
+        sync(descriptor)
+
+    monkeypatch.setattr(os, 'fsync', full)
+    with pytest.raises(OSError, match='No space left'):
+        run_job(str(tmp_path), ROOM, SETTINGS, run)
+    assert not list(tmp_path.rglob('*.part'))
+    planned, work = tmp_path / 'plans/train_000003.json', tmp_path / 'work/train_000003'
+    assert planned.exists() == (during == 'label')
+    assert work.exists() == (during == 'label')  # what no plan speaks of is taken away
+    assert len(read_rooms(tmp_path) if shard_names(Storage(tmp_path)) else []) == 0
+    report = run_job(str(tmp_path), ROOM, SETTINGS, run)
+    assert [info.sha256 for info in report.shards] == [info.sha256 for info in labels[1].shards]
+    assert report.bad_views == {}
+    assert not work.exists()
+
+
+def sens_cut_to(keep, folder):
+    path = write_sens(folder, RECORDING)
+    path.write_bytes(path.read_bytes()[: int(keep * path.stat().st_size)])
+    return path
+
+
+def test_of_a_recording_that_breaks_off_what_was_whole_is_labelled(tmp_path, monkeypatch, caplog):
+    path = sens_cut_to(0.9, tmp_path)
+    monkeypatch.setattr(steps, 'load_teacher', lambda *_: Fickle())
+    settings = JobSettings(TeacherSpec('sam:nowhere'), every=1)
+    report = run_job(str(tmp_path / 'out'), {'scan': str(path)}, settings, run)
+    assert (report.bad_scenes, report.views) == ({}, 2)
+    assert re.search('scan breaks off after 2 frames.*ends in frame 2 of 3', caplog.text)
+    assert not (tmp_path / 'out/work/scan').exists()
+    assert Plan.read(Storage(tmp_path / 'out'), 'scan').frames == 2
+    assert len(read_rooms(tmp_path / 'out')) == 1
+
+
+def test_photos_are_labelled_all_and_of_a_video_every_so_many(tmp_path, monkeypatch):
+    house = write_matterport(tmp_path / 'house', RECORDING)
+    scan = write_sens(tmp_path, RECORDING)
+    monkeypatch.setattr(steps, 'load_teacher', lambda *_: Fickle())
+    scenes = {'house': str(house), 'scan': str(scan)}
+    settings = JobSettings(TeacherSpec('sam:nowhere'), every=3)
+    assert '6 frames, of which 4 are to be labelled' in estimate(str(tmp_path), scenes, settings)
+    report = run_job(str(tmp_path / 'out'), scenes, settings, run)
+    assert [len(info.views) + len(info.skipped) for info in report.shards] == [3, 1]
+
+
+def test_a_scene_that_is_left_out_leaves_nothing_behind(tmp_path, monkeypatch):
+    settings = JobSettings(TeacherSpec('sam:nowhere'), every=1)
+    monkeypatch.setattr(steps, 'load_teacher', lambda *_: Fickle())
+    scenes = {'empty': str(sens_cut_to(0.1, tmp_path)), 'strange': 'simulated:train/3'}
+    monkeypatch.setattr(steps.VoxelMap, 'chunk', lambda *_: 1 / 0)  # when all views are set aside
+    report = run_job(str(tmp_path / 'out'), scenes, settings, run)
+    assert 'ends in frame 0 of 3' in report.bad_scenes['empty']
+    assert 'ZeroDivisionError' in report.bad_scenes['strange']
+    assert {file.name for file in (tmp_path / 'out').rglob('*') if file.is_file()} == {
+        'job.json', '.lock',
+    }  # fmt: skip
 
 
 def test_other_settings_or_another_source_of_the_same_name_are_refused(labels, tmp_path):

@@ -181,6 +181,43 @@ def test_ground_truth_is_label_times_thousand_plus_instance(built, written):
         assert classes[truth[scene.object_ids == chair][0] // 1000] == 'chair'
 
 
+def test_scenes_that_were_built_without_label_ids_get_their_ground_truth_later(
+    built, written, tmp_path, monkeypatch, capsys
+):
+    root = written.folder.parent.parent
+    arguments = ['scannet_labels', str(written.folder.parent), '--out', str(tmp_path)]
+    monkeypatch.setattr(sys, 'argv', [*arguments, '--workers', '1'])
+    scannet_labels.main()
+    assert not (tmp_path / 'ground_truth').exists()
+    scene = (tmp_path / 'scene0000_00.npz').read_bytes()
+    capsys.readouterr()
+    label_map = ['--label-map', str(root / 'labels.tsv')]
+    monkeypatch.setattr(sys, 'argv', [*arguments, '--workers', '1', *label_map])
+    scannet_labels.main()
+    assert '1 scenes were built without --label-map' in capsys.readouterr().out
+    for benchmark in ('scannet20', 'scannet200'):
+        name = f'ground_truth/{benchmark}/scene0000_00.txt'
+        assert (tmp_path / name).read_bytes() == (built / name).read_bytes()
+    assert (tmp_path / 'scene0000_00.npz').read_bytes() == scene
+    scannet_labels.main()
+    assert 'without --label-map' not in capsys.readouterr().out
+
+
+def test_ground_truth_that_cannot_be_written_whole_is_not_there(tmp_path, monkeypatch):
+    path = tmp_path / 'scene0000_00.txt'
+    write_ground_truth(path, np.array([5001, 0]))
+
+    def full(file, *_, **__):
+        Path(file).write_text('5001\n')
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(np, 'savetxt', full)
+    with pytest.raises(OSError, match='No space left'):
+        write_ground_truth(path, np.array([7001, 7001]))
+    assert read_ground_truth(path, 2).tolist() == [5001, 0]
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_predictions_come_back_and_are_scored_by_scannets_protocol(written, tmp_path):
     scene = read_scannet_scene(written.folder)
     labels = {'chair': 5, 'door': 7}

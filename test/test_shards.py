@@ -172,6 +172,14 @@ def test_a_shard_that_was_cut_off_changed_or_not_finished_is_never_taken_for_who
         open_rooms(storage.url)
 
 
+def test_two_members_of_one_name_are_refused():
+    once = to_tar({'000000': {'image.jpg': b'first'}, '000001': {'image.jpg': b'other'}})
+    assert from_tar(once)['000000'] == {'image.jpg': b'first'}
+    end = 2 * tarfile.BLOCKSIZE  # of the first member and its header
+    with pytest.raises(ValueError, match=r'000000\.image\.jpg is in a tar twice'):
+        from_tar(once[:end] + once)
+
+
 def test_a_compressed_shard_is_refused_not_unpacked():
     with pytest.raises(tarfile.ReadError):
         from_tar(gzip.compress(to_tar({'a': {'image.jpg': bytes(1000)}})))

@@ -1,10 +1,16 @@
 import importlib
+import math
 import pickle
+import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny_teachers
+import torch
 from PIL import Image
+from pretended_gpu import pretended_gpu
 
 from lift_gs_ros.geometry import Camera
 from training.data.posed_image import PosedImage
@@ -13,7 +19,9 @@ from training.teachers.clip import ClipRegions
 from training.teachers.detector import DetectorSettings, GroundedMasks, nearest_noun
 from training.teachers.labels import Regions, RegionTeacher, index_image
 from training.teachers.load import TeacherSpec, check_teachers, load_teacher, read_vocabulary
+from training.teachers.mobile_sam import load_mobile_sam
 from training.teachers.sam import SamSettings, SegmentAnything
+from training.teachers.tagger import ClipTagger
 from training.teachers.vlm import PROMPT, VlmCaptions, clean, highlight
 
 HEIGHT, WIDTH = 48, 64
@@ -58,7 +66,52 @@ def posed(pixels):
     return PosedImage('scene', '000000', 0, pixels, depth, camera, np.eye(4), [(0, 0, 0)])
 
 
-@pytest.mark.parametrize('kind', ['sam', 'slimsam', 'sam2', 'sam2_video', 'edgetam'])
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """A Hugging Face cache of this test alone: ``put(folder, name)`` is what a download leaves."""
+    monkeypatch.setattr('huggingface_hub.constants.HF_HUB_CACHE', str(tmp_path / 'hub'))
+
+    def put(folder, name, files='*'):
+        repository = tmp_path / 'hub' / f'models--{name.replace("/", "--")}'
+        snapshot, blobs = repository / 'snapshots' / ('0' * 40), repository / 'blobs'
+        for made in (snapshot, blobs, repository / 'refs'):
+            made.mkdir(parents=True, exist_ok=True)
+        (repository / 'refs' / 'main').write_text('0' * 40)
+        for file in Path(folder).glob(files):
+            shutil.copy(file, blobs / file.name)
+            (snapshot / file.name).symlink_to(f'../../blobs/{file.name}')
+        return name
+
+    return put
+
+
+def test_weights_are_found_by_their_name_in_the_users_cache(weights, cache):
+    clip = cache(weights('clip'), 'timm/vit_tiny_patch8_clip_32.random')
+    sam = cache(weights('sam2'), 'somebody/sam2-tiny')
+    dino = cache(weights('grounding_dino'), 'somebody/dino-tiny')
+    spec = TeacherSpec(f'detector:{dino},{sam}', embeddings=f'clip:{clip}', tags=f'clip:{clip}')
+    check_teachers(spec, [])
+    assert load_teacher(spec).embeddings is not None
+    masks = boxes_as_masks()
+    named, by_path = (ClipRegions.load(where) for where in (clip, weights('clip')))
+    assert np.array_equal(named.embeddings(image(), masks), by_path.embeddings(image(), masks))
+    tagger = ClipTagger.load(clip, ['chair', 'table'])
+    assert tagger.tags(image()) == ClipTagger.load(weights('clip'), ['chair', 'table']).tags(
+        image()
+    )
+
+
+def test_a_clip_of_which_a_file_is_missing_is_told_before_it_is_loaded(weights, cache):
+    half = cache(weights('clip'), 'timm/half', 'open_clip_config.json')
+    with pytest.raises(FileNotFoundError, match=r'half.* and no weights, expected open_clip_model'):
+        check_teachers(TeacherSpec('sam:' + weights('sam'), embeddings=f'clip:{half}'), [])
+    with pytest.raises(
+        FileNotFoundError, match=r'no usable CLIP at \'timm/other\'.*hf download timm'
+    ):
+        ClipRegions.load('timm/other')
+
+
+@pytest.mark.parametrize('kind', ['sam', 'slimsam', 'sam2', 'sam2_video', 'edgetam', 'mobile_sam'])
 def test_sam_gives_masks_of_the_images_size_for_everything_and_for_boxes(weights, kind):
     sam = SegmentAnything.load(weights(kind), settings=EVERYTHING)
     masks = sam.regions(image()).masks
@@ -72,6 +125,25 @@ def test_sam_gives_masks_of_the_images_size_for_everything_and_for_boxes(weights
     # A box is what the model was asked about, in the image's own pixels.
     other = sam.masks_in(image(), [[0, 0, 8, 8], [36, 20, 60, 44]])
     assert np.array_equal(other[1], in_boxes[1])
+
+
+@pytest.mark.parametrize('kind', ['sam', 'sam2', 'mobile_sam'])
+def test_sam_says_the_same_of_boxes_with_its_tensors_on_a_gpu(weights, kind, monkeypatch):
+    # Masks of everything are left to transformers' pipeline, which asks the driver.
+    monkeypatch.setattr(torch.backends.cudnn, 'enabled', False)
+    boxes = [[8, 10, 30, 30], [36, 20, 60, 44]]
+    with pretended_gpu():
+        found = SegmentAnything.load(weights(kind), 'cuda').masks_in(image(), boxes)
+    assert np.array_equal(found, SegmentAnything.load(weights(kind)).masks_in(image(), boxes))
+
+
+def test_clip_says_the_same_with_its_tensors_on_a_gpu(weights):
+    clip = ClipRegions.load(weights('clip'))
+    with pretended_gpu():
+        found = ClipRegions.load(weights('clip'), device='cuda').embeddings(
+            image(), boxes_as_masks()
+        )
+    assert np.allclose(found, clip.embeddings(image(), boxes_as_masks()), atol=1e-6)
 
 
 def test_weights_for_videos_give_the_masks_of_the_image_model_in_them(weights):
@@ -95,6 +167,48 @@ def test_a_pickled_checkpoint_is_refused_unread_with_what_to_take_instead(tmp_pa
     path.write_bytes(pickle.dumps(_Bomb()))
     with pytest.raises(ValueError, match=r'MobileSAM.*not read.*Zigeng/SlimSAM-uniform-77'):
         load_teacher(TeacherSpec(f'sam:{path}'))
+
+
+def test_a_file_of_tensors_that_are_not_mobile_sams_is_refused(weights, tmp_path):
+    whole = torch.load(weights('mobile_sam'), weights_only=True)
+    path = tmp_path / 'mobile_sam.pt'
+    torch.save({'conv.weight': torch.zeros(3)}, path)
+    with pytest.raises(ValueError, match='holds other things than the tensors of MobileSAM'):
+        check_teachers(TeacherSpec(f'sam:{path}'), [])
+    path.write_bytes(Path(weights('mobile_sam')).read_bytes()[:-2000])
+    with pytest.raises(ValueError, match='no tensors can be read from it'):
+        check_teachers(TeacherSpec(f'sam:{path}'), [])
+    for missing in (
+        'mask_decoder.iou_token.weight',
+        'image_encoder.layers.2.blocks.1.mlp.fc1.bias',
+    ):
+        torch.save({name: tensor for name, tensor in whole.items() if name != missing}, path)
+        with pytest.raises(ValueError, match=r'mobile_sam\.pt is not whole.*'):
+            SegmentAnything.load(str(path))
+
+
+def test_the_file_that_is_written_in_mobile_sams_layout_is_of_its_size():
+    # Of the state dict of build_sam_vit_t() in github.com/ChaoningZhang/MobileSAM, counted there.
+    shapes = tiny_teachers.mobile_sam_shapes()
+    assert len(shapes) == 439
+    assert sum(math.prod(shape) for shape in shapes.values()) == 10_140_231
+
+
+def test_every_tensor_of_mobile_sam_is_used_and_the_last_stage_keeps_the_resolution(weights):
+    path = Path(weights('mobile_sam'))
+    model, _ = load_mobile_sam(path)
+    state = torch.load(path, weights_only=True)
+    own = [
+        tensor for name, tensor in state.items() if not re.search(r'encoder\.(norm_)?head', name)
+    ]
+    held = {
+        name: tensor for name, tensor in model.state_dict().items() if 'shared_image' not in name
+    }
+    used = {name: tensor.numel() for name, tensor in held.items()}
+    assert sum(used.values()) == sum(tensor.numel() for tensor in own)
+    with torch.inference_mode():
+        stages = model.vision_encoder.backbone.forward_intermediates(torch.zeros(1, 3, 1024, 1024))
+    assert [features.shape[-1] for features in stages[1]] == [256, 128, 64, 64]
 
 
 @pytest.mark.parametrize('kind', ['sam', 'sam2'])
@@ -208,6 +322,42 @@ def test_small_masks_lie_on_large_ones_and_too_small_rests_are_left_out():
     nothing, none = index_image(np.zeros((0, 40, 40), bool))
     assert (nothing == -1).all()
     assert len(none) == 0
+
+
+@pytest.mark.parametrize('min_area', [0.0, 0.01])
+def test_an_empty_mask_is_left_out_and_moves_no_index(min_area):
+    masks = np.zeros((4, 40, 40), bool)
+    masks[1, 5:15, 5:15] = masks[3, 20:40, 20:40] = True
+    semantics, kept = index_image(masks, min_area)
+    assert kept.tolist() == [3, 1]
+    assert (semantics[5:15, 5:15] == 1).all()
+    assert (semantics[20:40, 20:40] == 0).all()
+    semantics, kept = index_image(masks[[0, 2]], min_area)
+    assert (semantics == -1).all()
+    assert len(kept) == 0
+
+
+class _EmptyMasks:
+    """What a SAM may say of a box with nothing in it, with the words of a detector."""
+
+    def __init__(self, *found):
+        self._masks = [np.zeros((HEIGHT, WIDTH), bool), *found]
+
+    def regions(self, pixels):
+        return Regions(np.stack(self._masks), ['ghost', 'box'][: len(self._masks)])
+
+
+@pytest.mark.parametrize('kind', ['clip', 'masked_crop'])
+def test_a_teacher_that_is_given_empty_masks_says_nothing_of_them(weights, kind):
+    clip = ClipRegions.load(weights('clip'), 'both' if kind == 'clip' else kind)
+    teacher = RegionTeacher(_EmptyMasks(boxes_as_masks()[0]), None, clip)
+    labels = teacher.label(posed(image()))
+    assert labels.captions == ['box']
+    assert labels.embeddings.shape == (1, clip.dim)
+    assert (labels.semantics == np.where(boxes_as_masks()[0], 0, -1)).all()
+    nothing = RegionTeacher(_EmptyMasks(), None, clip).label(posed(image()))
+    assert (nothing.captions, nothing.embeddings.shape) == ([], (0, clip.dim))
+    assert (nothing.semantics == -1).all()
 
 
 class _Masks:

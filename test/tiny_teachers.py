@@ -129,6 +129,117 @@ def save_sam2_video(folder: Path) -> Path:
     return folder
 
 
+def mobile_sam_shapes(
+    dims=(64, 128, 160, 320), depths=(2, 2, 6, 2), heads=(4, 5, 10), windows=(7, 14, 7), width=256,
+    mlp=2048, expand=4, classes=1000,
+):  # fmt: skip
+    """Names and shapes of MobileSAM's file, as ``build_sam_vit_t`` of its code defines them.
+
+    Written from github.com/ChaoningZhang/MobileSAM, not from what reads it here.
+    """
+    shapes = {}
+
+    def tensors(prefix, **own):
+        shapes.update({f'{prefix}.{name}': shape for name, shape in own.items()})
+
+    def linear(prefix, rows, columns):
+        tensors(prefix, weight=(rows, columns), bias=(rows,))
+
+    def norm(prefix, size):
+        tensors(prefix, weight=(size,), bias=(size,))
+
+    def conv_bn(prefix, out, into, side):
+        tensors(f'{prefix}.c', weight=(out, into, side, side))
+        norm(f'{prefix}.bn', out)
+        tensors(f'{prefix}.bn', running_mean=(out,), running_var=(out,), num_batches_tracked=())
+
+    encoder = 'image_encoder'
+    conv_bn(f'{encoder}.patch_embed.seq.0', dims[0] // 2, 3, 3)
+    conv_bn(f'{encoder}.patch_embed.seq.2', dims[0], dims[0] // 2, 3)
+    for i, (dim, depth) in enumerate(zip(dims, depths)):
+        for j in range(depth):
+            block = f'{encoder}.layers.{i}.blocks.{j}'
+            if i == 0:
+                conv_bn(f'{block}.conv1', expand * dim, dim, 1)
+                conv_bn(f'{block}.conv2', expand * dim, 1, 3)
+                conv_bn(f'{block}.conv3', dim, expand * dim, 1)
+                continue
+            tensors(f'{block}.attn', attention_biases=(heads[i - 1], windows[i - 1] ** 2))
+            norm(f'{block}.attn.norm', dim)
+            linear(f'{block}.attn.qkv', 3 * dim, dim)
+            linear(f'{block}.attn.proj', dim, dim)
+            norm(f'{block}.mlp.norm', dim)
+            linear(f'{block}.mlp.fc1', 4 * dim, dim)
+            linear(f'{block}.mlp.fc2', dim, 4 * dim)
+            conv_bn(f'{block}.local_conv', dim, 1, 3)
+        if i < 3:
+            shrink = f'{encoder}.layers.{i}.downsample'
+            conv_bn(f'{shrink}.conv1', dims[i + 1], dim, 1)
+            conv_bn(f'{shrink}.conv2', dims[i + 1], 1, 3)
+            conv_bn(f'{shrink}.conv3', dims[i + 1], dims[i + 1], 1)
+    norm(f'{encoder}.norm_head', dims[-1])
+    linear(f'{encoder}.head', classes, dims[-1])
+    tensors(f'{encoder}.neck.0', weight=(width, dims[-1], 1, 1))
+    norm(f'{encoder}.neck.1', width)
+    tensors(f'{encoder}.neck.2', weight=(width, width, 3, 3))
+    norm(f'{encoder}.neck.3', width)
+
+    prompt = 'prompt_encoder'
+    tensors(f'{prompt}.pe_layer', positional_encoding_gaussian_matrix=(2, width // 2))
+    words = [*(f'point_embeddings.{i}' for i in range(4)), 'not_a_point_embed', 'no_mask_embed']
+    for name in words:
+        tensors(f'{prompt}.{name}', weight=(1, width))
+    for i, shape in ((0, (4, 1, 2, 2)), (3, (16, 4, 2, 2)), (6, (width, 16, 1, 1))):
+        tensors(f'{prompt}.mask_downscaling.{i}', weight=shape, bias=shape[:1])
+    norm(f'{prompt}.mask_downscaling.1', 4)
+    norm(f'{prompt}.mask_downscaling.4', 16)
+
+    def attention(prefix, inner):
+        for name in ('q_proj', 'k_proj', 'v_proj'):
+            linear(f'{prefix}.{name}', inner, width)
+        linear(f'{prefix}.out_proj', width, inner)
+
+    decoder = 'mask_decoder'
+    for i in range(2):
+        layer = f'{decoder}.transformer.layers.{i}'
+        attention(f'{layer}.self_attn', width)
+        attention(f'{layer}.cross_attn_token_to_image', width // 2)
+        attention(f'{layer}.cross_attn_image_to_token', width // 2)
+        linear(f'{layer}.mlp.lin1', mlp, width)
+        linear(f'{layer}.mlp.lin2', width, mlp)
+        for j in range(1, 5):
+            norm(f'{layer}.norm{j}', width)
+    attention(f'{decoder}.transformer.final_attn_token_to_image', width // 2)
+    norm(f'{decoder}.transformer.norm_final_attn', width)
+    tensors(f'{decoder}.iou_token', weight=(1, width))
+    tensors(f'{decoder}.mask_tokens', weight=(4, width))
+    for i, out, into in ((0, width // 4, width), (3, width // 8, width // 4)):
+        tensors(f'{decoder}.output_upscaling.{i}', weight=(into, out, 2, 2), bias=(out,))
+    norm(f'{decoder}.output_upscaling.1', width // 4)
+    heads_of = [(f'output_hypernetworks_mlps.{i}', width // 8) for i in range(4)]
+    for name, out in [*heads_of, ('iou_prediction_head', 4)]:
+        for i, rows in enumerate((width, width, out)):
+            linear(f'{decoder}.{name}.layers.{i}', rows, width)
+    return shapes
+
+
+def save_mobile_sam(folder: Path) -> Path:
+    """Save random tensors as MobileSAM's own file, tiny but for the 1024 pixels of its input."""
+    chance = torch.Generator().manual_seed(0)
+    shapes = mobile_sam_shapes(
+        (8, 8, 16, 16), (1, 1, 2, 1), (1, 2, 2), (7, 14, 7), width=32, mlp=16, expand=2, classes=3
+    )
+    state = {name: torch.randn(shape, generator=chance) for name, shape in shapes.items()}
+    for name in shapes:
+        if name.endswith('running_var'):
+            state[name] = state[name].abs() + 0.5
+        if name.endswith('num_batches_tracked'):
+            state[name] = torch.tensor(1)
+    folder.mkdir()
+    torch.save(state, folder / 'mobile_sam.pt')
+    return folder / 'mobile_sam.pt'
+
+
 def save_edgetam(folder: Path) -> Path:
     """Save EdgeTAM's image model with the processor that it has on the hub."""
     from transformers import EdgeTamConfig, EdgeTamModel, TimmWrapperConfig

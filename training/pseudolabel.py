@@ -29,7 +29,7 @@ from training.labelling.job import Report, Run, finished_shards, run_job
 from training.labelling.plan import DENSE_CHANNELS
 from training.labelling.scenes import list_scenes, open_scene
 from training.labelling.settings import JobSettings
-from training.labelling.steps import explain
+from training.labelling.steps import explain, step_of
 from training.labelling.workers import connect, in_processes, local_devices, on_ray
 from training.teachers.load import CAPTIONS, EMBEDDINGS, MASKS, TAGS, TeacherSpec, check_teachers
 
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         '--vocabulary', default='', help='nouns for a detector: a file, scannet20 or scannet200'
     )
     parser.add_argument('--tags', default='', help=f'what a detector looks for: {TAGS}')
-    parser.add_argument('--every', type=int, default=10, help='label every so many-th frame')
+    parser.add_argument('--every', type=int, default=10, help='label every so many-th of a video')
     parser.add_argument('--width', type=int, default=320, help='of the images that are kept')
     parser.add_argument('--shard-views', type=int, default=32, help='at most, in one shard')
     parser.add_argument('--with-depth', action='store_true', help='keep depth, for masks in 3D')
@@ -116,7 +116,7 @@ def estimate(url: str, scenes: dict[str, str], settings: JobSettings) -> str:
             bad.append(f'\n{scene} will be left out: {explain(error)}')
             continue
         frames += len(sequence)
-        views += math.ceil(len(sequence) / settings.every)
+        views += math.ceil(len(sequence) / step_of(sequence, settings))
         finished = finished_shards(storage, scene)
         done += sum(len(info.views) + len(info.skipped) for info in finished)
         if first is not None:

@@ -85,9 +85,12 @@ def write_arkitscenes(folder: Path, recording: Recording, frames_folder: str = '
         for side in (-0.04, 0.04):  # the camera moves along x at a constant speed
             moved = pose.copy()
             moved[0, 3] += side
-            inverse = invert_transform(moved)
-            turn = Rotation.from_matrix(inverse[:3, :3]).as_rotvec()
-            lines.append(text(np.array([seconds + side, *turn, *inverse[:3, 3]]), '.6f'))
+            line = [np.nan] * 6  # of a pose that is none
+            if np.isfinite(moved).all():
+                inverse = invert_transform(moved)
+                turn = Rotation.from_matrix(inverse[:3, :3]).as_rotvec()
+                line = [*turn, *inverse[:3, 3]]
+            lines.append(text(np.array([seconds + side, *line]), '.6f'))
     save(inside / 'lowres_wide.traj', '\n'.join(lines) + '\n')
     return folder
 

@@ -14,8 +14,9 @@ from lift_gs_ros.grounding.finds import Finds, Part
 from lift_gs_ros.grounding.settings import GrounderSettings
 from lift_gs_ros.model.lift_gs import LiftGS
 from lift_gs_ros.model.local_decoder import Outcome
+from lift_gs_ros.model.mask_decoder import TOKENS_OF_ROOMS
+from lift_gs_ros.model.phrases import noun_phrases
 from lift_gs_ros.model.questions import (
-    TOKENS_OF_ROOMS,
     Glance,
     Question,
     Reading,
@@ -117,8 +118,9 @@ class Asker:
         tiles, decoder = encoded_map.tiles, self._model.decoder
         together: dict[tuple[bool, ...], list[int]] = {}
         alone = []
-        for i, own in enumerate(chosen):
-            if int(tiles.sizes[own].sum()) > TOKENS_OF_ROOMS:
+        for i, (reading, own) in enumerate(zip(readings, chosen)):
+            is_large = int(tiles.sizes[own].sum()) > TOKENS_OF_ROOMS
+            if is_large and not _compares(reading.tokens.text):
                 alone.append(i)
             else:
                 together.setdefault(tuple(own.tolist()), []).append(i)
@@ -180,3 +182,8 @@ class Asker:
         part = self._known[reading.tokens.text].parts.get(asked.home)
         same = part and len(part.outcome.features) == len(asked.question.places)
         return part if same else None
+
+
+def _compares(text: str) -> bool:
+    """Say whether a sentence says of its target how it stands to something else."""
+    return not all(phrase.is_target for phrase in noun_phrases(text))

@@ -1,8 +1,8 @@
 """Map chunks and a model in, answers to queries out: the one class that nodes, cli and viewer use.
 
 A chunk is encoded once, when it changes; a query then costs the language encoder (cached) and the
-mask decoder over the cached encodings. Encoding is local to a chunk and its halo, decoding is not:
-the tokens of all chunks in question are attended to together, with positions in the map frame.
+mask decoder over the cached encodings (``asking.py``). Encoding is local to a chunk and its halo;
+decoding is not, but in a large map, where only sentences that compare things need all of it.
 """
 
 from __future__ import annotations

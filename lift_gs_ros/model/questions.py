@@ -20,12 +20,10 @@ from lift_gs_ros.model.seeds import SPACING, choose_seeds, resemblance
 from lift_gs_ros.model.tiles import Tiles
 from lift_gs_ros.model.tokens import LanguageTokens
 
-# Tokens of a map that is asked as a whole: more than a room has (the largest simulated one: 4300).
-TOKENS_OF_ROOMS = 8000
 CANDIDATES = 4096  # best places of a sentence, among which its seeds are looked for first
 # The proposals of a part come in such steps: it is not asked anew only because the best places of
 # the map are shared out a little differently.
-STEP = 8
+STEP = 32
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,10 @@ compressedDepth) by header stamp. Poses come from TF (tf2_msgs/TFMessage, and th
 old ROS 1 bags) where TF moves the camera, else from odometry or pose messages, and are interpolated
 at the stamp of the colour image. Odometry is about its ``child_frame_id``, carried to the camera
 by static TF; a pose topic is taken to be about the camera's optical frame itself. Depth of another
-frame than colour is registered with both calibrations and the transform between them.
+frame than colour is registered with both calibrations and the transform between them; depth of the
+same frame and another size is the same view, whose size colour is brought to where no calibration
+beside depth says otherwise. Units and invalid values are those of REP-118 and REP-117: uint16
+millimetres, 0 unknown; float metres, NaN and inf unknown. Poses are metres, ``world_from_camera``.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from lift_gs_ros.mapping.synchronizer import PairSynchronizer
 from lift_gs_ros.sequences.bag_file import BagFile, is_bag
 from lift_gs_ros.sequences.bag_poses import CameraPoses, find_poses
 from lift_gs_ros.sequences.bag_topics import INFO_TYPE, BagTopics, Topic, choose, info_names
-from lift_gs_ros.sequences.recorded import RecordedSequence
+from lift_gs_ros.sequences.recorded import RecordedSequence, fitted_frame
 
 __all__ = ['LAYOUT', 'BagTopics', 'is_bag', 'open_bag']
 
@@ -73,13 +76,14 @@ class Sensor:
         """Build a frame of a colour and a depth message."""
         stamp = messages.stamp_to_ns(rgb.header.stamp)
         color_frame = messages.frame_name(rgb.header.frame_id)
-        metres = messages.read_depth(depth)
-        if self.depth_camera is not None:
-            frame, camera = self.depth_camera
-            color_from_depth = self.poses.tree.lookup(color_frame, frame, stamp)
-            metres = register_depth(metres, camera, self.color_camera, color_from_depth)
+        metres, color = messages.read_depth(depth), messages.read_color(rgb)
         pose = self.poses.at(stamp, color_frame)
-        return RgbdFrame(stamp, messages.read_color(rgb), metres, self.color_camera, pose)
+        if self.depth_camera is None:
+            return fitted_frame(stamp, color, metres, self.color_camera, pose)
+        frame, camera = self.depth_camera
+        color_from_depth = self.poses.tree.lookup(color_frame, frame, stamp)
+        metres = register_depth(metres, camera, self.color_camera, color_from_depth)
+        return RgbdFrame(stamp, color, metres, self.color_camera, pose)
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def open_matterport(path: Path) -> RecordedSequence:
                 readers.append((files[0].stem, reader))
         except (ValueError, IndexError) as error:
             raise ValueError(f'{file}: "{line}" is not understood: {error}') from error
-    return RecordedSequence(path.resolve().name, 1.0, readers)
+    return RecordedSequence(path.resolve().name, 1.0, readers, stills=True)
 
 
 def _parameters(path: Path) -> list[Path]:

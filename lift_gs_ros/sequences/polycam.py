@@ -5,9 +5,9 @@ Layout and conventions after github.com/PolyCam/polyform (README, Polycam's data
 ``fx fy cx cy width height`` of the image, ``t_00`` to ``t_23`` row by row, **camera-to-world**,
 metres, ARKit's axes: camera y up and z backward, world y up), ``depth`` (uint16 PNG, millimetres,
 smaller than the image: the intrinsics are scaled) and ``confidence`` (uint8, 0 low, 127, 255; low
-confidence is taken as no depth, as recommended there). ``corrected_cameras`` and
-``corrected_images``, globally optimised and undistorted, are taken where they exist. The world is
-turned so that z is up.
+confidence is taken as no depth, as recommended there; no other value is called invalid, 0 and 65535
+are taken to be). ``corrected_cameras`` and ``corrected_images``, globally optimised and
+undistorted, are taken where they exist. The world is turned so that z is up.
 """
 
 from __future__ import annotations

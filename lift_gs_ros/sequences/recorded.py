@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from lift_gs_ros.images import decode_color, decode_depth, resize_color
 from lift_gs_ros.mapping.frame import RgbdFrame
 
 logger = logging.getLogger(__name__)
+Item = TypeVar('Item')
+MAX_STRETCH = 1.03  # between two sizes of one view: sides are rounded to whole pixels
 
 
 class FrameReaders(Protocol):
@@ -42,6 +44,7 @@ class RecordedSequence:
     rate: float  # frames per second at which the sequence was recorded
     readers: FrameReaders = field(repr=False)
     skipped: int = 0
+    stills: bool = False  # photos from here and there, not the frames of a video
 
     def __len__(self) -> int:
         """Return the number of frames listed; an iteration yields ``skipped`` fewer."""
@@ -124,6 +127,26 @@ def rows_of(values: Sequence[str | float], shape: tuple[int, ...]) -> FloatArray
     return numbers.reshape(shape)
 
 
+def first_of_each(
+    items: Iterable[Item], name: Callable[[Item], Hashable], where: object
+) -> list[Item]:
+    """Keep the first of several items of one name, as of two images of a frame; warns once."""
+    kept: dict[Hashable, Item] = {}
+    again: list[Item] = []
+    for item in items:
+        if kept.setdefault(name(item), item) is not item:
+            again.append(item)
+    if again:
+        logger.warning(
+            '%s: %s is there more than once (and so are %d more): the first is taken, %s',
+            where,
+            name(again[0]),
+            len({name(item) for item in again}) - 1,
+            str(kept[name(again[0])])[:200],
+        )
+    return list(kept.values())
+
+
 def fitted_frame(
     stamp: int,
     color: NDArray[np.uint8],
@@ -131,8 +154,19 @@ def fitted_frame(
     camera: Camera,
     world_from_camera: FloatArray,
 ) -> RgbdFrame:
-    """Build a frame of depth's size where colour, registered to it, or calibration have another."""
+    """Build a frame of depth's size where colour, registered to it, or calibration have another.
+
+    Raises ValueError where one of them is of another shape, so that it cannot be the same view.
+    """
     height, width = depth.shape
+    sizes = {'colour': color.shape[1::-1], 'calibration': (camera.width, camera.height)}
+    for what, (other_width, other_height) in sizes.items():
+        stretch = other_width * height / (other_height * width)
+        if not 1 / MAX_STRETCH < stretch < MAX_STRETCH:
+            raise ValueError(
+                f'depth is {width}x{height} and {what} {other_width}x{other_height}, expected one '
+                'view in two sizes: register depth to colour, or give the camera of these images'
+            )
     color = resize_color(color, width, height)
     if (camera.width, camera.height) != (width, height):
         camera = camera.resized(width, height)

@@ -34,6 +34,7 @@ from lift_gs_ros.sequences.fisheye import Fisheye, Rectification
 from lift_gs_ros.sequences.recorded import (
     RecordedSequence,
     array_of,
+    first_of_each,
     numbers_of,
     read_color,
     read_depth,
@@ -63,12 +64,17 @@ def open_scannetpp_dslr(path: Path) -> RecordedSequence:
     transforms = read_json(file, dict)
     view = _rectification(transforms, file)
     shots = [shot for name in ('frames', 'test_frames') for shot in _shots(transforms, name, file)]
-    shots = sorted(shots, key=lambda shot: shot['file_path'])
+    shots = sorted(shots, key=_file_path)
+    shots = first_of_each(shots, _file_path, file)
     readers = [
         (Path(shot['file_path']).stem, partial(_read_frame, folder, number, shot, view))
         for number, shot in enumerate(shots)
     ]
-    return RecordedSequence(folder.resolve().parent.name, 1.0, readers)
+    return RecordedSequence(folder.resolve().parent.name, 1.0, readers, stills=True)
+
+
+def _file_path(shot: dict[str, Any]) -> str:
+    return shot['file_path']
 
 
 def _images(path: Path) -> Path | None:

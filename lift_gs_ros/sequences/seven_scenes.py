@@ -1,5 +1,10 @@
 """Reader of Microsoft 7-Scenes (Shotton et al. 2013), and of folders in its layout.
 
+Layout, units, invalid values and the depth camera (585, 320, 240) after the data set's page and
+readme (microsoft.com/en-us/research/project/rgb-d-dataset-7-scenes) as others quote them
+(github.com/nianticlabs/simplerecon, ``data_scripts/7scenes_preprocessing.py``, and kapture's
+importer); the page itself was not at hand.
+
 ``frame-XXXXXX.color.{png,jpg}``, ``.depth.png`` (uint16 millimetres, 0 and 65535 invalid) and
 ``.pose.txt`` (4x4 camera-to-world of the depth camera, rounded), in the folder or in its
 ``seq-XX`` folders, which share one world. Beside the frames, both optional and no part of the
@@ -10,7 +15,8 @@ Three things to know:
 
 * Colour is **not** registered to depth. It is warped into the depth image here, with an
   approximate fit of the Kinect's geometry: colour camera of focal length 529 and centre (320, 240),
-  25 mm right of the depth camera and 5 mm below. What it does not see loses its depth.
+  25 mm right of the depth camera and 5 mm below. It was fitted to one sample; no calibration of
+  this Kinect is published. What it does not see loses its depth.
 * The world is that of the first camera: z is not up. With a gravity direction it is turned so
   that z is (REP-103); without one it stays as recorded.
 * There are no stamps: frame i is taken to be i / 30 s after the start.
@@ -27,7 +33,13 @@ from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Camera, FloatArray, rigid_transform
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
-from lift_gs_ros.sequences.recorded import RecordedSequence, read_color, read_depth, read_matrix
+from lift_gs_ros.sequences.recorded import (
+    RecordedSequence,
+    first_of_each,
+    read_color,
+    read_depth,
+    read_matrix,
+)
 
 LAYOUT = 'frame-000000.color.png (or .jpg), .depth.png and .pose.txt, here or in seq-* folders'
 RECORDED_RATE = 30.0  # Hz
@@ -58,12 +70,15 @@ def open_seven_scenes(path: Path, registered: bool = False, z_up: bool = True) -
     steps = []
     offset = 0
     for folder in _frame_folders(path):
-        stems = _list_stems(folder)
+        stems, colors = _list_stems(folder), _list_colors(folder)
         camera = _read_intrinsics(folder)
         new_from_world = _read_upright(folder) if z_up else np.eye(4)
         for number, stem in stems:
             stamp = round((offset + number) / RECORDED_RATE * 1e9)
-            reader = partial(_read_frame, folder / stem, stamp, camera, new_from_world, registered)
+            color = colors.get(stem, folder / f'{stem}.color.png')
+            reader = partial(
+                _read_frame, folder / stem, color, stamp, camera, new_from_world, registered
+            )
             readers.append((f'{folder.name}/{stem}', reader))
         numbers = [number for number, _ in stems]
         steps += np.diff(numbers).tolist()
@@ -80,6 +95,18 @@ def _list_stems(folder: Path) -> list[tuple[int, str]]:
     """Numbers and stems of the frames of which there is any file at all."""
     matches = (_FRAME.fullmatch(file.name) for file in folder.iterdir())
     return sorted({(int(match[2]), match[1]) for match in matches if match})
+
+
+def _list_colors(folder: Path) -> dict[str, Path]:
+    """Colour image of each stem: the data set's PNG where there is a JPEG of it too."""
+    files = sorted(
+        (f for k in ('png', 'jpg') for f in folder.glob(f'frame-*.color.{k}')), key=_stem
+    )
+    return {_stem(file): file for file in first_of_each(files, _stem, folder)}
+
+
+def _stem(file: Path) -> str:
+    return file.name.partition('.')[0]
 
 
 def _read_intrinsics(folder: Path) -> Camera | None:
@@ -115,12 +142,16 @@ def _beside(folder: Path, name: str) -> Path | None:
 
 
 def _read_frame(
-    stem: Path, stamp: int, camera: Camera | None, new_from_world: FloatArray, registered: bool
+    stem: Path,
+    color_file: Path,
+    stamp: int,
+    camera: Camera | None,
+    new_from_world: FloatArray,
+    registered: bool,
 ) -> RgbdFrame:
     pose = new_from_world @ rigid_transform(read_matrix(Path(f'{stem}.pose.txt'), (4, 4)))
     depth = depth_to_metres(read_depth(Path(f'{stem}.depth.png')))
-    jpg = Path(f'{stem}.color.jpg')
-    color = read_color(jpg if jpg.exists() else Path(f'{stem}.color.png'))
+    color = read_color(color_file)
     height, width = depth.shape
     if camera is None:
         camera = DEPTH_CAMERA.resized(width, height)

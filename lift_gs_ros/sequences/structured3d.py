@@ -51,7 +51,7 @@ def open_structured3d(path: Path) -> RecordedSequence:
         ('/'.join(map(str, _room_and_position(folder))), partial(_read_frame, number, folder))
         for number, folder in enumerate(positions)
     ]
-    return RecordedSequence(path.resolve().name, 1.0, readers)
+    return RecordedSequence(path.resolve().name, 1.0, readers, stills=True)
 
 
 def _room_and_position(folder: Path) -> tuple[str, int]:

@@ -28,6 +28,7 @@ from lift_gs_ros.sequences.axes import OPENGL_FROM_OPTICAL
 from lift_gs_ros.sequences.recorded import (
     RecordedSequence,
     array_of,
+    first_of_each,
     fitted_frame,
     numbers_of,
     read_color,
@@ -46,14 +47,21 @@ def is_taskonomy(path: Path) -> bool:
 def open_taskonomy(path: Path) -> RecordedSequence:
     """Open a building; ValueError where it has no descriptions of its views."""
     folders = [_kind(path, name) for name in ('point_info', 'points')]
-    infos = sorted(f for folder in folders for f in folder.glob('point_*_view_*_domain_*.json'))
+    infos = sorted(
+        (f for folder in folders for f in folder.glob('point_*_view_*_domain_*.json')), key=_view
+    )
+    infos = first_of_each(infos, _view, path)
     if not infos:
         raise ValueError(f'{path} has no point_*_view_*_domain_*.json in {folders[0]}')
     readers = [
-        (file.name.partition('_domain_')[0], partial(_read_frame, path, number, file))
-        for number, file in enumerate(infos)
+        (_view(file), partial(_read_frame, path, number, file)) for number, file in enumerate(infos)
     ]
-    return RecordedSequence(path.resolve().name, 1.0, readers)
+    return RecordedSequence(path.resolve().name, 1.0, readers, stills=True)
+
+
+def _view(file: Path) -> str:
+    """Return point_0_view_0, as all files of a view begin."""
+    return file.name.partition('_domain_')[0]
 
 
 def _kind(path: Path, name: str) -> Path:
@@ -64,7 +72,7 @@ def _kind(path: Path, name: str) -> Path:
 
 
 def _read_frame(path: Path, number: int, file: Path) -> RgbdFrame:
-    view = file.name.partition('_domain_')[0]
+    view = _view(file)
     info = read_json(file, dict)
     (angle,) = numbers_of(info, 'field_of_view_rads', file)
     pose = np.eye(4)

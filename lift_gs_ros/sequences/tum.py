@@ -1,7 +1,9 @@
 """Reader of TUM RGB-D (Sturm et al. 2012): depth registered to colour, z up in the world.
 
-Two layouts, with depth in uint16 PNG, 5000 units a metre, and ``TX TY TZ QX QY QZ QW``
-camera-to-world poses:
+Layout, units and intrinsics after its page (cvg.cit.tum.de/data/datasets/rgbd-dataset/file_formats)
+as others quote it; the page itself was not at hand.
+Two layouts, with depth in uint16 PNG, 5000 units a metre, 0 where there is none, and ``TX TY TZ QX
+QY QZ QW`` camera-to-world poses in metres, with optical axes:
 
 * the original: ``rgb.txt`` and ``depth.txt`` (``stamp file`` a line), ``groundtruth.txt`` (``stamp
   pose`` a line, at 100 Hz). A depth image goes with the colour image nearest in time, within 20 ms,
@@ -26,7 +28,13 @@ from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Camera, FloatArray
 from lift_gs_ros.mapping.frame import RgbdFrame, depth_to_metres
-from lift_gs_ros.sequences.recorded import RecordedSequence, median_rate, read_color, read_depth
+from lift_gs_ros.sequences.recorded import (
+    RecordedSequence,
+    fitted_frame,
+    median_rate,
+    read_color,
+    read_depth,
+)
 from lift_gs_ros.sequences.trajectory import Trajectory, pose_matrix
 
 logger = logging.getLogger(__name__)
@@ -36,7 +44,8 @@ KEYFRAME_LAYOUT = 'raw_imgs/, depth_imgs/ and truth_cam_poses.txt'
 UNITS_PER_METRE = 5000.0
 MAX_COLOR_OFFSET = 0.02  # seconds between a depth image and its colour image, as TUM's own tool
 MAX_POSE_GAP = 0.1  # seconds between the two poses to interpolate
-# fx, fy, cx, cy of 640x480 images, from the data set's page on file formats.
+SIZE = 640, 480  # pixels, of the images that the intrinsics below are of
+# fx, fy, cx, cy, from the data set's page on file formats.
 INTRINSICS = {
     'freiburg1': (517.3, 516.5, 318.6, 255.3),
     'freiburg2': (520.9, 521.0, 325.1, 249.7),
@@ -114,7 +123,7 @@ def _read_frame(
 ) -> RgbdFrame:
     camera, units = settings
     metres = depth_to_metres(read_depth(depth), units)
-    return RgbdFrame(stamp, read_color(color), metres, camera, world_from_camera)
+    return fitted_frame(stamp, read_color(color), metres, camera, world_from_camera)
 
 
 def _lines(path: Path) -> list[list[str]]:
@@ -149,14 +158,17 @@ def _read_settings(path: Path) -> tuple[Camera, float]:
     for file in sorted(path.glob('*.yaml')):
         number = r':\s*([-+.\deE]+)'
         text = file.read_text(errors='replace')
-        keys = ('Camera.fx', 'Camera.fy', 'Camera.cx', 'Camera.cy', 'DepthMapFactor')
-        found = [re.search(rf'^{key}{number}', text, re.MULTILINE) for key in keys]
-        fx, fy, cx, cy, units = (float(match[1]) if match else None for match in found)
+        keys = ('fx', 'fy', 'cx', 'cy', 'width', 'height')
+        lines = [*(f'Camera.{key}' for key in keys), 'DepthMapFactor']
+        found = [re.search(rf'^{line}{number}', text, re.MULTILINE) for line in lines]
+        fx, fy, cx, cy, *size, units = (float(match[1]) if match else None for match in found)
         if fx and fy and cx and cy:
-            return Camera.from_focal(fx, fy, cx, cy, 640, 480), units or UNITS_PER_METRE
+            sides = [round(side) for side in size if side]
+            width, height = sides if len(sides) == 2 else SIZE
+            return Camera.from_focal(fx, fy, cx, cy, width, height), units or UNITS_PER_METRE
     for key, (fx, fy, cx, cy) in INTRINSICS.items():
         if key in path.resolve().name:
-            return Camera.from_focal(fx, fy, cx, cy, 640, 480), UNITS_PER_METRE
+            return Camera.from_focal(fx, fy, cx, cy, *SIZE), UNITS_PER_METRE
     logger.warning(
         '%s: no *.yaml with Camera.fx and no freiburg1, 2 or 3 in its name: '
         'the intrinsics are the Kinect defaults %s',
@@ -164,4 +176,4 @@ def _read_settings(path: Path) -> tuple[Camera, float]:
         DEFAULT_INTRINSICS,
     )
     fx, fy, cx, cy = DEFAULT_INTRINSICS
-    return Camera.from_focal(fx, fy, cx, cy, 640, 480), UNITS_PER_METRE
+    return Camera.from_focal(fx, fy, cx, cy, *SIZE), UNITS_PER_METRE

@@ -8,8 +8,9 @@
 Vertices are averaged in voxels of 5 cm, a voxel's object being that of most of its vertices.
 Objects are called by their class of ScanNet200 where they have one, by their raw category where
 not. With ``--label-map``, the benchmark's ground truth is written to ``OUT/ground_truth`` too.
-Scenes that are there already are kept: give another ``--out`` for other sentences. These are clouds
-of the mesh; LIFT-GS's referring results (its table 2) are on clouds of the sensor.
+Scenes that are there already are kept, with the names that they were built with, and get the ground
+truth that they lack: give another ``--out`` for other sentences or names. These are clouds of the
+mesh; LIFT-GS's referring results (its table 2) are on clouds of the sensor.
 """
 
 from __future__ import annotations
@@ -120,12 +121,22 @@ def build_and_save(
     """Build one file of the cache, and the ground truth of each benchmark with label ids."""
     scene = read_scannet_scene(folder)
     for benchmark, own in labels.items():
-        truth = path.parent / 'ground_truth' / benchmark / f'{scene.name}.txt'
+        truth = truth_path(path, benchmark)
         truth.parent.mkdir(parents=True, exist_ok=True)
         write_ground_truth(truth, ground_truth(scene, own))
     classes = BENCHMARKS['scannet200']
     names = {category: classes[label] for category, label in labels.get('scannet200', {}).items()}
     save_scene(path, labelled_scene(scene, annotations, names))
+
+
+def truth_path(path: Path, benchmark: str) -> Path:
+    """Where the ground truth of a scene's file of the cache is."""
+    return path.parent / 'ground_truth' / benchmark / f'{path.stem}.txt'
+
+
+def build_truth(path: Path, folder: Path, labels: dict[str, int]) -> None:
+    """Write the ground truth that a scene lacks which was built without label ids."""
+    write_ground_truth(path, ground_truth(read_scannet_scene(folder), labels))
 
 
 def scene_folders(scans: Path, split: Path | None) -> list[Path]:
@@ -179,6 +190,18 @@ def main() -> None:
     if total and not used:
         parser.error(f'no sentence is about a scene of {options.scans}: is it the right split?')
     build_files(build_and_save, jobs, options.workers)
+    lacking = [
+        (truth, folder, own)
+        for path, folder, *_ in jobs
+        for benchmark, own in labels.items()
+        if not (truth := truth_path(path, benchmark)).exists()
+    ]
+    if lacking:
+        print(
+            f'{len({folder for _, folder, _ in lacking})} scenes were built without --label-map: '
+            "they get their ground truth now, and keep their objects' raw categories as names"
+        )
+        build_files(build_truth, lacking, options.workers)
 
 
 if __name__ == '__main__':

@@ -55,14 +55,23 @@ def to_tar(samples: Mapping[str, Files]) -> bytes:
 
 
 def from_tar(content: bytes) -> dict[str, Files]:
-    """Unpack samples; a tar that was cut off is not always noticed here, hence the sums."""
+    """Unpack samples; a tar that was cut off is not always noticed here, hence the sums.
+
+    Raises ValueError where two members have one name, for neither is more right than the other.
+    """
     samples: dict[str, Files] = {}
     with tarfile.open(fileobj=io.BytesIO(content), mode='r:') as tar:  # never decompresses
         for member in tar:
             name, _, kind = member.name.partition('.')
             file = tar.extractfile(member)
             assert file is not None, f'{member.name} is no file'
-            samples.setdefault(name, {})[kind] = file.read()
+            files = samples.setdefault(name, {})
+            if kind in files:
+                raise ValueError(
+                    f'{member.name} is in a tar twice, expected each file once: delete the shard, '
+                    f'and {REDO}'
+                )
+            files[kind] = file.read()
     return samples
 
 

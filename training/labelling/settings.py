@@ -17,7 +17,7 @@ class JobSettings:
     """Settings of a job."""
 
     teachers: TeacherSpec
-    every: int = 10  # every so many-th frame is labelled; all of them make the map
+    every: int = 10  # every so many-th frame of a video is labelled; its keyframes make the map
     width: int = 320  # pixels, of the images that are kept; teachers see them as they are
     shard_views: int = 32  # at most, in one shard
     with_depth: bool = False  # keep depth images too, for masks in 3D

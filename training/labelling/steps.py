@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import re
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from lift_gs_ros.mapping.chunks import ChunkKey
 from lift_gs_ros.mapping.frame import RgbdFrame
 from lift_gs_ros.mapping.keyframes import KeyframeSelector
 from lift_gs_ros.mapping.voxel_map import VoxelMap
+from lift_gs_ros.sequences import Sequence
 from training.data.posed_image import PosedImage
 from training.data.storage import Storage
 from training.data.view_files import (
@@ -43,23 +45,26 @@ class Preparer:
 
     def __call__(self, item: Item) -> Item:
         """Prepare the scene; what is wrong with it is in 'error'."""
+        wanted = set(item['views'].split())
         try:
-            self._prepare(item['scene'], item['source'], set(item['views'].split()))
+            self._prepare(item['scene'], item['source'], wanted)
         except Exception as error:
+            if not wanted:  # without a plan nobody comes back for what was set aside
+                self._storage.remove(f'work/{item["scene"]}')
             return {**item, 'error': explain(error)}
         return {**item, 'error': ''}
 
     def _prepare(self, scene: str, source: str, wanted: set[str]) -> None:
         sequence, voxel_map = open_scene(source), VoxelMap(max_voxels=MAX_VOXELS)
-        keyframes = KeyframeSelector()
+        keyframes, step = KeyframeSelector(), step_of(sequence, self._settings)
         names: list[str] = []
         number = -1
-        for number, frame in enumerate(sequence):
+        for number, frame in enumerate(whole_frames(sequence, scene)):
             name = f'{number:06d}'
             try:
                 if keyframes.is_keyframe(frame.stamp, frame.world_from_camera):
                     voxel_map.integrate(frame)
-                if number % self._settings.every == 0:
+                if number % step == 0:
                     view = PosedImage.of(frame, scene, name, chunks_of(frame, voxel_map))
                     if not wanted or name in wanted:
                         write_work(self._storage, scene, name + POSED, {name: encode_view(view)})
@@ -77,6 +82,34 @@ class Preparer:
             size, skipped = self._settings.shard_views, getattr(sequence, 'skipped', 0)
             shards = [names[begin : begin + size] for begin in range(0, len(names), size)]
             Plan(scene, source, number + 1, skipped, shards).write(self._storage)
+
+
+def step_of(sequence: Sequence, settings: JobSettings) -> int:
+    """Of how many frames one is labelled: photos, each of something else, are labelled all."""
+    return 1 if getattr(sequence, 'stills', False) else settings.every
+
+
+def whole_frames(sequence: Sequence, scene: str) -> Iterator[RgbdFrame]:
+    """Yield the frames up to where a recording breaks off (a file that was cut), which is logged.
+
+    Raises what ends it where there is no frame before, and where the frames are not to blame.
+    """
+    frames, count = iter(sequence), 0
+    while True:
+        try:
+            frame = next(frames)
+        except StopIteration:
+            return
+        except (ValueError, OSError) as error:  # as readers say it
+            reason = explain(error)
+            if not count:
+                raise
+            logger.warning(
+                '%s breaks off after %d frames, which are kept: %s', scene, count, reason
+            )
+            return
+        count += 1
+        yield frame
 
 
 def chunks_of(frame: RgbdFrame, voxel_map: VoxelMap) -> list[ChunkKey]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +14,11 @@ from torch import nn
 
 from lift_gs_ros.model.clip import MODEL_NAME
 from training.teachers.labels import bounding_box
+from training.teachers.local import from_local
 
 CropKind = Literal['crop', 'masked_crop', 'both']
+WHAT = 'CLIP', 'timm/vit_large_patch14_clip_224.openai'  # and an example
+CONFIG, CHECKPOINTS = 'open_clip_config.json', ('.safetensors', '.bin', '.pth')
 MARGIN = 0.1  # of the box's longer edge, on each side: what is around a thing says what it is
 
 
@@ -82,7 +86,7 @@ class ClipRegions:
 
 
 def load_clip(weights: str) -> tuple[Any, str]:
-    """Load CLIP from a folder with ``open_clip_config.json``, or ViT-L-14 from a file.
+    """Load CLIP from what ``find_clip`` finds: with its configuration, or ViT-L-14 from a file.
 
     Returns the model, and the name under which open_clip knows its tokenizer.
     """
@@ -98,12 +102,20 @@ def load_clip(weights: str) -> tuple[Any, str]:
 
 
 def find_clip(weights: str) -> Path:
-    """Return the path of what ``load_clip`` loads; FileNotFoundError where there is none."""
+    """Find CLIP's file, its folder, or a name in the Hugging Face cache: a file or a folder.
+
+    Raises FileNotFoundError, with what to get and where to put it, where nothing usable is there.
+    """
+    from transformers.utils import cached_file
+
     path = Path(weights).expanduser()
-    if path.is_file() or (path / 'open_clip_config.json').is_file():
+    if path.is_file():
         return path
-    raise FileNotFoundError(
-        f'no CLIP at {weights!r}: get open_clip_config.json and open_clip_model.safetensors of '
-        '"timm/vit_large_patch14_clip_224.openai" from the Hugging Face hub into a folder and give '
-        'its path (nothing is downloaded here)'
-    )
+    folder = Path(from_local(partial(cached_file, filename=CONFIG), weights, *WHAT)).parent
+    if not any(file.suffix in CHECKPOINTS for file in folder.iterdir()):
+        raise FileNotFoundError(
+            f'{folder} has {CONFIG} and no weights, expected open_clip_model.safetensors beside '
+            f'it: run "hf download {WHAT[1]}" on a machine with network (nothing is downloaded '
+            'here), or copy the file there'
+        )
+    return folder

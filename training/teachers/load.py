@@ -20,7 +20,8 @@ from training.teachers.local import check_local
 from training.teachers.simulated import SimulatedTeacher, parse_room
 
 MASKS = (
-    'sam:WEIGHTS, sam2:WEIGHTS, detector:WEIGHTS,SAM_WEIGHTS (Grounding DINO or OWLv2) or '
+    'sam:WEIGHTS (or mobile_sam.pt), sam2:WEIGHTS, detector:WEIGHTS,SAM_WEIGHTS (Grounding DINO or '
+    'OWLv2) or '
     'simulated[:SPLIT/SEED]'
 )
 TAGS = 'clip:WEIGHTS'

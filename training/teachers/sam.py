@@ -1,8 +1,8 @@
 """Segment Anything (Kirillov et al. 2023), SAM 2 (Ravi et al. 2024) and their kin, by transformers.
 
 The size is that of the weights: ``facebook/sam-vit-huge`` is the paper's teacher. Small ones are
-SlimSAM (a pruned SAM), SAM 2.1 tiny and EdgeTAM (SAM 2 with RepViT, for phones): ``SMALL``. The
-encoders of MobileSAM (TinyViT), EdgeSAM and EfficientSAM are not in transformers.
+SlimSAM (a pruned SAM), SAM 2.1 tiny and EdgeTAM (SAM 2 with RepViT, for phones): ``SMALL``, and
+MobileSAM, which is one file (``mobile_sam.py``). EdgeSAM and EfficientSAM are not in transformers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from training.teachers.labels import Regions
 from training.teachers.local import check_local, from_local
+from training.teachers.mobile_sam import load_mobile_sam, read_mobile_sam
 
 WHAT = 'weights of SAM', 'facebook/sam2.1-hiera-tiny'  # and an example
 SMALL = 'Zigeng/SlimSAM-uniform-77', 'facebook/sam2.1-hiera-tiny', 'yonigozlan/EdgeTAM-hf'
@@ -56,10 +57,15 @@ class SegmentAnything:
     def load(
         cls, weights: str, device: str = 'cpu', settings: SamSettings | None = None
     ) -> SegmentAnything:
-        """Load a SAM of any kind that transformers knows, from a folder or the user's cache."""
+        """Load a SAM of any kind that transformers knows, from a folder or the user's cache.
+
+        A file is MobileSAM's; ValueError where it is not.
+        """
         from transformers import AutoModelForMaskGeneration, AutoProcessor
 
         cls.check(weights)
+        if (file := Path(weights).expanduser()).is_file():
+            return cls(*load_mobile_sam(file), settings, device)
         model = from_local(AutoModelForMaskGeneration.from_pretrained, weights, *WHAT)
         processor = from_local(AutoProcessor.from_pretrained, weights, *WHAT)
         return cls(model, processor, settings, device)
@@ -68,15 +74,21 @@ class SegmentAnything:
     def check(weights: str) -> None:
         """Raise FileNotFoundError where there is no SAM.
 
-        Raises ValueError for a file: those are pickled, and of models that are not here.
+        Raises ValueError for a file that is not MobileSAM's: it is of a model that is not here, or
+        holds more than tensors.
         """
-        if Path(weights).expanduser().is_file():
+        file = Path(weights).expanduser()
+        if not file.is_file():
+            check_local(weights, *WHAT)
+            return
+        try:
+            read_mobile_sam(file)
+        except ValueError as error:
             raise ValueError(
-                f'{weights!r} is a file, expected a folder: checkpoints of MobileSAM, EdgeSAM and '
-                'other .pt files are not read; take one of the small models '
-                f'{", ".join(SMALL)} ("hf download NAME" on a machine with network) in its place'
-            )
-        check_local(weights, *WHAT)
+                f'{weights!r} is a file, expected a folder, or the mobile_sam.pt of MobileSAM: '
+                f'{error}; checkpoints of SAM itself, EdgeSAM and others are not read, take one of '
+                f'the small models {", ".join(SMALL)} ("hf download NAME" where there is network)'
+            ) from error
 
     def regions(self, image: NDArray[np.uint8]) -> Regions:
         """Masks of everything, by a grid of points."""
