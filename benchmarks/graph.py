@@ -26,8 +26,10 @@ from lift_gs_ros.nodes.qos import RELIABLE
 from lift_gs_ros.simulation.rooms import make_room
 from lift_gs_ros.simulation.sequence import DEFAULT_CAMERA, RoomSequence
 
+PRESETS = Path(__file__).parents[1] / 'config' / 'presets'
 PATIENCE = 300.0  # seconds, for a model to be loaded on a busy machine
-COUNTS = {'pairs', 'keyframes', 'chunks', 'queries', 'answers'}  # all other counters are losses
+# All other counters are losses.
+COUNTS = {'pairs', 'keyframes', 'chunks', 'queries', 'answers', 'annotated'}
 
 
 def walk(frames: int, width: int, height: int, steps: int) -> list[RgbdFrame]:
@@ -36,9 +38,22 @@ def walk(frames: int, width: int, height: int, steps: int) -> list[RgbdFrame]:
     return list(islice(sequence, frames))
 
 
+def preset_file(name: str) -> list[str]:
+    """Arguments that give a preset of config/presets to a node; none for ''."""
+    path = PRESETS / f'{name}.yaml'
+    if name and not path.is_file():
+        known = sorted(file.stem for file in PRESETS.glob('*.yaml'))
+        raise ValueError(f"there is no preset '{name}', expected one of {', '.join(known)}")
+    return ['--params-file', str(path)] if name else []
+
+
 @contextmanager
-def running(**nodes: dict[str, object]) -> Iterator[Robot]:
-    """Run nodes (name: parameters) in a domain of their own, until the end of the block."""
+def running(preset: str = '', **nodes: dict[str, object]) -> Iterator[Robot]:
+    """Run nodes (name: parameters) in a domain of their own, until the end of the block.
+
+    Parameters override those of the ``preset`` (config/presets).
+    """
+    from_preset = preset_file(preset)
     environment = {
         **os.environ,
         'ROS_DOMAIN_ID': os.environ.get('ROS_DOMAIN_ID', str(1 + os.getpid() % 100)),
@@ -49,6 +64,7 @@ def running(**nodes: dict[str, object]) -> Iterator[Robot]:
     processes = []
     for name, parameters in nodes.items():
         command = [sys.executable, '-m', f'lift_gs_ros.nodes.{name}', '--ros-args']
+        command += from_preset
         command += [word for key, value in parameters.items() for word in ('-p', f'{key}:={value}')]
         command += ['--log-level', 'error']
         processes.append(subprocess.Popen(command, env=environment))
@@ -74,11 +90,14 @@ class Robot:
         self._processes = processes
         self._rows: dict[str, dict[str, str]] = {}
         self.queued = 0  # most image pairs that waited
+        self.pictures = 0  # annotated images that came
         create = self.node.create_publisher
         self._color, self._depth = create(Image, 'rgb/image', 10), create(Image, 'depth/image', 10)
         self._info = create(CameraInfo, 'rgb/camera_info', 10)
         self._odometry = create(Odometry, 'odometry', 10)
         self.node.create_subscription(DiagnosticArray, '/diagnostics', self._on_rows, RELIABLE)
+        # overlay_node draws only where somebody looks.
+        self.node.create_subscription(Image, 'annotated_image', self._on_picture, RELIABLE)
         self._executor = SingleThreadedExecutor()
         self._executor.add_node(self.node)
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
@@ -96,6 +115,9 @@ class Robot:
             rows = {pair.key: pair.value for pair in status.values}
             self._rows[status.name] = rows
             self.queued = max(self.queued, int(rows.get('queued pairs', 0)))
+
+    def _on_picture(self, picture: Image) -> None:
+        self.pictures += 1
 
     def value(self, node: str, key: str, default: str = '') -> str:
         """Return what a node said last under a key of its diagnostics."""

@@ -1,8 +1,13 @@
 """A camera at 30 Hz into the whole graph, and queries meanwhile: python -m benchmarks.load.
 
-mapping_node and grounding_node run as processes of their own with their default parameters. This
-process plays frames of a walk through a simulated room, rendered before, forth and back, and
-asks by the service ~/ground: first with the map made and the camera off, then with it on.
+mapping_node, grounding_node and overlay_node run as processes of their own. This process plays
+frames of a walk through a simulated room, rendered before, forth and back, looks at
+annotated_image, and asks by the service ~/ground: first with the map made and the camera off, then
+with it on. No query is current: none is answered unasked, and none drawn into the image.
+viewer_node does not run; what it costs depends on who looks (benchmarks.viewer).
+
+Parameters are the defaults, or those of ``--preset``, but for three things: images are sent
+reliably (sensor_qos), the device is the CPU, and Fast DDS talks by UDP, as make demo has it.
 
 What the nodes measure (queue, losses, callbacks) is what they publish on /diagnostics. Times here
 are those of the clock on the wall: the machine must have nothing else to do.
@@ -25,7 +30,7 @@ from lift_gs_ros.simulation.expressions import make_expressions
 from lift_gs_ros.simulation.rooms import make_room
 
 RATE = 30.0  # Hz, of the camera
-MAPPING, GROUNDING = 'mapping_node', 'grounding_node'
+MAPPING, GROUNDING, OVERLAY = NODES = 'mapping_node', 'grounding_node', 'overlay_node'
 
 
 class Camera:
@@ -88,9 +93,10 @@ def measure(robot: Robot, frames: list[RgbdFrame], queries: int, seconds: float)
     robot.wait_for(lambda: robot.value(GROUNDING, 'encoding') == 'False', 'encodings')
     asker.ask(3, 0.0)  # warms up
     alone = asker.ask(queries, 0.1)
-    before = {node: robot.losses(node) for node in (MAPPING, GROUNDING)}
-    cpu = {node: robot.cpu_seconds(node) for node in (MAPPING, GROUNDING)}
+    before = {node: robot.losses(node) for node in NODES}
+    cpu = {node: robot.cpu_seconds(node) for node in NODES}
     robot.queued, published, own = 0, camera.published, time.process_time()
+    pictures = robot.pictures
     with camera:
         begin, keyframes = time.monotonic(), robot.count(MAPPING, 'keyframes')
         loaded = asker.ask(queries, max(seconds / queries - 0.1, 0.0))
@@ -103,12 +109,13 @@ def measure(robot: Robot, frames: list[RgbdFrame], queries: int, seconds: float)
     report('camera', sent / took, 'Hz', None, f'wanted: {RATE:.0f}')
     note = f'of {sent / took:.1f} frames; goal: 5 at least'
     report('keyframes fused', fused / took, 'a second', None, note)
+    report('annotated images', (robot.pictures - pictures) / took, 'a second')
     report('image pairs waiting, at most', robot.queued, '', None, 'queue_size: 10')
     for name, seconds_used in {'camera': own, **used}.items():
         share = 100 * seconds_used / took
         note = f'{1e3 * seconds_used / sent:.1f} ms a frame of the camera'
         report(f'{name}: processor', share, '% of a core', None, note)
-    for node in (MAPPING, GROUNDING):
+    for node in NODES:
         report_node(robot, node, before[node])
     note = 'service call to answer'
     one, under = statistics.median(alone), statistics.median(loaded)
@@ -136,10 +143,12 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=360, help='of the walk: 12 s at 30 Hz')
     parser.add_argument('--queries', type=int, default=60)
     parser.add_argument('--seconds', type=float, default=60.0)
+    parser.add_argument('--preset', default='', help='of config/presets, such as cpu')
     arguments = parser.parse_args()
     frames = walk(arguments.frames, arguments.width, arguments.height, arguments.steps)
-    mapping = {'sensor_qos': 'reliable'}  # best effort loses large images on loopback
-    with running(mapping_node=mapping, grounding_node={'device': 'cpu'}) as robot:
+    reliable = {'sensor_qos': 'reliable'}  # best effort loses large images on loopback
+    nodes = {MAPPING: reliable, GROUNDING: {'device': 'cpu'}, OVERLAY: reliable}
+    with running(arguments.preset, **nodes) as robot:
         measure(robot, frames, arguments.queries, arguments.seconds)
 
 

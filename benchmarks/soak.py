@@ -1,6 +1,7 @@
 """Two hours of a robot's time through the real nodes: python -m benchmarks.soak.
 
-mapping_node and grounding_node run as processes. The camera's stamps advance by half a second from
+mapping_node, grounding_node, overlay_node (with a reader of annotated_image) and viewer_node (with
+no browser) run as processes. The camera's stamps advance by half a second from
 one keyframe to the next, as fast as mapping_node fuses them: simulated time runs as fast as the
 machine allows, and no frame is dropped for it. The robot walks forth and back through a simulated
 room for ten minutes, is carried into the next one beside it (a jump), and so on; the map is
@@ -33,7 +34,7 @@ STEP = NANOSECONDS // 2  # from one keyframe to the next
 ROOM_SECONDS, QUERY_SECONDS = 600, 10
 ROOM_WIDTH = 2 * 6.45  # metres, two chunks
 AHEAD = 5  # keyframes that may be on their way; the queue holds 10
-NODES = 'mapping_node', 'grounding_node'
+NODES = 'mapping_node', 'grounding_node', 'overlay_node', 'viewer_node'
 
 
 class Soak:
@@ -111,14 +112,15 @@ def main() -> None:
     parser.add_argument('--allowed-growth', type=float, default=0.05, help='of memory: a share')
     arguments = parser.parse_args()
     frames = walk(60, arguments.width, arguments.height, 60)
+    camera = {'sensor_qos': 'reliable', 'pose_timeout': 10.0}  # the machine may be busy
     mapping = {
-        'sensor_qos': 'reliable',
+        **camera,
         'keyframe_translation': 0.0,  # every frame is a keyframe
         'max_voxels': arguments.max_voxels,
-        'pose_timeout': 10.0,  # the machine may be busy
     }
+    nodes = dict(zip(NODES, (mapping, {'device': 'cpu'}, camera, {'port': 0})))
     failed = False
-    with running(mapping_node=mapping, grounding_node={'device': 'cpu'}) as robot:
+    with running(**nodes) as robot:
         robot.wait_for_subscribers()
         soak, begin = Soak(robot), time.monotonic()
         seconds = int(3600 * arguments.hours)

@@ -63,14 +63,25 @@ def test_a_growing_map_makes_no_keyframe_dearer_and_stays_within_its_bound(measu
 
 def test_under_load_the_real_nodes_fuse_and_answer(measure):
     pytest.importorskip('rclpy', reason='ROS 2 is not installed')
-    options = '--width 80 --height 60 --frames 8 --steps 24 --queries 2 --seconds 3'
+    options = '--width 80 --height 60 --frames 8 --steps 24 --queries 2 --seconds 3 --preset cpu'
     rows = measure('load', options)
-    assert rows['keyframes fused']['value'] > 0
+    # The preset lets 5 a second through; what is counted may be older than the clock.
+    assert 0 < rows['keyframes fused']['value'] < 10
+    assert rows['annotated images']['value'] > 0
     assert rows['query, camera on']['value'] > 0
     assert rows['image pairs waiting, at most']['value'] <= 10
-    for node in ('mapping_node', 'grounding_node'):
+    for node in ('mapping_node', 'grounding_node', 'overlay_node'):
         assert rows[f'{node}: callback, p99']['value'] > 0
         assert rows[f'{node}: memory']['value'] > 10
+
+
+def test_a_preset_that_is_not_there_is_named_with_those_that_are():
+    pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+    from benchmarks.graph import preset_file
+
+    assert preset_file('') == []
+    with pytest.raises(ValueError, match="no preset 'phone', expected one of cpu, jetson_orin"):
+        preset_file('phone')
 
 
 def test_a_short_soak_loses_nothing(measure):
@@ -80,6 +91,8 @@ def test_a_short_soak_loses_nothing(measure):
     assert rows['keyframes lost']['value'] == 0
     assert rows['queries']['value'] == 3
     assert rows['queries lost']['value'] == 0
+    for node in ('mapping_node', 'grounding_node', 'overlay_node', 'viewer_node'):
+        assert f'{node}: growth of memory' in rows
 
 
 def test_readers_are_timed_on_folders_that_are_written_for_it(measure):

@@ -7,9 +7,11 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
+from bag_files import written
 from PIL import Image
 from ros_graph import domain_id
 
@@ -21,6 +23,7 @@ from lift_gs_ros.grounding.instances import GroundedInstance, Grounding
 CAMERA = Camera.from_focal(150.0, 150.0, 79.5, 59.5, 160, 120)
 BOX = Box(np.array([0.0, 0.0, 0.3]), np.full(3, 0.6))
 NUM_FRAMES = 8
+SECOND = 1_000_000_000
 
 
 def ray_cast_floor_and_box(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -36,18 +39,24 @@ def ray_cast_floor_and_box(pose: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return color.astype(np.uint8), np.where(on_box, enter, floor)
 
 
+def walk_around_the_box():
+    """Pose, colour and depth in millimetres of each frame."""
+    for i in range(NUM_FRAMES):
+        angle = 2 * np.pi * i / NUM_FRAMES
+        pose = look_at([1.8 * np.cos(angle), 1.8 * np.sin(angle), 1.4], [0, 0, 0.2])
+        color, depth = ray_cast_floor_and_box(pose)
+        yield pose, color, (1000 * depth).clip(0, 60000).astype(np.uint16)
+
+
 @pytest.fixture
 def recording(tmp_path):
     """A walk around the box, in the layout of 7-Scenes with colour registered to depth."""
     folder = tmp_path / 'recording'
     folder.mkdir()
-    for i in range(NUM_FRAMES):
-        angle = 2 * np.pi * i / NUM_FRAMES
-        pose = look_at([1.8 * np.cos(angle), 1.8 * np.sin(angle), 1.4], [0, 0, 0.2])
-        color, depth = ray_cast_floor_and_box(pose)
+    for i, (pose, color, depth) in enumerate(walk_around_the_box()):
         name = folder / f'frame-{i:06d}'
         Image.fromarray(color).save(f'{name}.color.png')
-        Image.fromarray((1000 * depth).clip(0, 60000).astype(np.uint16)).save(f'{name}.depth.png')
+        Image.fromarray(depth).save(f'{name}.depth.png')
         np.savetxt(f'{name}.pose.txt', pose)
     np.savetxt(folder / 'camera-intrinsics.txt', CAMERA.intrinsics)
     return folder
@@ -142,6 +151,55 @@ def test_a_recording_can_be_asked_without_ros(recording, tmp_path):
     [answer] = json.loads((out / 'answers.json').read_text())
     assert answer['map']['keyframes'] == NUM_FRAMES
     assert (out / '00_map.png').is_file()
+
+
+@pytest.fixture
+def mcap(tmp_path):
+    """The same walk as an .mcap file with two cameras' colours and two sources of poses."""
+    with written(tmp_path / 'walk', 'mcap') as bag:
+        for i, (pose, color, depth) in enumerate(walk_around_the_box()):
+            stamp = 100 * SECOND + i * SECOND // 5
+            bag.image('/front/image', stamp, 'optical', color, 'rgb8')
+            bag.image('/front/swapped', stamp, 'optical', color[..., ::-1], 'rgb8')  # a blue box
+            bag.image('/front/depth', stamp, 'optical', depth, '16UC1')
+            bag.camera_info('/front/camera_info', stamp, 'optical', CAMERA)
+            bag.pose('/slam/pose', 'geometry_msgs/msg/PoseStamped', stamp, 'map', pose)
+            standing = np.eye(4)
+            bag.pose('/lost/pose', 'geometry_msgs/msg/PoseStamped', stamp, 'map', standing)
+    [file] = (tmp_path / 'walk').glob('*.mcap')
+    return file
+
+
+def words_of_make(*variables: str) -> list[str]:
+    """What ``make demo`` with these variables runs, in the place of lift-gs."""
+    # This may run below another make, whose variables are in the environment.
+    inherited = {'MAKEFLAGS', 'MAKELEVEL', 'ARGS'}
+    environment = {k: v for k, v in os.environ.items() if k not in inherited}
+    command = ['make', '-s', '-o', 'build', 'demo', r"RUN=printf '%s\n'", *variables]
+    folder = Path(__file__).parents[1]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=True
+    )
+    words = done.stdout.splitlines()
+    assert words[:3] == ['python', '-m', 'lift_gs_ros.cli']
+    return words[3:]
+
+
+def test_make_demo_plays_a_bag_with_the_topics_that_are_named(mcap, tmp_path):
+    variables = [f'SEQUENCE={mcap}', 'QUERY=the red box', f'OUT={tmp_path / "out"}', 'DEVICE=cpu']
+    done = run_cli(*words_of_make(*variables))
+    assert done.returncode == 2
+    for topic in ('/front/image', '/front/swapped'):
+        assert topic in done.stderr  # one of them has to be named
+    done = run_cli(*words_of_make(*variables, 'ARGS=--rgb /front/image --pose /slam/pose'))
+    assert done.returncode == 0, done.stdout + done.stderr
+    [answer] = json.loads((tmp_path / 'out' / 'answers.json').read_text())
+    assert answer['query'] == 'the red box'
+    assert answer['map']['keyframes'] >= NUM_FRAMES // 2
+    picture = np.asarray(Image.open(tmp_path / 'out' / '00_map.png'), int)
+    red, _, blue = np.moveaxis(picture, -1, 0)
+    assert (red > blue + 80).mean() > 0.002  # the box, or what is drawn over it
+    assert (blue > red + 80).mean() == 0
 
 
 @pytest.fixture

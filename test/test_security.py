@@ -11,7 +11,7 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from rclpy.node import Node  # noqa: E402
 from ros_graph import CAMERA, wait_until  # noqa: E402
-from sensor_msgs.msg import Image  # noqa: E402
+from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
 from test_nodes import FakeGrounder  # noqa: E402
 
 from lift_gs_ros.mapping.frame import RgbdFrame  # noqa: E402
@@ -19,6 +19,7 @@ from lift_gs_ros.nodes.camera_node import CameraNode  # noqa: E402
 from lift_gs_ros.nodes.grounding_node import GroundingNode  # noqa: E402
 from lift_gs_ros.nodes.mapping_node import MappingNode  # noqa: E402
 from lift_gs_ros.nodes.overlay_node import OverlayNode  # noqa: E402
+from lift_gs_ros.nodes.qos import LATCHED  # noqa: E402
 from lift_gs_ros.nodes.viewer_node import ViewerNode  # noqa: E402
 
 POLICY = Path(__file__).parents[1] / 'config' / 'sros2' / 'policy.xml'
@@ -119,10 +120,10 @@ def seen(client: Node, node: str, namespace: str) -> Rights:
     }
 
 
-def done_by(graph, client: Node, name: str) -> Rights:
-    """What a node does, in all ways together."""
+def done_by(graph, client: Node, name: str, *only: dict, topic: str = '') -> Rights:
+    """What a node does, in all ways together, or in some; in each it must use the ``topic``."""
     make, *ways = WAYS[name]
-    rights: Rights = set()
+    ways, rights = list(only) or ways, set()
     for i, parameters in enumerate(ways):
         namespace = f'/way{i}'
         arguments = [*QUERY, '-r', f'__ns:={namespace}']
@@ -132,6 +133,8 @@ def done_by(graph, client: Node, name: str) -> Rights:
         if name == 'overlay_node':  # it takes images in only where somebody looks
             client.create_subscription(Image, f'{namespace}/annotated_image', print, 10)
             wait_until(lambda adapter=adapter: adapter._image_input, 'a subscription of images')
+        if topic:
+            wait_until(lambda adapter=adapter: topic in _topics(adapter.node), topic)
         own = {entity.removeprefix(namespace) for entity in _topics(adapter.node)}
 
         def is_known(own=own, namespace=namespace) -> bool:
@@ -155,6 +158,20 @@ def test_the_policy_allows_what_a_node_does_and_nothing_else(graph, client, node
             absent |= rights
     assert done - allowed == set(), 'not allowed'
     assert allowed - done - absent == set(), 'allowed for nothing'
+
+
+@pytest.mark.parametrize('node', ['grounding_node', 'viewer_node'])
+def test_a_map_of_another_slam_needs_the_one_change_that_the_page_names(graph, client, node):
+    # Subscribed to only where somebody publishes it.
+    client.create_publisher(PointCloud2, '/slam/cloud', LATCHED)
+    _, usual, *_ = WAYS[node]
+    way = {**usual, 'cloud_map': '/slam/cloud'}
+    allowed = policy()[node]
+    done = done_by(graph, client, node, way, topic='/slam/cloud')
+    assert done - allowed == {('subscribe', '/slam/cloud')}
+    assert ('subscribe', '/map_chunks') in allowed - done
+    page = (POLICY.parents[2] / 'docs' / 'security.md').read_text()
+    assert 'that name in place of `map_chunks` for `grounding_node` and `viewer_node`' in page
 
 
 def test_the_operator_may_ask_and_see_what_the_nodes_offer_and_nothing_else():

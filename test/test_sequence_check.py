@@ -137,6 +137,20 @@ def test_the_picture_shows_what_is_wrong():
     assert green(right_picture) > 2 * green(wrong_picture)
 
 
+def test_the_picture_shows_that_colour_is_not_registered():
+    def red_on_outlines(change) -> float:
+        picture = np.asarray(check_sequence(Changed(FRAMES, change)).picture(), np.float32)
+        drawing = picture[: picture.shape[0] // 2, : picture.shape[1] // 2]  # top left
+        red = drawing[..., 0] > drawing[..., 1] + 100
+        assert 0.002 < red.mean() < 0.1  # lines
+        # Beside a line that follows an outline one side is darker than the other.
+        grey = np.where(red, np.nan, drawing[..., 1])
+        before, behind = grey[:, :-12], grey[:, 12:]
+        return np.nanmedian(np.abs(before - behind)[red[:, 6:-6]])
+
+    assert red_on_outlines(right) > red_on_outlines(shifted) + 20  # of 255
+
+
 def test_no_frame_at_all_is_said(tmp_path):
     with pytest.raises(ValueError, match='no frame could be read'):
         check_sequence(Changed([], right))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 
 from lift_gs_ros import drawing
 from lift_gs_ros.geometry import Camera, PointCloud, look_at
@@ -20,7 +20,7 @@ def draw_check(frames: list[RgbdFrame]) -> Image.Image:
     """Draw depth edges on colour, agreement of two frames, and the fused points from two sides."""
     cloud = _fuse(frames)
     pictures = [
-        drawing.with_caption(_registration(frames), 'Depth edges (red) must lie on colour edges'),
+        drawing.with_caption(_registration(frames), 'Depth edges (red) must lie on outlines'),
         drawing.with_caption(
             _agreement(frames),
             'A frame seen from another: green agrees, red before, blue behind',
@@ -32,10 +32,14 @@ def draw_check(frames: list[RgbdFrame]) -> Image.Image:
 
 
 def _registration(frames: list[RgbdFrame]) -> Image.Image:
+    """Draw the depth edges of the frame that has most; the rest is grey, for things may be red."""
     frame = max(frames, key=lambda frame: depth_edges(frame.depth).sum())
-    pixels = frame.color.copy()
-    pixels[depth_edges(frame.depth)] = 255, 0, 0
-    return Image.fromarray(pixels).resize(SIZE)
+    image = Image.fromarray(frame.color).convert('L').convert('RGB').resize(SIZE)
+    edges = Image.fromarray(255 * depth_edges(frame.depth).astype(np.uint8))
+    # No line is lost where a large image is made small, and all are wide enough to be seen.
+    lines = edges.resize(SIZE, Image.Resampling.BOX).point(lambda share: 255 * (share > 0))
+    image.paste(BEFORE, mask=lines.filter(ImageFilter.MaxFilter(3)))
+    return image
 
 
 def _agreement(frames: list[RgbdFrame]) -> Image.Image:
