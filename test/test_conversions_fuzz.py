@@ -102,7 +102,7 @@ def test_compressed_images(message):
         assert np.isfinite(pixels).all()
         assert pixels.shape[0] * pixels.shape[1] <= 4096 * 3072
 
-    # A picture of 48 megapixels in 50 kB took 480 MB once.
+    # The large one has 48 megapixels in some kilobytes, which were decoded once.
     for read in (conversions.color_from_compressed, conversions.depth_from_compressed):
         assert peak_memory(partial(check, read)) <= 12 * 4096 * 3072
 
