@@ -8,15 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-MAX_PIXELS = 50_000_000  # a PNG of a few kilobytes may claim any size
+# A PNG of a few kilobytes may claim any size. Decoding takes up to 12 bytes of memory a pixel
+# (JPEG of four colours, progressive): 150 MB.
+MAX_PIXELS = 4096 * 3072
 
 
 def decode_color(data: bytes, name: object) -> NDArray[np.uint8]:
-    """Decode an image of any kind to (H, W, 3) uint8, red, green, blue.
+    """Decode a PNG or JPEG to (H, W, 3) uint8, red, green, blue.
 
-    Raises ValueError, with the name of the image, where it is truncated or no image.
+    Raises ValueError, with the name of the image, where it is truncated, too large or no image.
     """
-    return np.asarray(_decode(data, name).convert('RGB'))
+    image = _decode(data, name)
+    return np.asarray(image if image.mode == 'RGB' else image.convert('RGB'))
 
 
 def decode_depth(data: bytes, name: object) -> NDArray[np.uint16]:
@@ -29,9 +32,10 @@ def decode_depth(data: bytes, name: object) -> NDArray[np.uint16]:
 
 def _decode(data: bytes, name: object) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=('PNG', 'JPEG'))
         if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f'it claims {image.width}x{image.height} pixels')
+            size = f'{image.width}x{image.height}'
+            raise ValueError(f'it claims {size} pixels, more than {MAX_PIXELS} (4096x3072)')
         image.load()
     except Exception as error:  # Pillow raises OSError, SyntaxError, EOFError, struct.error ...
         raise ValueError(

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 
 import numpy as np
 import rclpy
@@ -18,6 +19,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from lift_gs_ros.geometry import Camera
 from lift_gs_ros.nodes import conversions
+from lift_gs_ros.nodes.runner import spin
 
 CAMERA = Camera.from_focal(60.0, 60.0, 31.5, 23.5, 64, 48)
 PATIENCE = 20.0  # seconds until something that should happen counts as missing
@@ -61,7 +63,7 @@ class Graph:
 
     def remove(self, adapter) -> None:
         """Take a node down."""
-        for entry in [entry for entry in self._running if entry[3] is adapter]:
+        for entry in [entry for entry in self._running if entry[-1] is adapter]:
             self._running.remove(entry)
             self._stop(*entry)
 
@@ -74,13 +76,18 @@ class Graph:
 
     def _spin(self, node, executor, adapter=None) -> None:
         executor.add_node(node)
-        thread = threading.Thread(target=executor.spin, daemon=True)
+        ending = threading.Event()
+        target = executor.spin
+        if adapter is not None:  # as the executables do
+            target = partial(spin, executor, adapter.report, ending)
+        thread = threading.Thread(target=target, daemon=True)
         thread.start()
-        self._running.append((node, executor, thread, adapter))
+        self._running.append((node, executor, thread, ending, adapter))
 
     @staticmethod
-    def _stop(node, executor, thread, adapter) -> None:
+    def _stop(node, executor, thread, ending, adapter) -> None:
         ended = adapter is None or adapter.stop(PATIENCE)
+        ending.set()
         executor.shutdown()
         thread.join(PATIENCE)
         if isinstance(executor, MultiThreadedExecutor):

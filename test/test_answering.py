@@ -13,6 +13,7 @@ from lift_gs_ros.geometry import PointCloud  # noqa: E402
 from lift_gs_ros.grounding.instances import Grounding, MapSummary  # noqa: E402
 from lift_gs_ros.nodes.answering import Answering, Question  # noqa: E402
 from lift_gs_ros.nodes.conversions import ChunkUpdate  # noqa: E402
+from lift_gs_ros.nodes.map_intake import CHUNK_COST  # noqa: E402
 from lift_gs_ros.nodes.parameters import GROUNDING  # noqa: E402
 from lift_gs_ros.nodes.reporting import ERROR, Report  # noqa: E402
 
@@ -75,9 +76,16 @@ class Bench:
         self.answers += [answer.message for answer in news.answers]
 
     def put(
-        self, number: int, version: int, chunk_size: float = 1.0, map_id: int = 1, grey: float = 0
+        self,
+        number: int,
+        version: int,
+        chunk_size: float = 1.0,
+        map_id: int = 1,
+        grey: float = 0,
+        points: int = 1,
     ) -> None:
-        cloud = PointCloud(np.array([[number, 0, 0]]), np.full((1, 3), grey))
+        positions = np.tile([number, 0, 0], (points, 1))
+        cloud = PointCloud(positions, np.full((points, 3), grey))
         key, summary = (number, 0, 0), MapSummary(version=version)
         update = ChunkUpdate(key, cloud, chunk_size, 0.05, summary, version, 'map', map_id)
         self.answering.put_chunk(update)
@@ -266,3 +274,49 @@ def test_a_chunk_that_cannot_be_encoded_is_an_error_and_the_others_follow():
     bench.step(3)
     assert bench.grounder.encoded == {(1, 0, 0)}
     assert bench.report.health() == (ERROR, 'failed encodes: RuntimeError: no kernel')
+
+
+THREE_CHUNKS = 3 * (1 + CHUNK_COST)
+
+
+def test_a_map_stays_where_new_chunks_would_make_it_too_large_and_each_is_counted():
+    bench = Bench(max_voxels=THREE_CHUNKS)
+    for number in range(3):
+        bench.put(number, 1)
+    bench.step(3)
+    for number in range(3, 200):  # ever new ones, taken in meanwhile or not
+        bench.put(number, 2)
+    bench.step()
+    assert bench.answering.summary.chunks == 3
+    assert bench.grounder.encoded == {(i, 0, 0) for i in range(3)}
+    assert bench.report.counts()['refused_chunks'] == 197
+    assert 'larger than max_voxels = 303: raise that' in bench.report.health()[1]
+    bench.put(1, 3, grey=0.5)  # those that are there may change,
+    bench.put(1, 4, points=2)  # but not grow,
+    bench.step()
+    assert bench.report.counts()['refused_chunks'] == 198
+    assert bench.answering.summary.version == 3
+    bench.put(7, 5, map_id=2)  # and another map may take their place
+    bench.step()
+    assert bench.answering.summary.chunks == 1
+
+
+def test_chunks_that_wait_are_bounded_too_of_however_many_maps_they_are():
+    bench = Bench(max_voxels=THREE_CHUNKS)
+    for number in range(200):
+        bench.put(number, 1, map_id=number, points=number % 2)
+    assert bench.report.counts()['refused_chunks'] == 197
+
+
+def test_a_chunk_that_goes_makes_room_though_it_is_held_back():
+    bench = Bench(max_voxels=THREE_CHUNKS, answer_rate=0.01)
+    for number in range(3):
+        bench.put(number, 1)
+    bench.step(3)
+    for number in range(2):
+        bench.put(number, 2, points=0)
+    bench.put(3, 2)
+    bench.step(2)
+    assert bench.answering.encoding, 'the empty ones were not held back'
+    assert (3, 0, 0) in bench.grounder.encoded
+    assert 'refused_chunks' not in bench.report.counts()

@@ -26,11 +26,13 @@ SECOND = 1_000_000_000
 class Slam:
     """Publishes a cloud; around it a grounding_node that takes it for its map."""
 
-    def __init__(self, graph: Graph, qos=LATCHED) -> None:
+    def __init__(self, graph: Graph, qos=LATCHED, **options) -> None:
         self.grounder, self.client = FakeGrounder(), graph.client()
         self.publisher = self.client.create_publisher(PointCloud2, 'slam/cloud', qos)
         self.node = graph.add(
-            lambda **o: GroundingNode(lambda values: self.grounder, **o), cloud_map='slam/cloud'
+            lambda **o: GroundingNode(lambda values: self.grounder, **o),
+            cloud_map='slam/cloud',
+            **options,
         )
         self.answers = listen(self.client, msg.Grounding, 'grounding')
 
@@ -107,6 +109,16 @@ def test_a_slam_that_comes_back_with_another_quality_of_service_is_heard(graph):
     wait_until(slam.publisher.get_subscription_count, 'a subscriber')
     slam.publish(spots((20, 0, 0)), stamp=2)
     slam.wait_for_chunks((3, 0, 0))
+
+
+def test_of_a_cloud_that_is_too_large_a_part_is_kept_and_the_rest_comes_when_there_is_room(graph):
+    slam = Slam(graph, max_voxels=400)
+    slam.publish(spots((0, 0, 0), (20, 0, 0), (40, 0, 0), (60, 0, 0)))
+    wait_for_count(slam.node, 'refused_chunks', 2)
+    wait_until(lambda: len(slam.grounder.clouds) == 2, 'two chunks')
+    slam.publish(spots((40, 0, 0), (60, 0, 0)), stamp=2)
+    slam.wait_for_chunks((6, 0, 0), (9, 0, 0))
+    assert slam.node.report.counts()['refused_chunks'] == 2
 
 
 @pytest.mark.parametrize('kind', [None, String])

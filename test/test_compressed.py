@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
+from peak_memory import peak_memory  # noqa: E402
 from PIL import Image as Pillow  # noqa: E402
 from sensor_msgs.msg import CompressedImage  # noqa: E402
 
@@ -93,16 +94,38 @@ def png_that_claims(width: int, height: int) -> bytes:
     return bytes(data)
 
 
+def test_a_small_file_of_a_large_picture_takes_no_more_memory_than_is_said():
+    def read(height: int) -> np.ndarray:
+        data = encode(np.zeros((height, 4096, 3), np.uint8), 'PNG')
+        assert len(data) < 100_000
+        messages.append(compressed('png', data))
+        return color_from_compressed(messages[-1])
+
+    messages: list[CompressedImage] = []
+    assert read(3072).shape == (3072, 4096, 3)
+    with pytest.raises(ValueError, match='4096x3073 pixels, more than 12582912'):
+        read(3073)
+    taken = peak_memory(lambda: color_from_compressed(messages[0]))
+    assert 3 * 4096 * 3072 < taken < 12 * 4096 * 3072
+    assert peak_memory(lambda: refused(messages[1])) < 10e6
+
+
+def refused(message: CompressedImage) -> None:
+    with pytest.raises(ValueError, match='cannot be decoded'):
+        color_from_compressed(message)
+
+
 @pytest.mark.parametrize(
     ('image_format', 'data', 'match'),
     [
         ('jpeg', b'', 'cannot be decoded'),
+        ('tiff', encode(COLOR, 'TIFF'), 'expected a whole PNG or JPEG image'),
         ('jpeg', b'\xff\xd8\xff' + bytes(50), 'cannot be decoded'),
         ('png', encode(COLOR, 'PNG')[:-30], 'cannot be decoded'),
         ('png', png_that_claims(8000, 8000), 'claims 8000x8000 pixels'),
         ('png', png_that_claims(60000, 60000), 'DecompressionBomb'),
     ],
-    ids=['empty', 'head only', 'cut off', 'large', 'huge'],
+    ids=['empty', 'tiff', 'head only', 'cut off', 'large', 'huge'],
 )
 def test_what_is_wrong_with_a_picture_is_said(image_format, data, match):
     with pytest.raises(ValueError, match=match):

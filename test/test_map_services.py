@@ -78,6 +78,8 @@ def test_files_that_are_no_whole_map_are_refused_and_the_running_map_goes_on(gra
     robot.refuses(srv.SaveMap, 'folder', 'Is a directory')
     robot.refuses(srv.SaveMap, 'x' * 300, 'File name too long')
     assert robot.mapping._mapper.map_id == before
+    counts = robot.mapping.report.counts()
+    assert (counts['failed_saves'], counts['failed_loads']) == (3, 4)
     map_good_frames(robot.mapping, robot.camera, 2)
 
 

@@ -17,7 +17,7 @@ from rcl_interfaces.srv import DescribeParameters, SetParameters  # noqa: E402
 from rclpy.executors import MultiThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
-from ros_graph import CAMERA, PATIENCE, wait_until  # noqa: E402
+from ros_graph import CAMERA, PATIENCE, FakeCamera, wait_until  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
@@ -35,10 +35,12 @@ from lift_gs_ros.nodes import conversions, parameters  # noqa: E402
 from lift_gs_ros.nodes.camera_node import CameraNode  # noqa: E402
 from lift_gs_ros.nodes.grounding_node import GroundingNode, load_grounder  # noqa: E402
 from lift_gs_ros.nodes.mapping_node import MappingNode  # noqa: E402
+from lift_gs_ros.nodes.overlay_node import OverlayNode  # noqa: E402
 from lift_gs_ros.nodes.point_clouds import cloud_from_message, columns_from_message  # noqa: E402
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE, latched  # noqa: E402
 from lift_gs_ros.nodes.reporting import ERROR, Report  # noqa: E402
 from lift_gs_ros.nodes.runner import spin  # noqa: E402
+from lift_gs_ros.nodes.viewer_node import ViewerNode  # noqa: E402
 
 CONFIG = Path(__file__).parents[1] / 'config' / 'grounding.yaml'
 
@@ -166,9 +168,11 @@ def test_frames_become_a_map_and_chunks_with_source_stamp_and_frame(graph, clien
 
 
 def test_a_late_reader_of_chunks_gets_the_whole_map(graph, client, camera):
-    mapping = make_mapping(graph, camera, chunk_size=0.55)
+    mapping = make_mapping(graph, camera, chunk_size=0.25)
     map_good_frames(mapping, camera, 5)
+    wait_for_count(mapping, 'pairs', camera.published)  # the map is finished
     expected = mapping._mapper.map
+    assert len(expected.chunk_keys()) > LATCHED_CHUNKS.depth
     chunks = listen(client, msg.MapChunk, 'map_chunks', LATCHED_CHUNKS)
 
     def newest() -> dict:
@@ -323,10 +327,15 @@ def test_an_incompatible_publisher_is_reported_with_the_way_out(graph, client):
     from ros_graph import SENSOR_DATA
     from sensor_msgs.msg import Image
 
-    client.create_publisher(Image, 'rgb/image', SENSOR_DATA)
+    bad = client.create_publisher(Image, 'rgb/image', SENSOR_DATA)
     wait_for_count(mapping, 'incompatible_publishers')
     assert '/rgb/image has an incompatible QoS (reliability)' in reasons[-1]
     assert 'sensor_qos' in reasons[-1]
+    camera = FakeCamera(client)  # a good one, with that one still there
+    camera.wait_for_subscribers()
+    map_good_frames(mapping, camera, 2)
+    client.destroy_publisher(bad)
+    map_good_frames(mapping, camera, 2)
 
 
 def test_reset_starts_a_new_map_and_tells_the_readers_of_chunks(graph, client, camera):
@@ -345,17 +354,73 @@ def test_reset_starts_a_new_map_and_tells_the_readers_of_chunks(graph, client, c
     map_good_frames(mapping, camera, 2)
 
 
+TABLES = {
+    'mapping_node': parameters.MAPPING,
+    'grounding_node': parameters.GROUNDING,
+    'viewer_node': parameters.VIEWER,
+    'camera_node': parameters.CAMERA,
+    'overlay_node': parameters.OVERLAY,
+}
+NODES = {
+    'mapping_node': MappingNode,
+    'grounding_node': lambda **o: GroundingNode(lambda values: FakeGrounder(), **o),
+    'viewer_node': ViewerNode,
+    'camera_node': lambda **o: CameraNode(Walk(), **o),
+    'overlay_node': OverlayNode,
+}
+
+
+@pytest.mark.parametrize('name', list(TABLES))
+def test_every_parameter_is_described_with_its_range_and_only_live_ones_can_be_changed(
+    graph, client, name
+):
+    graph.add(NODES[name], autostart=False)
+    table = {parameter.name: parameter for parameter in TABLES[name]}
+    request = DescribeParameters.Request(names=list(table))
+    described = call(client, DescribeParameters, f'{name}/describe_parameters', request)
+    for descriptor, parameter in zip(described.descriptors, table.values(), strict=True):
+        assert len(descriptor.description) > 5, parameter.name
+        assert descriptor.read_only == parameter.read_only
+        ranges = [*descriptor.floating_point_range, *descriptor.integer_range]
+        if type(parameter.default) in (int, float):
+            [bounds] = ranges
+            assert (bounds.from_value, bounds.to_value) == parameter.bounds, parameter.name
+            assert bounds.from_value <= parameter.default <= bounds.to_value
+        for choice in parameter.choices:
+            assert choice in descriptor.additional_constraints
+    beyond = [
+        Parameter(p.name, value=type(p.default)(2 * p.bounds[1] + 1))
+        for p in table.values()
+        if p.bounds
+    ]
+    request = SetParameters.Request(parameters=[one.to_parameter_msg() for one in beyond])
+    refused = call(client, SetParameters, f'{name}/set_parameters', request).results
+    assert len(refused) == len(beyond)
+    assert not any(result.successful for result in refused)
+    assert all(result.reason for result in refused)
+
+
+def test_a_rate_that_is_changed_while_the_node_runs_has_an_effect(graph, client, camera):
+    mapping = make_mapping(graph, camera, chunk_rate=0.01)
+
+    def sent_with(keyframes: int) -> int:
+        before = mapping.report.counts().get('chunks', 0)
+        map_good_frames(mapping, camera, keyframes)
+        return mapping.report.counts().get('chunks', 0) - before
+
+    sent_with(2)  # every chunk once, as soon as it is there
+    slowly = sent_with(10)
+    parameter = Parameter('chunk_rate', value=100.0).to_parameter_msg()
+    request = SetParameters.Request(parameters=[parameter])
+    changed = call(client, SetParameters, 'mapping_node/set_parameters', request)
+    assert changed.results[0].successful
+    assert sent_with(10) >= 2 * slowly + 3
+
+
 def test_the_parameter_tables_the_yaml_and_the_nodes_agree(graph, client):
     described = yaml.safe_load(CONFIG.read_text())
-    tables = {
-        'mapping_node': parameters.MAPPING,
-        'grounding_node': parameters.GROUNDING,
-        'viewer_node': parameters.VIEWER,
-        'camera_node': parameters.CAMERA,
-        'overlay_node': parameters.OVERLAY,
-    }
-    assert set(described) == {f'/**/{name}' for name in tables}
-    for name, table in tables.items():
+    assert set(described) == {f'/**/{name}' for name in TABLES}
+    for name, table in TABLES.items():
         values = described[f'/**/{name}']['ros__parameters']
         assert values == {parameter.name: parameter.default for parameter in table}
         for parameter in table:

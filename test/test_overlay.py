@@ -1,5 +1,7 @@
 """overlay_node in a real graph: what it draws, and that it does nothing for nobody."""
 
+from concurrent.futures import Future
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,8 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from ros_graph import FakeCamera, wait_until  # noqa: E402
 from sensor_msgs.msg import Image, PointCloud2  # noqa: E402
+from std_msgs.msg import Header  # noqa: E402
+from test_lifecycle import ACTIVATE, CLEANUP, CONFIGURE, DEACTIVATE, change  # noqa: E402
 
 from lift_gs_ros import msg, srv  # noqa: E402
 from lift_gs_ros.colors import confidence_color  # noqa: E402
@@ -142,6 +146,42 @@ def test_an_image_without_a_pose_is_counted_and_the_next_one_is_drawn(graph):
 
     wait_until(refused, 'a problem')
     scene.wait_for(lambda: images, 'an image')
+
+
+def test_an_overlay_that_was_taken_down_leaves_nothing_and_draws_again(graph):
+    scene = Scene(graph)
+    images = scene.listen('annotated_image')
+    for down, up in (((DEACTIVATE,), (ACTIVATE,)), ((DEACTIVATE, CLEANUP), (CONFIGURE, ACTIVATE))):
+        scene.wait_for(lambda: images, 'an image')
+        assert change(scene.client, 'overlay_node', *down)
+        wait_until(lambda: not scene.camera.info.get_subscription_count(), 'no subscriber')
+        assert change(scene.client, 'overlay_node', *up)
+        del images[:]
+    scene.wait_for(lambda: images, 'an image')
+    assert 'errors' not in scene.node.report.counts()
+    assert change(scene.client, 'overlay_node', DEACTIVATE, CLEANUP)
+    wait_until(lambda: not scene.client.count_publishers('annotated_image'), 'the topic to go')
+    assert not list(scene.node.node.clients)
+
+
+@pytest.mark.parametrize('down', [(DEACTIVATE,), (DEACTIVATE, CLEANUP)])
+def test_a_picture_that_comes_when_the_overlay_has_been_taken_down_is_left_out(graph, down):
+    scene = Scene(graph)
+    images = scene.listen('rendered_image')
+    assert change(scene.client, 'overlay_node', *down)
+    future: Future = Future()
+    future.set_result(srv.Render.Response(success=True))
+    scene.node._on_picture(future)  # which the executor was about to call
+
+    def render(request, response):
+        response.image = conversions.image_from_color(np.zeros((2, 3, 3), np.uint8), Header())
+        response.success = True
+        return response
+
+    scene.client.create_service(srv.Render, 'grounding_node/render', render)
+    assert change(scene.client, 'overlay_node', *(CONFIGURE, ACTIVATE)[-len(down) :])
+    scene.wait_for(lambda: images, 'a picture')
+    assert images[0].width == 3
 
 
 @pytest.mark.parametrize('size', [(640, 480), (1280, 1024), (480, 640), (3000, 1), (64, 48)])

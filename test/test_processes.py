@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from PIL import Image  # noqa: E402
-from ros_graph import Graph, domain_id, wait_until  # noqa: E402
+from ros_graph import Graph, wait_until  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
@@ -34,25 +34,6 @@ def write_sequence(folder, frames: int = 12) -> None:
         Image.fromarray(np.full((480, 640), 2000, np.uint16)).save(f'{name}.depth.png')
         pose = look_at([0, 0.15 * i, 1], [1, 0.15 * i, 1])
         np.savetxt(f'{name}.pose.txt', pose)
-
-
-@pytest.fixture
-def start():
-    processes: list[subprocess.Popen] = []
-
-    def start(node: str, **parameters) -> subprocess.Popen:
-        command = [sys.executable, '-m', f'lift_gs_ros.nodes.{node}', '--ros-args']
-        for name, value in parameters.items():
-            command += ['-p', f'{name}:={value}']
-        environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain_id())}
-        processes.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE))
-        return processes[-1]
-
-    yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-        process.stderr.close()
 
 
 def test_camera_map_and_real_model_answer_and_leave_cleanly_on_a_signal(start, tmp_path):

@@ -12,7 +12,7 @@ from websockets.sync.client import connect
 from lift_gs_ros.geometry import Box, PointCloud
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding, MapSummary
 from lift_gs_ros.viewer import texts
-from lift_gs_ros.viewer.address import is_local, page_url
+from lift_gs_ros.viewer.address import host_name, is_local, page_url
 from lift_gs_ros.viewer.answer_scene import confidence_color
 from lift_gs_ros.viewer.map_points import MapPoints
 from lift_gs_ros.viewer.viewer import Viewer
@@ -137,13 +137,36 @@ def test_the_page_of_another_site_is_not_let_in(viewer, origin):
         page.recv(timeout=20)
 
 
-def connected(viewer, origin: str | None):
-    """Open a connection as a page of that origin does; None: no browser."""
-    host = viewer.url.removeprefix('http://')
+@pytest.mark.parametrize('name', ['evil.example', '192.0.2.1', 'localhost.evil.example'])
+def test_a_site_that_has_its_own_name_mean_this_machine_is_not_let_in(viewer, name):
+    refusal = pytest.raises(ConnectionClosedError, match='is no name of this machine')
+    with connected(viewer, 'http://{host}', name) as page, refusal:
+        page.recv(timeout=20)
+
+
+@pytest.mark.parametrize('name', ['localhost', '127.0.0.1', '[::1]'])
+def test_every_name_of_this_machine_will_do_as_through_a_tunnel_of_ssh(viewer, name):
+    with connected(viewer, 'http://{host}', name) as page:
+        assert page.recv(timeout=20)
+
+
+def test_a_viewer_that_is_open_to_the_network_is_let_in_to_by_every_name():
+    viewer = Viewer(lambda text: None, host='0.0.0.0', port=0)
+    try:
+        with connected(viewer, 'http://{host}', 'robot.local') as page:
+            assert page.recv(timeout=20)
+    finally:
+        viewer.close()
+
+
+def connected(viewer, origin: str | None, name: str = '127.0.0.1'):
+    """Open a connection as a page of that origin does, under a name; None: no browser."""
+    port = int(viewer.url.rpartition(':')[2])
     return connect(
-        f'ws://{host}',
-        origin=origin and origin.format(host=host),
+        f'ws://{name}:{port}',
+        origin=origin and origin.format(host=f'{name}:{port}'),
         subprotocols=[f'viser-v{viser.__version__}'],
+        sock=socket.create_connection(('127.0.0.1', port)),
         max_size=None,
     )
 
@@ -151,6 +174,7 @@ def connected(viewer, origin: str | None):
 def test_local_addresses_are_told_from_open_ones():
     assert all(map(is_local, ('127.0.0.1', 'localhost', '::1')))
     assert not any(map(is_local, ('0.0.0.0', '::', '192.168.1.7', 'robot.local')))
+    assert [host_name(text) for text in ('a:1', '[::1]:1', '[::1', '')] == ['a', '::1', '', '']
     assert page_url('0.0.0.0', 80) == 'http://localhost:80'
     assert page_url('::1', 80) == 'http://[::1]:80'
 

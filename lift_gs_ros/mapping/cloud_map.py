@@ -24,7 +24,7 @@ class CloudMap:
     """Says which chunks of the newest cloud are not those of the cloud before."""
 
     def __init__(self) -> None:
-        self._fingerprints: dict[ChunkKey, int] = {}
+        self._fingerprints: dict[ChunkKey, int | None] = {}
         empty = VoxelMap()
         self.chunk_size, self.voxel_size = empty.chunk_size, empty.voxel_size  # metres
 
@@ -41,6 +41,10 @@ class CloudMap:
         gone = {key: PointCloud.empty() for key in known if key not in chunks}
         new = {key: c for key, c in chunks.items() if known.get(key) != self._fingerprints[key]}
         return {**gone, **new}
+
+    def doubt(self, key: ChunkKey) -> None:
+        """Take a chunk of the newest cloud for changed, or gone, when the next one comes."""
+        self._fingerprints[key] = None
 
     def _sorted(self, chunk: PointCloud) -> PointCloud:
         """Sort by voxel, of which each holds one point."""

@@ -54,7 +54,9 @@ class Answering:
     ) -> None:
         self._values, self._load, self._publish, self._report = values, load, publish, report
         self._questions: BoundedQueue[Question] = BoundedQueue(values['query_queue_size'])
-        self._intake = MapIntake(values['map_frame'], report, lambda: values['answer_rate'])
+        self._intake = MapIntake(
+            values['map_frame'], report, lambda: values['answer_rate'], values['max_voxels']
+        )
         self._grounder: Grounds | None = None
         self._standing = StandingQueries()
         self.jobs = Jobs()
@@ -78,9 +80,9 @@ class Answering:
         """Queries that are answered again when the map changes."""
         return len(self._standing)
 
-    def put_chunk(self, update: ChunkUpdate) -> None:
-        """Take in the newest state of a chunk."""
-        self._intake.put(update)
+    def put_chunk(self, update: ChunkUpdate) -> bool:
+        """Take in the newest state of a chunk; False where the map would become too large."""
+        return self._intake.put(update)
 
     def ask(self, question: Question) -> None:
         """Take in a query; when too many wait, the oldest is refused."""
@@ -176,11 +178,14 @@ class Answering:
                 answers[text] = self._refuse(self._shortened(text), reason)
         news = []
         for question in questions:
+            reason = refusals[question.text]
+            if reason is not None and question.text.strip():  # an empty one clears: no loss
+                self._report.problem('refused_queries', reason)
             answer = self._timed(answers[question.text], question.arrived)
             if question.reply is not None:
                 question.reply.set_result(answer)
             else:
-                news += [*self._take_in(answer, refusals[question.text] is None), answer]
+                news += [*self._take_in(answer, reason is None), answer]
         if news:
             self._publish(News(news, self._standing))
 

@@ -15,6 +15,7 @@ from sensor_msgs.msg import PointCloud2
 from lift_gs_ros.grounding.instances import MapSummary
 from lift_gs_ros.mapping.cloud_map import CloudMap
 from lift_gs_ros.nodes.conversions import ChunkUpdate, frame_name, random_map_id, stamp_to_ns
+from lift_gs_ros.nodes.inputs import nobody_publishes
 from lift_gs_ros.nodes.point_clouds import cloud_from_message
 from lift_gs_ros.nodes.reporting import ERROR, Report
 from lift_gs_ros.nodes.worker import BoundedQueue, Worker
@@ -32,7 +33,7 @@ class CloudInput:
     """
 
     def __init__(
-        self, node: Node, topic: str, put_chunk: Callable[[ChunkUpdate], None], report: Report
+        self, node: Node, topic: str, put_chunk: Callable[[ChunkUpdate], bool], report: Report
     ) -> None:
         self._node, self._put_chunk, self._report = node, put_chunk, report
         self._topic = node.resolve_topic_name(topic)
@@ -64,7 +65,7 @@ class CloudInput:
             publisher.qos_profile for publisher in publishers if publisher.topic_type == KIND
         ]
         if not offered:
-            self._miss({publisher.topic_type for publisher in publishers})
+            self._miss()
             return
         reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
         latched = all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)
@@ -85,13 +86,13 @@ class CloudInput:
             callback_group=self._group,
         )
 
-    def _miss(self, others: set[str]) -> None:
+    def _miss(self) -> None:
         """Say that nobody publishes; after a map has come, that need not be wrong."""
         if self._has_map or time.monotonic() < self._began + SILENCE:
             return
-        instead = f', but {", ".join(sorted(others))}' if others else ''
-        text = f'nobody publishes {KIND} on {self._topic}{instead}: is that the name (cloud_map)?'
-        self._report.problem('no_cloud_map', text, ERROR)
+        if missing := nobody_publishes(self._node, self._topic, KIND):
+            text = f'{missing}: is that the name (cloud_map)?'
+            self._report.problem('no_cloud_map', text, ERROR)
 
     def _on_cloud(self, message: PointCloud2) -> None:
         self._report.count('clouds')
@@ -119,18 +120,18 @@ class CloudInput:
         self._has_map = True
         self._version += bool(chunks)
         for key, chunk in chunks.items():
-            self._put_chunk(
-                ChunkUpdate(
-                    key=key,
-                    cloud=chunk,
-                    chunk_size=self._map.chunk_size,
-                    voxel_size=self._map.voxel_size,
-                    map=MapSummary(version=self._version),
-                    stamp=stamp_to_ns(message.header.stamp),
-                    frame_id=frame_id,
-                    map_id=self._map_id,
-                )
+            update = ChunkUpdate(
+                key=key,
+                cloud=chunk,
+                chunk_size=self._map.chunk_size,
+                voxel_size=self._map.voxel_size,
+                map=MapSummary(version=self._version),
+                stamp=stamp_to_ns(message.header.stamp),
+                frame_id=frame_id,
+                map_id=self._map_id,
             )
+            if not self._put_chunk(update):  # there may be room when the next cloud comes
+                self._map.doubt(key)
         self._report.count('chunks', len(chunks))
 
     def _on_error(self, error: Exception) -> None:

@@ -24,10 +24,11 @@ from lift_gs_ros.nodes.conversions import (
     matrix_from_pose,
     stamp_to_ns,
 )
+from lift_gs_ros.nodes.inputs import Inputs
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
 from lift_gs_ros.nodes.map_intake import Grounds
 from lift_gs_ros.nodes.parameters import GROUNDING
-from lift_gs_ros.nodes.qos import LATCHED_CHUNKS, RELIABLE
+from lift_gs_ros.nodes.qos import LATCHED_CHUNKS, QUERIES
 from lift_gs_ros.nodes.reporting import ERROR, gpu_memory_rows
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.worker import Worker
@@ -124,20 +125,18 @@ class GroundingNode(ManagedNode):
             self.node.create_service(kind, f'~/{name}', serve, callback_group=group)
 
     def _subscribe(self) -> None:
-        node = self.node
-        timed = self.report.timed
+        self._inputs = inputs = Inputs(self.node, self.report, expected='nothing')
         self._cloud_input = None
         if topic := self.values['cloud_map']:
             put = self._answering.put_chunk
-            self._cloud_input = CloudInput(node, topic, put, self.report)
+            self._cloud_input = CloudInput(self.node, topic, put, self.report)
             self._cloud_input.start()
         else:
-            node.create_subscription(
-                msg.MapChunk, 'map_chunks', timed('callback', self._on_chunk), LATCHED_CHUNKS
-            )
+            # A map that is finished no longer changes; that nobody publishes it is a fault.
+            qos = LATCHED_CHUNKS
+            inputs.subscribe(msg.MapChunk, 'map_chunks', self._on_chunk, qos, expected='publisher')
         group = MutuallyExclusiveCallbackGroup()
-        on_query = timed('callback', self._on_query)
-        node.create_subscription(String, 'query', on_query, RELIABLE, callback_group=group)
+        inputs.subscribe(String, 'query', self._on_query, QUERIES, group)
 
     def _on_chunk(self, message: msg.MapChunk) -> None:
         try:

@@ -184,7 +184,8 @@ class ManagedNode(ManagedEntity, ABC):
 
     def _entities(self) -> set[Any]:
         node = self.node
-        return {*node.publishers, *node.subscriptions, *node.services, *node.timers}
+        senders = {*node.publishers, *node.clients, *node.services}
+        return {*senders, *node.subscriptions, *node.timers}
 
     def _destroy(self, entities: Iterable[Any]) -> None:
         node = self.node
@@ -192,6 +193,7 @@ class ManagedNode(ManagedEntity, ABC):
             _ = (
                 node.destroy_publisher(entity)
                 or node.destroy_subscription(entity)
+                or node.destroy_client(entity)
                 or node.destroy_service(entity)
                 or node.destroy_timer(entity)
             )

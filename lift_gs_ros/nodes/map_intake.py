@@ -1,4 +1,4 @@
-"""Chunks on their way to the model: the newest state of each, of one map at a time."""
+"""Chunks on their way to the model: the newest state of each, of one map at a time, bounded."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ from lift_gs_ros.grounding.instances import Grounding, MapSummary
 from lift_gs_ros.mapping.chunks import ChunkKey
 from lift_gs_ros.nodes.conversions import ChunkUpdate
 from lift_gs_ros.nodes.reporting import Report
+
+# Voxels that a chunk counts for beside its own, for what is kept of any: else chunks without
+# voxels, or with one each, would fill the memory.
+CHUNK_COST = 100
 
 
 class Grounds(Protocol):
@@ -58,12 +62,17 @@ class Grounds(Protocol):
 class MapIntake:
     """``put`` may be called from any thread, the rest only by the worker that owns the grounder.
 
+    Anybody may publish chunks: with those that wait, the map has at most ``max_voxels``. What is
+    beyond is refused, and not what was there before: a map that is good stays.
+
     A chunk is taken in again at most ``rate()`` times a second: while the camera moves it changes
     with every keyframe, and encoding it each time would leave queries, and the other nodes, little.
     """
 
-    def __init__(self, frame_id: str, report: Report, rate: Callable[[], float]) -> None:
-        self._report, self._rate = report, rate
+    def __init__(
+        self, frame_id: str, report: Report, rate: Callable[[], float], max_voxels: int
+    ) -> None:
+        self._report, self._rate, self._max_voxels = report, rate, max_voxels
         self._lock = threading.Lock()
         self._chunks: dict[ChunkKey, ChunkUpdate] = {}  # the newest state of each changed one
         self._taken: dict[ChunkKey, float] = {}  # when, on the clock time.monotonic
@@ -93,11 +102,28 @@ class MapIntake:
             if update.map_id != self._map_id or self._taken.get(key, -np.inf) <= before
         ]
 
-    def put(self, update: ChunkUpdate) -> None:
-        """Note the newest state of a chunk."""
+    def put(self, update: ChunkUpdate) -> bool:
+        """Note the newest state of a chunk; False where the map would become too large."""
         with self._lock:
-            self._chunks.pop(update.key, None)
-            self._chunks[update.key] = update
+            fits = self._cost_with(update) <= self._max_voxels
+            if fits:
+                self._chunks.pop(update.key, None)
+                self._chunks[update.key] = update
+        if not fits:
+            self._report.problem(
+                'refused_chunks',
+                f'with the {len(update.cloud)} voxels of chunk {update.key} the map would be '
+                f'larger than max_voxels = {self._max_voxels}: raise that, or map less',
+            )
+        return fits
+
+    def _cost_with(self, update: ChunkUpdate) -> int:
+        """Size that the map will have with all that waits and this chunk."""
+        known = self._sizes if update.map_id == self._map_id else {}  # another map goes
+        waiting = {key: len(one.cloud) for key, one in self._chunks.items()}
+        sizes = {**known, **waiting, update.key: len(update.cloud)}
+        # One that is there, and empty when its turn comes, has gone.
+        return sum(n + CHUNK_COST for key, n in sizes.items() if n or key not in known)
 
     def take_in(self, grounder: Grounds) -> tuple[bool, bool]:
         """Hand what is due to the grounder; returns whether anything changed, another map began.
@@ -145,12 +171,13 @@ class MapIntake:
                 grounder.settings, frame_id=update.frame_id, chunk_size=update.chunk_size
             )
         grounder.update(update.key, update.cloud)
-        for known in (self._sizes, self._fingerprints, self._taken):
-            known.pop(update.key, None)
-        if len(update.cloud):
-            self._sizes[update.key] = len(update.cloud)
-            self._fingerprints[update.key] = fingerprint
-            self._taken[update.key] = time.monotonic()
+        with self._lock:
+            for known in (self._sizes, self._fingerprints, self._taken):
+                known.pop(update.key, None)
+            if len(update.cloud):
+                self._sizes[update.key] = len(update.cloud)
+                self._fingerprints[update.key] = fingerprint
+                self._taken[update.key] = time.monotonic()
         return True
 
     def _summarise(self, update: ChunkUpdate, grounder: Grounds) -> None:
@@ -168,6 +195,6 @@ class MapIntake:
     def forget(self, grounder: Grounds) -> None:
         """Start again without a map; what waits is kept, it may be of the next one."""
         grounder.clear()
-        self._sizes, self._fingerprints, self.summary = {}, {}, MapSummary()
-        self._taken = {}
-        self._map_id = None
+        with self._lock:
+            self._sizes, self._fingerprints, self._taken = {}, {}, {}
+            self._map_id, self.summary = None, MapSummary()

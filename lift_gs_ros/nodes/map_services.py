@@ -13,6 +13,7 @@ from std_srvs.srv import Trigger
 from lift_gs_ros.mapping.map_file import MapFile
 from lift_gs_ros.nodes.jobs import Jobs
 from lift_gs_ros.nodes.mapper import Mapper
+from lift_gs_ros.nodes.reporting import Report
 from lift_gs_ros.srv import LoadMap, SaveMap
 
 WORKER_SECONDS = 10.0  # the worker may be waiting for a pose
@@ -50,24 +51,35 @@ class MapServices:
         jobs: Jobs,
         reset: Callable[[], None],
         state: Callable[[], str],  # of the node; only an active one has a worker
+        report: Report,
     ) -> None:
         # No shell has looked at a parameter.
         self._folder = Path(folder).expanduser()
         self._mapper, self._jobs, self._new_map = mapper, jobs, reset
+        self._state, self._report = state, report
         group = MutuallyExclusiveCallbackGroup()
 
-        def advertise(kind: type, name: str, serve: Callable[..., str]) -> None:
+        def advertise(kind: type, name: str, serve: Callable[..., str], failed: str) -> None:
             def callback(request, response):
-                if state() != 'active':
-                    response.message = f'the node is {state()}'
-                    return response
-                return _answer(response, lambda: serve(request))
+                return self._answer(response, lambda: serve(request), failed)
 
             node.create_service(kind, f'~/{name}', callback, callback_group=group)
 
-        advertise(Trigger, 'reset', self._reset)
-        advertise(SaveMap, 'save_map', self._save)
-        advertise(LoadMap, 'load_map', self._load)
+        advertise(Trigger, 'reset', self._reset, 'failed_resets')
+        advertise(SaveMap, 'save_map', self._save, 'failed_saves')
+        advertise(LoadMap, 'load_map', self._load, 'failed_loads')
+
+    def _answer(self, response: _Response, serve: Callable[[], str], failed: str) -> _Response:
+        """Say what was done, or why not, and count that; nothing that is asked may end the node."""
+        try:
+            if self._state() != 'active':
+                raise RuntimeError(f'the node is {self._state()}')
+            response.message = serve()
+            response.success = True
+        except Exception as error:
+            response.message = str(error) or type(error).__name__
+            self._report.problem(failed, response.message)
+        return response
 
     def _reset(self, _request: Trigger.Request) -> str:
         self._jobs.ask(self._new_map, WORKER_SECONDS)
@@ -96,13 +108,3 @@ class MapServices:
             f'{path}: {saved}, of which {voxel_map.evicted_chunks} chunks, those seen longest ago, '
             f'were left out: the map holds max_voxels = {voxel_map.max_voxels}'
         )
-
-
-def _answer(response: _Response, serve: Callable[[], str]) -> _Response:
-    """Say what was done, or why not; nothing that is asked may end the node."""
-    try:
-        response.message = serve()
-        response.success = True
-    except Exception as error:
-        response.message = str(error) or type(error).__name__
-    return response

@@ -140,6 +140,7 @@ class MappingNode(ManagedNode):
             self._jobs,
             self._new_map,
             lambda: self.state,
+            self.report,
         )
 
     def _on_info(self, info: CameraInfo) -> None:

@@ -60,23 +60,29 @@ class OverlayNode(ManagedNode):
         self._info: CameraInfo | None = None
         self._image_input: Subscription | None = None
         self._due = {'annotated': 0.0, 'rendered': 0.0}
-        self._rendering_since: float | None = None
+        # Pictures on their way to the worker, the only one that publishes: it has ended before a
+        # publisher is destroyed, an answer that comes late has not.
+        self._pictures: BoundedQueue[Image] = BoundedQueue(1)
         self._client = self.node.create_client(Render, 'grounding_node/render')
 
     def activate(self) -> None:
         """Subscribe and draw."""
         node, qos = self.node, SENSOR_QOS[self.values['sensor_qos']]
-        self._inputs = Inputs(node, self.report, 'overlay_node needs camera_info and poses')
-        self._poses.subscribe(node, self._inputs, qos)
-        self._inputs.subscribe(CameraInfo, 'rgb/camera_info', self._on_info, qos)
-        answers, subscribe = self._answers, node.create_subscription
+        hint = 'overlay_node needs camera_info and poses and, while somebody looks, images'
+        self._inputs = inputs = Inputs(node, self.report, hint, expected='always')
+        self._pictures.take_all()  # one that was asked for before
+        self._rendering_since: float | None = None
+        self._poses.subscribe(node, inputs, qos)
+        # A calibration holds until there is another.
+        inputs.subscribe(CameraInfo, 'rgb/camera_info', self._on_info, qos, expected='once')
+        answers = self._answers
         group = MutuallyExclusiveCallbackGroup()
         for kind, topic, callback, depth in (
             (msg.Grounding, 'grounding', answers.on_grounding, latched(100)),
             (msg.StandingQueries, 'standing_queries', answers.on_standing_queries, LATCHED),
             (PointCloud2, 'masks', answers.on_masks, LATCHED),
         ):
-            subscribe(kind, topic, callback, depth, callback_group=group)
+            inputs.subscribe(kind, topic, callback, depth, group, expected='nothing')
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(LOOK_SECONDS, self._follow_readers, clock=clock)
         self._worker.start()
@@ -90,7 +96,6 @@ class OverlayNode(ManagedNode):
 
     def cleanup(self) -> None:
         """Forget what was seen."""
-        self.node.destroy_client(self._client)
         del self._poses, self._answers, self._info
 
     def stop(self, timeout: float) -> bool:
@@ -103,20 +108,22 @@ class OverlayNode(ManagedNode):
         if wanted and self._image_input is None:
             kind, topic = image_topic(self.node, 'rgb/image', self.values['rgb_transport'])
             qos = SENSOR_QOS[self.values['sensor_qos']]
-            self._image_input = self.node.create_subscription(
-                kind, topic, self._images.put, qos, callback_group=MutuallyExclusiveCallbackGroup()
+            self._image_input = self._inputs.subscribe(
+                kind, topic, self._images.put, qos, MutuallyExclusiveCallbackGroup()
             )
         elif not wanted and self._image_input is not None:
-            self.node.destroy_subscription(self._image_input)
+            self._inputs.unsubscribe(self._image_input)
             self._image_input = None
 
     def _on_info(self, info: CameraInfo) -> None:
         self._info = info
-        self._inputs.alive()
 
     def _step(self) -> None:
         image = self._images.get(timeout=0.1)
         try:
+            for picture in self._pictures.take_all():
+                self._rendered.publish(picture)
+                self.report.count('rendered')
             if image is not None and self._is_due('annotated', self._annotated):
                 self._annotate(image)
             if self._is_due('rendered', self._rendered):
@@ -177,8 +184,7 @@ class OverlayNode(ManagedNode):
     def _on_picture(self, future) -> None:
         response, self._rendering_since = future.result(), None
         if response.success:
-            self._rendered.publish(response.image)
-            self.report.count('rendered')
+            self._pictures.put(response.image)
         else:
             self.report.problem('no_pictures', response.message)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,26 +40,13 @@ class Parameter:
         return descriptor
 
 
-def declare(
-    node: Node,
-    parameters: Sequence[Parameter],
-    on_change: Callable[[dict[str, Any]], None] = lambda values: None,
-) -> dict[str, Any]:
-    """Declare all parameters and return their values, which follow changes at run time.
-
-    ``on_change`` sees the values as they would become; a ValueError from it refuses the change with
-    its text as the reason.
-    """
+def declare(node: Node, parameters: Sequence[Parameter]) -> dict[str, Any]:
+    """Declare all parameters and return their values, which follow changes at run time."""
     values = {p.name: _declare(node, p) for p in parameters}
 
     def set_values(changes) -> SetParametersResult:
         # Also asked about parameters of rclpy itself, such as use_sim_time.
-        wanted = {change.name: change.value for change in changes if change.name in values}
-        try:
-            on_change({**values, **wanted})
-        except ValueError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        values.update(wanted)
+        values.update({change.name: change.value for change in changes if change.name in values})
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(set_values)
@@ -209,6 +196,12 @@ GROUNDING = (
     Parameter('max_instances', 20, 'Reported for one phrase', (1, 10000)),
     Parameter(
         'max_chunks', 32, 'Chunks that one query looks at: the most similar ones', (1, 10000)
+    ),
+    Parameter(
+        'max_voxels',
+        3_000_000,
+        'Bound of the map, above that of mapping_node: chunks beyond it are refused',
+        (1, 10**9),
     ),
     Parameter('chunk_overlap', 0.6, 'Context that a chunk gets from its neighbours, m', (0, 100)),
     Parameter('largest_component', True, 'Drop points of a mask that hang loose'),

@@ -1,4 +1,4 @@
-"""The three kinds of quality of service that the nodes use, and the words for them."""
+"""The kinds of quality of service that the nodes use, and the words for them."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def latched(depth: int) -> QoSProfile:
 LATCHED = latched(1)
 LATCHED_CHUNKS = latched(64)  # every chunk of a room
 RELIABLE = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+# Deep, so that whatever is too much is dropped, and counted, by the node and not by DDS unseen: a
+# second of a flood fits.
+QUERIES = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 # By the value of the parameter sensor_qos.
 SENSOR_QOS = {'sensor_data': qos_profile_sensor_data, 'reliable': RELIABLE}
 

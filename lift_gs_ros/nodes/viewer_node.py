@@ -22,7 +22,7 @@ from lift_gs_ros.nodes.conversions import (
     matrix_from_pose,
     read_color,
 )
-from lift_gs_ros.nodes.inputs import image_topic
+from lift_gs_ros.nodes.inputs import Inputs, image_topic
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
 from lift_gs_ros.nodes.parameters import VIEWER
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE, SENSOR_QOS, latched
@@ -94,16 +94,18 @@ class ViewerNode(ManagedNode):
             )
 
     def _subscribe(self) -> None:
-        subscribe = self.node.create_subscription
+        self._inputs = Inputs(self.node, self.report, expected='nothing')
+        subscribe = self._inputs.subscribe
         if topic := self.values['cloud_map']:
             self._cloud_input = CloudInput(self.node, topic, self._put_chunk, self.report)
             self._cloud_input.start()
         else:
-            subscribe(msg.MapChunk, 'map_chunks', self._on_chunk, LATCHED_CHUNKS)
+            qos = LATCHED_CHUNKS
+            subscribe(msg.MapChunk, 'map_chunks', self._on_chunk, qos, expected='publisher')
         subscribe(msg.Grounding, 'grounding', self._on_grounding, latched(100))
         subscribe(PointCloud2, 'masks', self._on_masks, LATCHED)
         subscribe(PoseStamped, 'keyframe_pose', self._on_pose, LATCHED)
-        subscribe(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+        self.node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
         if self.values['camera_image']:
             qos = SENSOR_QOS['sensor_data']
             kind, topic = image_topic(self.node, 'rgb/image', self.values['rgb_transport'])
@@ -126,10 +128,11 @@ class ViewerNode(ManagedNode):
         except ValueError as error:
             self.report.problem('bad_chunks', error)
 
-    def _put_chunk(self, update: ChunkUpdate) -> None:
+    def _put_chunk(self, update: ChunkUpdate) -> bool:
         with self._lock:
             self._chunks.pop(update.key, None)
             self._chunks[update.key] = update
+        return True
 
     def _on_grounding(self, message: msg.Grounding) -> None:
         self.viewer.set_facts(weights=f'weights {message.weights}' if message.weights else '')

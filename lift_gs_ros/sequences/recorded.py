@@ -63,7 +63,7 @@ class RecordedSequence:
 
 
 def read_color(path: Path) -> NDArray[np.uint8]:
-    """Read an image of any kind as (H, W, 3) uint8, red, green, blue."""
+    """Read a PNG or JPEG as (H, W, 3) uint8, red, green, blue."""
     return decode_color(path.read_bytes(), path)
 
 

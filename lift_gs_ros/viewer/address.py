@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from urllib.parse import urlsplit
 
 
 def check_address(host: str, port: int) -> None:
@@ -28,6 +29,14 @@ def page_url(host: str, port: int) -> str:
     """Address to type into a browser on this machine."""
     name = {'0.0.0.0': 'localhost', '::': 'localhost'}.get(host, host)
     return f'http://{f"[{name}]" if ":" in name else name}:{port}'
+
+
+def host_name(netloc: str) -> str:
+    """Name or address of a page (``robot:8080``, ``[::1]:8080``); '' where there is none."""
+    try:
+        return urlsplit(f'//{netloc}').hostname or ''
+    except ValueError:  # "[::1"
+        return ''
 
 
 def is_local(host: str) -> bool:

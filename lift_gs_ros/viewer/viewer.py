@@ -20,7 +20,7 @@ from lift_gs_ros.geometry import Camera, FloatArray, PointCloud
 from lift_gs_ros.grounding.instances import Grounding
 from lift_gs_ros.mapping.chunks import ChunkKey
 from lift_gs_ros.viewer import views
-from lift_gs_ros.viewer.address import check_address, page_url
+from lift_gs_ros.viewer.address import check_address, host_name, is_local, page_url
 from lift_gs_ros.viewer.answer_scene import AnswerScene
 from lift_gs_ros.viewer.camera_frustum import CameraFrustum
 from lift_gs_ros.viewer.map_points import MapPoints
@@ -33,19 +33,26 @@ class _Server(viser.ViserServer):
     """viser's server without its tunnel, which would show a robot's map to the internet.
 
     A browser lets the page of any site connect to any address that it reaches, 127.0.0.1 too: such
-    a page would see the map and ask. So only the server's own page is let in.
+    a page would see the map and ask. So only the server's own page is let in. A site may also have
+    its own name mean 127.0.0.1 (DNS rebinding), and then is that page for all that a browser says:
+    a server for this machine only wants to be called by a name of this machine.
     """
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, host: str, **options: Any) -> None:
+        super().__init__(host=host, **options)
+        self._only_local = is_local(host)
         self._websock_server.on_client_connect(self._refuse_other_sites)
 
     async def _refuse_other_sites(self, client: Any) -> None:
         connection = self._websock_server._live_connections[client.client_id]
         assert connection.request is not None  # it is connected
         headers = connection.request.headers
-        if (origin := headers.get('Origin')) and urlsplit(origin).netloc != headers['Host']:
+        origin, host = headers.get('Origin'), headers.get('Host', '')
+        if origin and urlsplit(origin).netloc != host:
             await connection.close(1008, f'the page of {origin} is not that of this server')
+        elif self._only_local and not is_local(host_name(host)):
+            reason = f'{host[:60]} is no name of this machine, expected localhost or 127.0.0.1'
+            await connection.close(1008, reason)
 
     def request_share_url(self, verbose: bool = True) -> None:
         """Do nothing: a browser can ask for this whether there is a button for it or not."""
