@@ -154,6 +154,8 @@ def test_what_was_asked_long_ago_is_forgotten(language, monkeypatch):
     for query in queries:
         grounder.ground(query)
     assert list(grounder._asker._known) == queries[1:]
+    answers = grounder.ground_many([*queries, 'a desk'])  # more than are kept, at once
+    assert all(answer.instances for answer in answers)
 
 
 def test_a_sentence_that_compares_things_is_asked_on_all_chunks_together(language, monkeypatch):

@@ -46,6 +46,12 @@ class _Known:
     glances: dict[int, Glance] = field(default_factory=dict)
     parts: dict[int, Part] = field(default_factory=dict)
 
+    def kept(self, asked: _Asked) -> Part | None:
+        """Return what the very question came to before, if it is known."""
+        part = None if asked.home is None else self.parts.get(asked.home)
+        same = part and len(part.outcome.features) == len(asked.question.places)
+        return part if same else None
+
 
 class Asker:
     """Asks a model about an encoded map, and remembers what it said of each chunk."""
@@ -65,9 +71,11 @@ class Asker:
         everywhere = torch.ones_like(encoded_map.tiles.sizes, dtype=torch.bool)
         if len(everywhere) <= number:
             return [everywhere] * len(readings)
-        seen = self._look(encoded_map, readings, [everywhere] * len(readings))
-        best = everywhere.new_tensor([[own.best for own in k.values()] for k in seen], dtype=float)
-        return list(torch.zeros_like(best).scatter(1, best.topk(number).indices, 1).bool())
+        known = [self._of(reading, encoded_map) for reading in readings]
+        seen = self._look(encoded_map, readings, known, [everywhere] * len(readings))
+        best = torch.tensor([[own.best for own in tiles.values()] for tiles in seen])
+        none = torch.zeros(best.shape, dtype=torch.bool)
+        return list(none.scatter(1, best.topk(number).indices, True).to(everywhere.device))
 
     def find(
         self,
@@ -81,19 +89,20 @@ class Asker:
         if masks != self._masks:
             self._known.clear()
             self._masks = masks
-        asked = self._questions(encoded_map, readings, chosen)
-        parts = [[self._kept(reading, a) for a in own] for reading, own in zip(readings, asked)]
+        known = [self._of(reading, encoded_map) for reading in readings]
+        asked = self._questions(encoded_map, readings, known, chosen)
+        parts = [[about.kept(question) for question in own] for about, own in zip(known, asked)]
         missing = [
             (i, j) for i, own in enumerate(parts) for j, part in enumerate(own) if part is None
         ]
         outcomes = self._decode(encoded_map.tiles, [asked[i][j].question for i, j in missing])
         for (i, j), outcome in zip(missing, outcomes):
-            offset = asked[i][j].origin - encoded_map.tiles.origin
-            masks = moved(outcome.mask_embeddings, offset)
-            found = replace(outcome, mask_embeddings=masks)
-            parts[i][j] = part = Part(found, asked[i][j].origin, asked[i][j].home)
-            if part.home is not None:
-                self._known[readings[i].tokens.text].parts[part.home] = part
+            one = asked[i][j]
+            embeddings = moved(outcome.mask_embeddings, one.origin - encoded_map.tiles.origin)
+            found = replace(outcome, mask_embeddings=embeddings)
+            parts[i][j] = part = Part(found, one.origin, one.home)
+            if one.home is not None:
+                known[i].parts[one.home] = part
         return [
             Finds(r.tokens, [p for p in own if p], where, encoded_map, settings, self._model)
             for r, own, where in zip(readings, parts, chosen)
@@ -112,24 +121,33 @@ class Asker:
         return self._decode(tiles, questions[:half]) + self._decode(tiles, questions[half:])
 
     def _questions(
-        self, encoded_map: EncodedMap, readings: Sequence[Reading], chosen: Sequence[Tensor]
+        self,
+        encoded_map: EncodedMap,
+        readings: Sequence[Reading],
+        known: Sequence[_Known],
+        chosen: Sequence[Tensor],
     ) -> list[list[_Asked]]:
         """Ask each sentence on all its chunks together, or in a large map on one at a time."""
         tiles, decoder = encoded_map.tiles, self._model.decoder
         together: dict[tuple[bool, ...], list[int]] = {}
         alone = []
-        for i, (reading, own) in enumerate(zip(readings, chosen)):
-            is_large = int(tiles.sizes[own].sum()) > TOKENS_OF_ROOMS
+        for i, (reading, where) in enumerate(zip(readings, chosen)):
+            is_large = int(tiles.sizes[where].sum()) > TOKENS_OF_ROOMS
             if is_large and not _compares(reading.tokens.text):
                 alone.append(i)
             else:
-                together.setdefault(tuple(own.tolist()), []).append(i)
+                together.setdefault(tuple(where.tolist()), []).append(i)
         asked: dict[int, list[_Asked]] = {}
         for group in together.values():
-            own = [readings[i] for i in group]
-            for i, question in zip(group, ask_whole(decoder, tiles, own, chosen[group[0]])):
+            some, where = [readings[i] for i in group], chosen[group[0]]
+            for i, question in zip(group, ask_whole(decoder, tiles, some, where)):
                 asked[i] = [_Asked(question, None, tiles.origin)]
-        seen = self._look(encoded_map, [readings[i] for i in alone], [chosen[i] for i in alone])
+        seen = self._look(
+            encoded_map,
+            [readings[i] for i in alone],
+            [known[i] for i in alone],
+            [chosen[i] for i in alone],
+        )
         for i, glances_of in zip(alone, seen):
             shares = share_out(glances_of, 2 * decoder.config.max_proposals)
             asked[i] = [
@@ -143,12 +161,15 @@ class Asker:
         return [asked[i] for i in range(len(readings))]
 
     def _look(
-        self, encoded_map: EncodedMap, readings: Sequence[Reading], where: Sequence[Tensor]
+        self,
+        encoded_map: EncodedMap,
+        readings: Sequence[Reading],
+        known: Sequence[_Known],
+        where: Sequence[Tensor],
     ) -> list[dict[int, Glance]]:
         """Say what the tiles (K,) bool of each sentence have that is like it."""
         numbers = [chunk.number for chunk in encoded_map.chunks]
         tiles = [own.nonzero()[:, 0].tolist() for own in where]
-        known = [self._of(reading, encoded_map) for reading in readings]
         missing = [
             (i, tile)
             for i, own in enumerate(tiles)
@@ -174,14 +195,6 @@ class Asker:
         known.glances = {n: own for n, own in known.glances.items() if n in there}
         known.parts = {n: own for n, own in known.parts.items() if n in there}
         return known
-
-    def _kept(self, reading: Reading, asked: _Asked) -> Part | None:
-        """Return what the very question came to before, if it is known."""
-        if asked.home is None:
-            return None
-        part = self._known[reading.tokens.text].parts.get(asked.home)
-        same = part and len(part.outcome.features) == len(asked.question.places)
-        return part if same else None
 
 
 def _compares(text: str) -> bool:
