@@ -40,7 +40,13 @@ setup(
         'lzfse>=0.4.2',
     ],
     extras_require={
-        'training': ['lightning>=2.5', 'tensorboard>=2.18', 'fsspec>=2025.3', 'ray[data]>=2.49'],
+        'training': [
+            'lightning>=2.5',
+            'tensorboard>=2.18',
+            'fsspec>=2025.3',
+            'ray[data]>=2.49',
+            'timm>=1.0.17',
+        ],
         'dev': ['hypothesis', 'mypy', 'playwright', 'pytest', 'pytest-timeout', 'ruff'],
     },
     entry_points={'console_scripts': ['lift-gs = lift_gs_ros.cli:main']},

@@ -141,3 +141,9 @@ def test_the_page_has_marks_for_every_benchmark():
     names = {path.stem for path in run.FOLDER.glob('*.py')} - run.NO_BENCHMARKS
     for name in names:
         assert f'<!-- {name} -->\n' in page.read_text()
+
+
+def test_saved_encodings_are_compared_with_encoding_again(measure):
+    rows = measure('encodings', '--chunks 2 --rooms 1 --frames 3 --queries 2')
+    assert {'a chunk in the file', 'encode a chunk', 'make the encoding from it'} <= set(rows)
+    assert all(rows[name]['value'] > 0 for name in rows if rows[name]['unit'] in ('ms', 'MB'))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from box_scenes import CAMERA, FLOOR, WALL, render, with_sensor_noise
 
+from lift_gs_ros.archive import checksum
 from lift_gs_ros.geometry import Box, Camera, PointCloud, look_at
-from lift_gs_ros.mapping import map_file
 from lift_gs_ros.mapping.frame import RgbdFrame
 from lift_gs_ros.mapping.voxel_map import VoxelMap
 
@@ -594,7 +594,7 @@ def test_a_file_with_parts_that_do_not_fit_is_refused_whatever_its_checksum(
     for name, alter in change.items():
         arrays[name] = np.asarray(alter(arrays[name]))
     content = {name: array for name, array in arrays.items() if name != 'format'}
-    np.savez(tmp_path / 'odd.npz', checksum=map_file._checksum(content), **arrays)
+    np.savez(tmp_path / 'odd.npz', checksum=checksum(content), **arrays)
     _refuses(tmp_path / 'odd.npz', match)
 
 

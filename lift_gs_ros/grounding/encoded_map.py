@@ -26,6 +26,7 @@ class EncodedChunk:
     encoding: SceneEncoding
     num_core: int  # the first points, which this chunk owns; the others are its halo
     number: int  # counts encodings: another one is another state of the chunk
+    fingerprint: str = ''  # of what was encoded (``encoding_file.py``)
 
     @cached_property
     def core(self) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -22,6 +23,12 @@ from lift_gs_ros.grounding.asking import Asker
 from lift_gs_ros.grounding.assembly import assemble
 from lift_gs_ros.grounding.components import warm_up
 from lift_gs_ros.grounding.encoded_map import EncodedChunk, EncodedMap
+from lift_gs_ros.grounding.encoding_file import (
+    EncodingFile,
+    Parts,
+    cloud_fingerprint,
+    model_fingerprint,
+)
 from lift_gs_ros.grounding.finds import Finds
 from lift_gs_ros.grounding.identity import InstanceRegistry
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding, Latency, MapSummary
@@ -74,6 +81,7 @@ class Grounder:
         self._language = language
         self._registry = InstanceRegistry()
         self._encodings_made = 0
+        self._saved: dict[str, Parts] = {}  # encodings of a file, until their chunk comes
         self._encoded_view: EncodedMap | None = None
         self._asker = Asker(self._model, lambda text: self.warn(text))
         warm_up()  # at start-up, not in the first query
@@ -192,9 +200,42 @@ class Grounder:
 
     @torch.inference_mode()
     def _encode_cloud(self, cloud: PointCloud, is_core: NDArray[np.bool_]) -> EncodedChunk:
-        encoding = self._model.encode([(cloud.positions, cloud.colors)])[0]
+        num_core, points = int(is_core.sum()), (cloud.positions, cloud.colors)
+        fingerprint = cloud_fingerprint(cloud, num_core)
+        saved = self._saved.pop(fingerprint, None)
+        if saved is None:
+            encoding = self._model.encode([points])[0]
+        else:
+            encoding = self._model.restore(points, *saved)
         self._encodings_made += 1
-        return EncodedChunk(encoding, int(is_core.sum()), self._encodings_made)
+        return EncodedChunk(encoding, num_core, self._encodings_made, fingerprint)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return model_fingerprint(self._model)
+
+    def snapshot(self) -> EncodingFile:
+        """Return the encodings of chunks as they are now, to be written whenever there is time."""
+        chunks = {
+            chunk.fingerprint: Parts(*(getattr(chunk.encoding, name) for name in Parts._fields))
+            for key, chunk in self._encoded.items()
+            if key not in self._dirty
+        }
+        return EncodingFile(self._fingerprint, chunks)
+
+    def restore(self, saved: EncodingFile) -> None:
+        """Take encodings from here, each once, in the place of encoding the same points again.
+
+        They are kept until then, for whatever map comes, or until others are given. ValueError
+        where another model made them.
+        """
+        if saved.model != self._fingerprint:
+            raise ValueError(
+                f'the encodings were made by model {saved.model[:12]}, expected those of '
+                f"{self._fingerprint[:12]} ('{self.weights}'): the checkpoint is another one; "
+                'start the node with that of the file, or do without them'
+            )
+        self._saved = dict(saved.chunks)
 
     def ground(self, query: str) -> Grounding:
         """Answer a query from the newest encodings; encodes first only where there is none yet.

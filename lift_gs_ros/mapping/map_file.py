@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lift_gs_ros.archive import read_archive, write_archive
 from lift_gs_ros.mapping.kernels import AXIS_LIMIT, VALUE_COLUMNS
 
 FORMAT = 'lift_gs_ros voxel map'
@@ -69,44 +66,13 @@ class MapFile:
         )
 
     def write(self, path: Path) -> None:
-        """Write to a temporary file beside ``path``, flush it to disk, and rename it."""
-        arrays = self._arrays()
-        temporary = path.with_name(f'.{path.name}.part')
-        temporary.unlink(missing_ok=True)  # of a process that was killed
-        try:
-            with temporary.open('xb') as file:
-                np.savez(file, format=FORMAT, checksum=_checksum(arrays), **arrays)  # type: ignore
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
+        """Write atomically: the path holds the old file or the new one (``archive.py``)."""
+        write_archive(path, FORMAT, sorted(self._arrays().items()))
 
     @classmethod
     def read(cls, path: Path) -> MapFile:
         """Read and check a file; ValueError where it is damaged, foreign or of another version."""
-        with path.open('rb') as file:
-            try:
-                _refuse_compression(file)
-                with np.load(file, allow_pickle=False) as archive:
-                    arrays = {name: archive[name] for name in archive.files}
-            except Exception as error:  # zipfile, zlib, struct, numpy: each has its own
-                raise ValueError(
-                    f'{path} is damaged or is no saved map ({type(error).__name__}: {error}), '
-                    'expected a file written by VoxelMap.save'
-                ) from error
-        if str(arrays.pop('format', '')) != FORMAT:
-            raise ValueError(f'{path} is an npz file but no saved map, which says "{FORMAT}"')
-        version = arrays.get('version', np.array(0))
-        if not np.array_equal(version, FORMAT_VERSION):
-            raise ValueError(
-                f'{path} has map format version {version}, expected {FORMAT_VERSION}: '
-                'it was saved by another release'
-            )
-        if str(arrays.pop('checksum', '')) != _checksum(arrays):
-            raise ValueError(f'{path} is damaged: its checksum does not match its content')
+        arrays = read_archive(path, FORMAT, FORMAT_VERSION, 'saved map', 'VoxelMap.save')
         try:
             return cls._from_arrays(arrays)
         except (TypeError, ValueError) as error:
@@ -130,30 +96,3 @@ class MapFile:
             last_stamp=None if arrays['last_stamp'] == NO_STAMP else int(arrays['last_stamp']),
             **{name: arrays[name] for name in ('keys', 'sizes', 'last_seen', 'codes', 'values')},
         )
-
-
-def _refuse_compression(file: IO[bytes]) -> None:
-    """A map is stored as it is; compressed, a small file could fill the memory."""
-    with zipfile.ZipFile(file) as archive:
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
-            raise ValueError('it is compressed')
-    file.seek(0)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Let the new name survive a loss of power, too."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _checksum(arrays: dict[str, NDArray]) -> str:
-    """SHA-256 over names, types, shapes and bytes, in the order of the names."""
-    digest = hashlib.sha256()
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        digest.update(f'{name} {array.dtype} {arrays[name].shape} '.encode())
-        digest.update(array.tobytes())
-    return digest.hexdigest()

@@ -141,6 +141,28 @@ class LiftGS(nn.Module):
             first += n
         return encodings
 
+    def restore(
+        self, cloud: Cloud, features: Tensor, keys: Tensor, values: Tensor
+    ) -> SceneEncoding:
+        """Make an encoding again from what the networks said of its cloud, quickly.
+
+        ``features`` (P, F), ``keys`` and ``values`` (L, V, H) are those of its ``SceneEncoding``,
+        of any floating dtype, on any device. Raises ValueError where they are not of this cloud.
+        """
+        positions, colors = self._check_cloud(0, cloud)
+        voxels = voxelize([(positions, colors)], self.config.voxel_size)
+        cells = voxels.indices.clone()
+        cells[:, 1:] //= self.config.token_stride
+        tokens, token_of_voxel = torch.unique(pack(cells), return_inverse=True)
+        if len(features) != len(positions) or keys.shape[1] != len(tokens):
+            raise ValueError(
+                f'got features of {len(features)} points and keys of {keys.shape[1]} tokens, '
+                f'expected {len(positions)} and {len(tokens)}, as the cloud has'
+            )
+        features, keys, values = (part.to(positions) for part in (features, keys, values))
+        token_of_point = token_of_voxel[voxels.voxel_of_point]
+        return self._scene(positions, colors, features, token_of_point, keys, values)
+
     def _check_cloud(self, number: int, cloud: Cloud) -> tuple[Tensor, Tensor]:
         positions, colors = (
             torch.as_tensor(part, dtype=torch.float32, device=self.device) for part in cloud

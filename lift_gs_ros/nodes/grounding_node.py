@@ -24,6 +24,7 @@ from lift_gs_ros.nodes.conversions import (
     matrix_from_pose,
     stamp_to_ns,
 )
+from lift_gs_ros.nodes.encoding_services import EncodingServices
 from lift_gs_ros.nodes.inputs import Inputs
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
 from lift_gs_ros.nodes.map_intake import Grounds
@@ -32,7 +33,7 @@ from lift_gs_ros.nodes.qos import LATCHED_CHUNKS, QUERIES
 from lift_gs_ros.nodes.reporting import ERROR, gpu_memory_rows
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.worker import Worker
-from lift_gs_ros.srv import Cancel, Ground, Render
+from lift_gs_ros.srv import Cancel, Ground, LoadMap, Render, SaveMap
 
 SERVICE_SECONDS = 60.0  # a first answer on a CPU encodes the whole map before
 JOB_SECONDS = 10.0  # a job waits for the answers and the encoding that the worker is at
@@ -98,7 +99,7 @@ class GroundingNode(ManagedNode):
 
     def cleanup(self) -> None:
         """Forget the model."""
-        del self._worker, self._answering, self._grounder
+        del self._worker, self._answering, self._grounder, self._encodings
 
     def stop(self, timeout: float) -> bool:
         """End the worker; whoever waits for an answer is told."""
@@ -115,14 +116,22 @@ class GroundingNode(ManagedNode):
     def _advertise(self) -> None:
         latest = self.values['query_mode'] == 'latest'
         self._topics = AnswerTopics(self.node, 1 if latest else self.values['max_standing_queries'])
-        # Three groups: who waits for a picture or an answer does not keep others from cancelling.
-        for kind, name, serve in (
-            (Ground, 'ground', self._on_ground),
-            (Cancel, 'cancel', self._on_cancel),
-            (Render, 'render', self._on_render),
+        self._encodings = EncodingServices(
+            self.values, self._grounder, self._answering, self._ask_worker
+        )
+        # A group each: who waits for an answer, a picture or a disk does not keep others waiting.
+        for services in (
+            [(Ground, 'ground', self._on_ground)],
+            [(Cancel, 'cancel', self._on_cancel)],
+            [(Render, 'render', self._on_render)],
+            [
+                (SaveMap, 'save_encodings', self._on_save),
+                (LoadMap, 'load_encodings', self._on_load),
+            ],
         ):
             group = MutuallyExclusiveCallbackGroup()
-            self.node.create_service(kind, f'~/{name}', serve, callback_group=group)
+            for kind, name, serve in services:
+                self.node.create_service(kind, f'~/{name}', serve, callback_group=group)
 
     def _subscribe(self) -> None:
         self._inputs = inputs = Inputs(self.node, self.report, expected='nothing')
@@ -178,6 +187,21 @@ class GroundingNode(ManagedNode):
             stamp = stamp_to_ns(request.camera_info.header.stamp)
             header = make_header(stamp, request.camera_info.header.frame_id)
             response.image, response.success = image_from_color(image, header), True
+
+        return self._served(response, serve)
+
+    def _on_save(self, request: SaveMap.Request, response: SaveMap.Response) -> SaveMap.Response:
+        return self._said(response, lambda: self._encodings.save(request.name))
+
+    def _on_load(self, request: LoadMap.Request, response: LoadMap.Response) -> LoadMap.Response:
+        return self._said(response, lambda: self._encodings.load(request.name))
+
+    def _said(self, response, work: Callable[[], str]):
+        def serve() -> None:
+            if self.state != 'active':  # before a large file is read in vain
+                raise RuntimeError(f'the node is {self.state}')
+            response.message = work()
+            response.success = True
 
         return self._served(response, serve)
 

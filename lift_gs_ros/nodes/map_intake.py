@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from lift_gs_ros.grounding.instances import Grounding, MapSummary
 from lift_gs_ros.mapping.chunks import ChunkKey
 from lift_gs_ros.nodes.conversions import ChunkUpdate
 from lift_gs_ros.nodes.reporting import Report
+
+if TYPE_CHECKING:  # torch, which a node without a map does not need yet
+    from lift_gs_ros.grounding.encoding_file import EncodingFile
 
 # Voxels that a chunk counts for beside its own, for what is kept of any: else chunks without
 # voxels, or with one each, would fill the memory.
@@ -51,6 +54,12 @@ class Grounds(Protocol):
 
     def render(self, camera: Camera, world_from_camera: FloatArray) -> NDArray[np.uint8]:
         """Draw the encoded map (H, W, 3)."""
+
+    def snapshot(self) -> EncodingFile:
+        """Return the encodings, to be saved."""
+
+    def restore(self, saved: EncodingFile) -> None:
+        """Take encodings from here where the same points are to be encoded."""
 
     def ground_many(self, queries: Sequence[str]) -> list[Grounding]:
         """Answer queries."""

@@ -115,6 +115,10 @@ POSES = (
     ),
 )
 
+MAP_FOLDER = Parameter(
+    'map_folder', '~/.ros/lift_gs_ros', 'Folder of the files that save_* and load_* services name'
+)
+
 MAPPING = (
     AUTOSTART,
     Parameter('map_frame', 'map', 'Fixed frame of the map and of the poses (REP-105)'),
@@ -157,9 +161,7 @@ MAPPING = (
     Parameter(
         'min_support', 0.2, "Share of its neighbours' pixels that a voxel needs; 0: none", (0, 1)
     ),
-    Parameter(
-        'map_folder', '~/.ros/lift_gs_ros', 'Folder of the files that save_map and load_map name'
-    ),
+    MAP_FOLDER,
     Parameter(
         'chunk_rate',
         5.0,
@@ -223,6 +225,13 @@ GROUNDING = (
     ),
     Parameter(
         'max_standing_queries', 20, 'Queries that may stand; the oldest is dropped', (1, 1000)
+    ),
+    MAP_FOLDER,
+    Parameter(
+        'max_encodings_mb',
+        2000,
+        'Largest file that save_encodings writes and load_encodings takes into memory, MB',
+        (1, 1_000_000),
     ),
     Parameter('query_queue_size', 10, 'Queries that may wait; the oldest is refused', (1, 10000)),
 )

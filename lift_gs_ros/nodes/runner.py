@@ -16,7 +16,7 @@ from rclpy.signals import SignalHandlerOptions
 from lift_gs_ros.nodes.lifecycle import ManagedNode
 from lift_gs_ros.nodes.reporting import ERROR, Report
 
-THREADS = 4  # sensors, queries, a service that waits for its answer, timers
+THREADS = 5  # sensors, queries, two services that wait for an answer or a disk, timers
 STOP_SECONDS = 3.0  # ros2 launch sends SIGTERM five seconds after SIGINT
 
 
