@@ -3,7 +3,8 @@
 A simulated room is written in each layout of ``benchmarks/layouts``, in the sizes of the real data
 sets, and read back to ``RgbdFrame``; files are in the page cache, so that decoding is what counts,
 not the disk. The clock is the CPU time of the process, all its threads. Beside it, kilobytes of a
-frame on disk.
+frame on disk, and of a labelled one in the cache of pseudo-labels, as a dry run of
+``training.pseudolabel`` estimates it from the first frame.
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import report
-from benchmarks.layouts import WRITERS, Recording
+from benchmarks.layouts import BAG_WRITERS, WRITERS, Recording
 from lift_gs_ros.geometry import Camera, FloatArray
 from lift_gs_ros.mapping.frame import RgbdFrame
 from lift_gs_ros.sequences import open_sequence
 from lift_gs_ros.simulation.camera import SimulatedCamera
 from lift_gs_ros.simulation.rooms import make_room
 from lift_gs_ros.simulation.sequence import RoomSequence
+from training.labelling.settings import JobSettings
+from training.pseudolabel import frame_sizes
+from training.teachers.load import TeacherSpec
 
+LAYOUTS = WRITERS | BAG_WRITERS
 KINECT = Camera.from_focal(585.0, 585.0, 319.5, 239.5, 640, 480)
 # Depth, and colour where it has other pixels, as in the data sets; others: KINECT for both.
 CAMERAS = {
@@ -57,7 +62,7 @@ def time_reader(name: str, frames: int, repeats: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         empty = Path(folder) / 'rgbd_freiburg3_room'  # a name by which TUM's camera is known
         empty.mkdir()
-        path = WRITERS[name](empty, make_recording(name, frames))
+        path = LAYOUTS[name](empty, make_recording(name, frames))
         files = [path] if path.is_file() else [f for f in path.rglob('*') if f.is_file()]
         kilobytes = sum(file.stat().st_size for file in files) / frames / 1000
         rates = []
@@ -65,21 +70,23 @@ def time_reader(name: str, frames: int, repeats: int) -> None:
             start = time.process_time()
             read = sum(1 for _ in open_sequence(path))
             rates.append(read / (time.process_time() - start))
+        first = next(iter(open_sequence(path)))
+        cached, _ = frame_sizes('scene', first, JobSettings(TeacherSpec('simulated')))
         if read != frames:
             raise RuntimeError(f'{name}: {read} of {frames} frames were read')
     spread = min(rates[1:]), max(rates[1:])  # the first fills the page cache
-    note = f'{kilobytes:.0f} kB a frame on disk'
+    note = f'{kilobytes:.0f} kB a frame on disk, {cached / 1000:.0f} kB a labelled one in the cache'
     report(f'reader, {name}', float(np.median(rates[1:])), 'frames/CPU s', spread, note)
 
 
 def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description='Time the readers of recordings.')
-    parser.add_argument('names', nargs='*', metavar='NAME', help=f'of {", ".join(WRITERS)} (all)')
+    parser.add_argument('names', nargs='*', metavar='NAME', help=f'of {", ".join(LAYOUTS)} (all)')
     parser.add_argument('--frames', type=int, default=20)
     parser.add_argument('--repeats', type=int, default=5)
     arguments = parser.parse_args()
-    for name in arguments.names or WRITERS:
+    for name in arguments.names or LAYOUTS:
         time_reader(name, arguments.frames, arguments.repeats)
 
 

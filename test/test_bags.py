@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_files import KINDS, compressed_depth, to_file, written
 from recorded_scene import POSES, SMALL, assert_same_world, views
 from scipy.spatial.transform import Rotation
 
+from benchmarks.layouts.bag_files import KINDS, compressed_depth, to_file, written
 from lift_gs_ros import cli
 from lift_gs_ros.geometry import Camera
 from lift_gs_ros.messages import color_from_image, depth_from_image, stamp_to_ns

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from bag_files import written
 from PIL import Image
 from ros_graph import domain_id
 
+from benchmarks.layouts.bag_files import written
 from lift_gs_ros import cli
 from lift_gs_ros.demo import DemoQuery
 from lift_gs_ros.geometry import Box, Camera, look_at

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_teachers
-from bag_files import play, record, written
 from test_sequence_check import FRAMES
 from training_rooms import read_rooms
 
+from benchmarks.layouts.bag_files import play, record, written
 from lift_gs_ros.grounding.grounder import Grounder
 from lift_gs_ros.model.checkpoint import load_checkpoint, read_metadata
 from lift_gs_ros.sequences import BagTopics, open_sequence

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from bag_files import play, written
 from recorded_scene import views
 from test_pseudolabel import Broken
 from training_rooms import read_rooms
 
+from benchmarks.layouts.bag_files import play, written
 from lift_gs_ros.sequences import BagTopics, open_sequence
 from training.data.storage import Storage
 from training.labelling import scenes as scenes_module

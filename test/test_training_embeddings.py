@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from bag_files import record
 from test_shards import save
 from tiny_teachers import save_clip
 from training_rooms import read_rooms, two_boxes
 
+from benchmarks.layouts.bag_files import record
 from lift_gs_ros.grounding.grounder import Grounder, GrounderSettings
 from lift_gs_ros.mapping.voxel_map import VoxelMap
 from lift_gs_ros.model.checkpoint import load_checkpoint

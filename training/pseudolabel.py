@@ -144,7 +144,7 @@ def estimate(
         finished = finished_shards(storage, scene)
         done += sum(len(info.views) + len(info.skipped) for info in finished)
         if first is not None:
-            sizes.append(_frame_sizes(scene, first, settings))
+            sizes.append(frame_sizes(scene, first, settings))
     size, at_work = np.mean(sizes, axis=0) if sizes else (0.0, 0.0)
     return (
         f'{len(scenes)} scenes, {frames} frames, of which {views} are to be labelled; {done} of '
@@ -154,7 +154,7 @@ def estimate(
     )
 
 
-def _frame_sizes(scene: str, frame: RgbdFrame, settings: JobSettings) -> tuple[float, float]:
+def frame_sizes(scene: str, frame: RgbdFrame, settings: JobSettings) -> tuple[float, float]:
     """Bytes of a frame in its shard, and of what the teachers are shown: all of it, with depth."""
     shown = PosedImage.of(frame, scene, '', [])
     view = shown.resized(settings.width)

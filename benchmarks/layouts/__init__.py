@@ -11,9 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.layouts import cameras, phones, rendered
+from benchmarks.layouts.bag_files import bag_writer
 from benchmarks.layouts.recording import Recording
 
-__all__ = ['WRITERS', 'Recording']
+__all__ = ['BAG_WRITERS', 'WRITERS', 'Recording']
 
 WRITERS: dict[str, Callable[[Path, Recording], Path]] = {
     '7-Scenes': cameras.write_seven_scenes,
@@ -33,4 +34,9 @@ WRITERS: dict[str, Callable[[Path, Recording], Path]] = {
     'Taskonomy': rendered.write_taskonomy,
     'Aria Synthetic Environments': rendered.write_aria_synthetic,
     'ScanNet++ DSLR': rendered.write_scannetpp_dslr,
+}
+BAG_WRITERS: dict[str, Callable[[Path, Recording], Path]] = {
+    'rosbag2, .mcap': bag_writer('mcap'),
+    'rosbag2, .db3': bag_writer('sqlite3'),
+    'ROS 1 bag': bag_writer('ros1'),
 }

@@ -115,17 +115,21 @@ def glances(
 
 
 def share_out(seen: Mapping[int, Glance], most: int) -> dict[int, Tensor]:
-    """Give the best ``most`` places of several tiles, and a few more: some (n,) of each tile's."""
+    """Give the best ``most`` places of several tiles, and a few more: some (n,) of each tile's.
+
+    A tile with none of the best quarter of these is not asked.
+    """
     similarity = torch.cat([own.similarity for own in seen.values()])
     if not len(similarity):
         return {}
-    least = similarity.topk(min(most, len(similarity))).values[-1]
-    counts = {tile: int((own.similarity >= least).sum()) for tile, own in seen.items()}
-    return {
-        tile: seen[tile].places[: STEP * -(-count // STEP)]
-        for tile, count in counts.items()
-        if count
+    ranked = similarity.topk(min(most, len(similarity))).values
+    good, least = ranked[(len(ranked) - 1) // 4], ranked[-1]
+    counts = {
+        tile: int((own.similarity >= least).sum())
+        for tile, own in seen.items()
+        if (own.similarity >= good).any()
     }
+    return {tile: seen[tile].places[: STEP * -(-count // STEP)] for tile, count in counts.items()}
 
 
 def _choose_among_best(similarity: Tensor, positions: Tensor, count: int) -> Tensor:

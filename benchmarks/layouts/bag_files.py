@@ -1,10 +1,12 @@
-"""Writes small real bags of any kind with rosbags, and the messages that go into them."""
+"""Writes real bags of any kind with rosbags, and the messages that go into them."""
 
 from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,8 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from scipy.spatial.transform import Rotation
+
+from benchmarks.layouts.recording import Recording
 
 NOETIC = get_typestore(Stores.ROS1_NOETIC)
 JAZZY = get_typestore(Stores.ROS2_JAZZY)
@@ -62,17 +66,20 @@ class BagWriter:
         return self.store.types[msgtype](**values)
 
     def header(self, stamp, frame_id):
+        """Build a header; stamp in nanoseconds."""
         time = self.store.types['builtin_interfaces/msg/Time'](
             sec=stamp // 10**9, nanosec=stamp % 10**9
         )
         return self.make('std_msgs/msg/Header', stamp=time, frame_id=frame_id)
 
     def vector(self, kind, values):
+        """Build a Point, Vector3 or Quaternion from its numbers."""
         return self.make(f'geometry_msgs/msg/{kind}', **dict(zip('xyzw', map(float, values))))
 
     # What cameras and robots publish.
 
     def image(self, topic, stamp, frame_id, pixels, encoding, trailing=b''):
+        """Write an Image of pixels (H, W) or (H, W, C)."""
         pixels = np.ascontiguousarray(pixels)
         data = np.frombuffer(pixels.tobytes(), np.uint8)
         self(
@@ -89,6 +96,7 @@ class BagWriter:
         )
 
     def compressed(self, topic, stamp, frame_id, data, image_format):
+        """Write a CompressedImage."""
         self(
             topic,
             'sensor_msgs/msg/CompressedImage',
@@ -99,6 +107,7 @@ class BagWriter:
         )
 
     def camera_info(self, topic, stamp, frame_id, camera):
+        """Write a CameraInfo without distortion."""
         name = str.upper if self.ros1 else str.lower
         projection = np.hstack([camera.intrinsics, np.zeros((3, 1))])
         fields = {name('k'): camera.intrinsics.ravel(), name('p'): projection.ravel()}
@@ -108,6 +117,7 @@ class BagWriter:
         self(topic, 'sensor_msgs/msg/CameraInfo', stamp, distortion_model='plumb_bob', **fields)
 
     def transform(self, stamp, parent, child, matrix, topic='/tf', legacy=False):
+        """Write a transform (4, 4): parent from child."""
         make = self.make
         rotation = Rotation.from_matrix(matrix[:3, :3]).as_quat()
         stamped = make(
@@ -171,6 +181,20 @@ def record(folder: Path, sequence, kind: str = 'mcap') -> None:
     """Write the bag of one camera."""
     with written(folder, kind) as bag:
         play(bag, sequence)
+
+
+def bag_writer(kind: str) -> Callable[[Path, Recording], Path]:
+    """Return what writes a recording as a bag: 30 frames a second, poses on TF."""
+
+    def write(folder: Path, recording: Recording) -> Path:
+        frames = (
+            replace(frame, stamp=10**9 + number * 10**9 // 30, world_from_camera=pose)
+            for number, frame, pose in recording.frames()
+        )
+        record(folder / 'walk', frames, kind)
+        return folder / 'walk' / ('walk.bag' if kind == 'ros1' else '')
+
+    return write
 
 
 def to_file(pixels, kind) -> bytes:
