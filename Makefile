@@ -59,7 +59,7 @@ evaluate: build  ## the shipped weights on fresh test rooms (SEED=0 ROOMS=40): e
 	@$(RUN) python -m training.evaluate --seed $(or $(SEED),0) --rooms $(or $(ROOMS),40) \
 	    --out evaluate.json $(ARGS)
 
-# Read in the shell, not by make: paths may hold any character.
+# Read in the shell, not by make; lists are split at blanks.
 learn: build  ## better weights from recordings (SEQUENCE= MASKS= CAPTIONS= TOPICS= OUT= ARGS= PRETRAIN= EVALUATE=)
 	@$(RUN) scripts/learn.sh $(ARGS)
 

@@ -27,6 +27,7 @@ from lift_gs_ros.model.questions import (
 )
 from lift_gs_ros.model.tiles import Tiles, moved
 
+LOOKS_AT_ONCE = 256  # of a sentence at a chunk; bounds the memory that it takes
 SENTENCES = 128  # whose parts are kept, some half a megabyte each
 
 
@@ -176,10 +177,12 @@ class Asker:
             for tile in own
             if numbers[tile] not in known[i].glances
         ]
-        asked = [(readings[i], tile) for i, tile in missing]
-        found = glances(self._model.decoder, encoded_map.tiles, asked, encoded_map.owned)
-        for (i, tile), glance in zip(missing, found):
-            known[i].glances[numbers[tile]] = glance
+        for first in range(0, len(missing), LOOKS_AT_ONCE):
+            some = missing[first : first + LOOKS_AT_ONCE]
+            asked = [(readings[i], tile) for i, tile in some]
+            found = glances(self._model.decoder, encoded_map.tiles, asked, encoded_map.owned)
+            for (i, tile), glance in zip(some, found):
+                known[i].glances[numbers[tile]] = glance
         return [
             {tile: known[i].glances[numbers[tile]] for tile in own} for i, own in enumerate(tiles)
         ]
