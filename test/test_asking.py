@@ -168,6 +168,18 @@ def test_what_was_asked_long_ago_is_forgotten(language, monkeypatch):
     assert all(answer.instances for answer in answers)
 
 
+@pytest.mark.parametrize('leave', [Grounder.clear, lambda grounder: grounder.to('meta')])
+def test_what_was_found_goes_with_the_map_and_with_the_device(language, monkeypatch, leave):
+    monkeypatch.setattr(language, 'to', lambda device: None)  # other tests share it
+    grounder = make(language)
+    fill(grounder, corridor())
+    grounder.ground('lamp')
+    [known] = grounder._asker._known.values()
+    assert known.parts
+    leave(grounder)
+    assert not grounder._asker._known
+
+
 def test_a_sentence_that_compares_things_is_asked_on_all_chunks_together(language, monkeypatch):
     grounder = make(language)
     fill(grounder, corridor())

@@ -62,6 +62,10 @@ class Asker:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._masks: Hashable = None  # the settings that decided the points of the masks
 
+    def clear(self) -> None:
+        """Forget what was found, and with it the memory of the device that it is on."""
+        self._known.clear()
+
     def choose(
         self, encoded_map: EncodedMap, readings: Sequence[Reading], number: int
     ) -> list[Tensor]:
@@ -88,7 +92,7 @@ class Asker:
         """Find what sentences ask for in the chunks that were chosen for each."""
         masks = settings.mask_threshold, settings.largest_component
         if masks != self._masks:
-            self._known.clear()
+            self.clear()
             self._masks = masks
         known = [self._of(reading, encoded_map) for reading in readings]
         asked = self._questions(encoded_map, readings, known, chosen)

@@ -115,6 +115,7 @@ class Grounder:
             return
         self._encoded.clear()
         self._encoded_view = None
+        self._asker.clear()
         self._dirty.update(dict.fromkeys(self._clouds))
         self._model.to(target)
         self._language.to(target)
@@ -131,6 +132,7 @@ class Grounder:
         self._stamp = self._encoded_stamp = 0
         self._encode_ms = 0.0
         self._registry.clear()
+        self._asker.clear()
 
     def set_map(self, summary: MapSummary, stamp: int) -> None:
         """Note which map the chunks come from; ``stamp`` (ns) is that of its newest keyframe."""
