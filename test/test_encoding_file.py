@@ -8,6 +8,7 @@ from test_grounder import (  # noqa: F401
     fill,
     grounder,
     language,
+    red_box_on_grey_floor,
     same_answer,
     shipped,
     slab,
@@ -98,14 +99,7 @@ def test_half_precision_leaves_the_answers_of_the_weights_that_ship_what_they_ar
     shipped,  # noqa: F811
     tmp_path,
 ):
-    """A red box on a grey floor."""
-    rng = np.random.default_rng(0)
-    floor = rng.uniform([-2.0, -2.0, -0.01], [2.0, 2.0, 0.01], (6000, 3))
-    box = rng.uniform([0.3, 0.3, 0.05], [0.9, 0.9, 0.6], (6000, 3))
-    shell = (np.abs(box - [0.6, 0.6, 0.325]) > np.array([0.27, 0.27, 0.25])).any(axis=1)
-    positions = np.concatenate([floor, box[shell]])
-    colors = np.full_like(positions, 0.55)
-    colors[len(floor) :] = [0.8, 0.1, 0.1]
+    positions, colors = red_box_on_grey_floor()
     answers = []
     for _ in range(2):
         shipped.update((0, 0, 0), PointCloud(positions, colors))

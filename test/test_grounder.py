@@ -366,9 +366,8 @@ def shipped():
     return Grounder.load('', 'cpu', GrounderSettings(score_threshold=0.2))
 
 
-def test_an_object_keeps_its_number_in_several_queries_while_the_map_grows(shipped):
-    """The weights that ship, on a red box on a grey floor that is seen bit by bit."""
-    shipped.clear()
+def red_box_on_grey_floor() -> tuple[np.ndarray, np.ndarray]:
+    """Positions and colours (P, 3)."""
     rng = np.random.default_rng(0)
     floor = rng.uniform([-2.0, -2.0, -0.01], [2.0, 2.0, 0.01], (6000, 3))
     box = rng.uniform([0.3, 0.3, 0.05], [0.9, 0.9, 0.6], (6000, 3))
@@ -376,6 +375,13 @@ def test_an_object_keeps_its_number_in_several_queries_while_the_map_grows(shipp
     positions = np.concatenate([floor, box[shell]])
     colors = np.full_like(positions, 0.55)
     colors[len(floor) :] = [0.8, 0.1, 0.1]
+    return positions, colors
+
+
+def test_an_object_keeps_its_number_in_several_queries_while_the_map_grows(shipped):
+    """The weights that ship, on a red box on a grey floor that is seen bit by bit."""
+    shipped.clear()
+    positions, colors = red_box_on_grey_floor()
     truth = Box.from_corners(np.array([0.3, 0.3, 0.05]), np.array([0.9, 0.9, 0.6]))
     queries = ['the red cube', 'the red stool', 'a red cube']
     numbers = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +33,18 @@ def read_arrays(
 
 def write_arrays(path: str | Path, **arrays: Any) -> None:
     """Write an npz file; it appears under its name only when it is whole."""
+    with whole_file(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Give the name to write a file under; it gets its own name when it is whole."""
     path = Path(path)
     # Of this process alone: another job on the same folder may be writing the same file.
-    temporary = path.with_suffix(f'.{os.getpid()}.tmp.npz')
+    temporary = path.with_suffix(f'.{os.getpid()}.tmp{path.suffix}')
     try:
-        np.savez_compressed(temporary, **arrays)
+        yield temporary
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -9,7 +9,6 @@ the confidence; a mask has a line per vertex, non-zero inside. Source: github.co
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.cache_files import whole_file
 from training.data.classes.scannet import BENCHMARKS, STRUCTURE
 from training.data.scannet_scene import ScannetScene
 from training.evaluation.average_precision import SceneDetections
@@ -51,14 +51,8 @@ def ground_truth(scene: ScannetScene, labels: Mapping[str, int]) -> NDArray[np.i
 
 def write_ground_truth(path: str | Path, numbers: NDArray[np.integer]) -> None:
     """Write ``label * 1000 + instance`` of every vertex (V,); the file appears when it is whole."""
-    path = Path(path)
-    temporary = path.with_suffix(f'.{os.getpid()}.tmp')
-    try:
+    with whole_file(path) as temporary:
         np.savetxt(temporary, numbers, fmt='%d')
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def read_ground_truth(path: str | Path, vertices: int | None = None) -> NDArray[np.int64]:
