@@ -22,6 +22,7 @@ from lift_gs_ros.model.questions import (
     Reading,
     ask_part,
     ask_whole,
+    best_cosine,
     glances,
     share_out,
 )
@@ -44,6 +45,7 @@ class _Asked:
 class _Known:
     """What is known of a sentence, by the number of the encoding that it was found in."""
 
+    best: dict[int, float] = field(default_factory=dict)  # cosines with a word
     glances: dict[int, Glance] = field(default_factory=dict)
     parts: dict[int, Part] = field(default_factory=dict)
 
@@ -76,11 +78,17 @@ class Asker:
         everywhere = torch.ones_like(encoded_map.tiles.sizes, dtype=torch.bool)
         if len(everywhere) <= number:
             return [everywhere] * len(readings)
-        known = [self._of(reading, encoded_map) for reading in readings]
-        seen = self._look(encoded_map, readings, known, [everywhere] * len(readings))
-        best = torch.tensor([[own.best for own in tiles.values()] for tiles in seen])
+        best = torch.tensor([self._best(encoded_map, reading) for reading in readings])
         none = torch.zeros(best.shape, dtype=torch.bool)
         return list(none.scatter(1, best.topk(number).indices, True).to(everywhere.device))
+
+    def _best(self, encoded_map: EncodedMap, reading: Reading) -> list[float]:
+        """Say how much the most similar place of each chunk is like a word of a sentence."""
+        best = self._of(reading, encoded_map).best
+        for tile, chunk in enumerate(encoded_map.chunks):
+            if chunk.number not in best:
+                best[chunk.number] = best_cosine(encoded_map.tiles, reading, tile)
+        return [best[chunk.number] for chunk in encoded_map.chunks]
 
     def find(
         self,
@@ -199,6 +207,7 @@ class Asker:
         while len(self._known) > SENTENCES:
             self._known.popitem(last=False)
         there = {chunk.number for chunk in encoded_map.chunks}
+        known.best = {n: own for n, own in known.best.items() if n in there}
         known.glances = {n: own for n, own in known.glances.items() if n in there}
         known.parts = {n: own for n, own in known.parts.items() if n in there}
         return known

@@ -50,7 +50,6 @@ class Question:
 class Glance:
     """What of a tile is most like a sentence."""
 
-    best: float  # greatest cosine of one of its tokens with a word
     places: Tensor  # (n,) rows of the tile's tokens, most similar first, ``SPACING`` apart
     similarity: Tensor  # (n,) of these
 
@@ -85,6 +84,12 @@ def ask_part(
     return Question(reading, allowed, tiles.starts[tile] + places, learnt, origin)
 
 
+def best_cosine(tiles: Tiles, reading: Reading, tile: int) -> float:
+    """Return the greatest cosine of one of a tile's tokens with a word of a sentence."""
+    cosines = tiles.cosines(reading.features, tile)
+    return float(cosines.amax()) if cosines.numel() else 0.0
+
+
 def glances(
     decoder: MaskDecoder,
     tiles: Tiles,
@@ -94,12 +99,11 @@ def glances(
     """Look where tiles are like sentences."""
     if not asked:
         return []
-    similarities, positions, best = [], [], []
+    similarities, positions = [], []
     for reading, tile in asked:
         own = slice(tiles.starts[tile], tiles.starts[tile] + tiles.counts[tile])
-        cosines = tiles.cosines(reading.features, tile)
-        best.append(float(cosines.amax()) if cosines.numel() else 0.0)
-        similarities.append(resemblance(cosines).masked_fill(~owned[own], -torch.inf))
+        likeness = resemblance(tiles.cosines(reading.features, tile))
+        similarities.append(likeness.masked_fill(~owned[own], -torch.inf))
         positions.append(tiles.positions[own])
     similarity = pad_sequence(similarities, batch_first=True, padding_value=-torch.inf)
     where = pad_sequence(positions, batch_first=True)
@@ -108,10 +112,7 @@ def glances(
     # Where places run out, they are chosen again.
     close = (seeds[:, :, None] - seeds[:, None]).square().sum(dim=-1) < SPACING**2
     is_new = chosen.isfinite() & ~close.tril(diagonal=-1).any(dim=2)
-    return [
-        Glance(value, own[new], like[new])
-        for value, own, like, new in zip(best, places, chosen, is_new)
-    ]
+    return [Glance(own[new], like[new]) for own, like, new in zip(places, chosen, is_new)]
 
 
 def share_out(seen: Mapping[int, Glance], most: int) -> dict[int, Tensor]:
