@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -26,6 +26,7 @@ from training.losses.grounding import (
     total_of_layers,
 )
 from training.losses.masks import pairwise_iou
+from training.objective import sampled_instances
 
 AROUND = 0.3  # metres
 
@@ -150,17 +151,6 @@ class LabelledObjective(nn.Module):
         count = min(self.weights.background_points, len(positions))
         chosen.append(rng.choice(len(positions), count, replace=False))
         return np.unique(np.concatenate(chosen))
-
-
-def sampled_instances(asked: LabelledQuery, most: int, rng: np.random.Generator) -> LabelledQuery:
-    """Return a query with as many of its instances, drawn at random, as there are proposals.
-
-    As in pretraining (``objective.sampled_instances``).
-    """
-    if len(asked.instances) <= most:
-        return asked
-    kept = np.sort(rng.choice(len(asked.instances), most, replace=False))
-    return replace(asked, instances=asked.instances[kept], satisfied=asked.satisfied[kept])
 
 
 @torch.no_grad()

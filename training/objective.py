@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from lift_gs_ros.model.scene import SceneEncoding
 from lift_gs_ros.splat.render import render
 from lift_gs_ros.splat.spherical_harmonics import sh_to_colors
 from training.contrast import CaptionContrast, EmbeddingContrast
+from training.data.labelled_sample import LabelledQuery
 from training.data.sample import Sample, ViewTarget
 from training.engine import Batch
 from training.losses.correspondence import token_targets
@@ -32,6 +33,7 @@ from training.losses.grounding import (
 from training.losses.masks import pairwise_iou
 from training.losses.photometric import photometric_loss
 
+Asked = TypeVar('Asked', ViewTarget, LabelledQuery)
 MIN_ALPHA = 1e-3
 MIN_COVER = 0.5  # pixels that learned Gaussians cover less are not supervised
 
@@ -159,8 +161,8 @@ class PretrainObjective(nn.Module):
         return self._contrast(torch.cat(features), np.concatenate(labels), meanings)
 
 
-def sampled_instances(target: ViewTarget, most: int, rng: np.random.Generator) -> ViewTarget:
-    """Return a target with as many of its instances, drawn at random, as there are proposals.
+def sampled_instances(target: Asked, most: int, rng: np.random.Generator) -> Asked:
+    """Keep as many of the instances, drawn at random, as there are proposals (``most``).
 
     Each instance takes a proposal of its own (equation 3), and many masks may share a caption. The
     masks left out are not "no object": all proposals are matched, and none is left to be that.
