@@ -89,38 +89,27 @@ def unpack_points(floats, words, columns, levels, positions, colors):
 
 @njit(cache=True, nogil=True, inline='always')
 def _byte(level):
-    level = level * np.float32(255) + np.float32(0.5)
-    level = level if level > 0 else np.float32(0)  # NaN is black
-    return np.int32(level if level < np.float32(255) else np.float32(255))
-
-
-@njit(types.void(_NUMBERS, types.uint32[::1]), cache=True, nogil=True)
-def _pack_colors(colors, words):
-    for i in range(len(words)):
-        a = np.uint64(3 * i)
-        red, green = _byte(colors[a]), _byte(colors[a + np.uint64(1)])
-        blue = _byte(colors[a + np.uint64(2)])
-        words[i] = np.uint32((red << np.int32(16)) | (green << np.int32(8)) | blue)
+    # In this order NaN is black: a comparison with it is false.
+    level = max(level * np.float32(255) + np.float32(0.5), np.float32(0))
+    return np.int32(min(level, np.float32(255)))
 
 
 @njit(types.void(_NUMBERS, _NUMBERS, types.float32[::1]), cache=True, nogil=True)
-def _interleave(positions, words, out):
-    for i in range(len(words)):
+def _interleave(positions, colors, out):
+    words = out.view(np.int32)
+    for i in range(len(out) // 4):
         a, o = np.uint64(3 * i), np.uint64(4 * i)
+        red, green = _byte(colors[a]), _byte(colors[a + np.uint64(1)])
+        blue = _byte(colors[a + np.uint64(2)])
         x, y, z = positions[a], positions[a + np.uint64(1)], positions[a + np.uint64(2)]
-        word = words[i]
-        out[o], out[o + np.uint64(1)], out[o + np.uint64(2)], out[o + np.uint64(3)] = x, y, z, word
+        out[o], out[o + np.uint64(1)], out[o + np.uint64(2)] = x, y, z
+        words[o + np.uint64(3)] = (red << np.int32(16)) | (green << np.int32(8)) | blue
 
 
 @njit(types.void(_FLOATS, _FLOATS, types.float32[::1]), cache=True, nogil=True)
 def pack_points(positions, colors, out):
-    """Fill in x, y, z and 0x00RRGGBB of points (N, 3) with colours (N, 3) in [0, 1]: (4 N,).
-
-    In two passes: each is simple enough for the compiler to do several points at once.
-    """
-    words = np.empty(len(colors), np.uint32)
-    _pack_colors(colors.reshape(colors.size), words)
-    _interleave(positions.reshape(positions.size), words.view(np.float32), out)
+    """Fill in x, y, z and 0x00RRGGBB of points (N, 3) with colours (N, 3) in [0, 1]: (4 N,)."""
+    _interleave(positions.reshape(positions.size), colors.reshape(colors.size), out)
 
 
 @njit(types.void(_ROW, types.uint8[::1]), cache=True, nogil=True)
