@@ -56,6 +56,10 @@ def test_a_preset_says_which_voxels_chunks_model_and_rates_it_means(path):
     # The weights that ship are trained for voxels of the default size.
     assert sizes['voxel_size'] == VoxelMap().voxel_size
     grounding = described['/**/grounding_node']['ros__parameters']
+    for name in ('/**/grounding_node', '/**/viewer_node'):
+        taking = described.get(name, {}).get('ros__parameters', {})
+        bound = taking.get('max_voxels', parameters.MAX_VOXELS.default)
+        assert bound > mapping['max_voxels'], 'a part of the map would be refused'
     assert {'device', 'answer_rate', 'max_chunks', 'max_standing_queries'} <= set(grounding)
     load_checkpoint(grounding['checkpoint'])  # ValueError or OSError where it is none
     assert (grounding['device'] == 'cpu') == (path.stem == 'cpu')

@@ -29,6 +29,7 @@ from lift_gs_ros.model.lift_gs import LiftGS  # noqa: E402
 from lift_gs_ros.nodes import answers, conversions  # noqa: E402
 from lift_gs_ros.nodes.answer_pairs import AnswerPairs  # noqa: E402
 from lift_gs_ros.nodes.grounding_node import GroundingNode  # noqa: E402
+from lift_gs_ros.nodes.map_intake import CHUNK_COST  # noqa: E402
 from lift_gs_ros.nodes.mapping_node import MappingNode  # noqa: E402
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE  # noqa: E402
 from lift_gs_ros.nodes.standing import shown_instances  # noqa: E402
@@ -141,6 +142,21 @@ def test_chunks_reach_the_page_bad_ones_are_counted_and_a_new_map_clears_it(grap
     wait_until(lambda: points.num_points == 50, 'the new map on the page')
     assert viewer.viewer._shown is None
     assert viewer.viewer._panel._history == []
+
+
+def test_a_map_above_the_bound_is_not_shown_and_what_was_there_stays(graph, client):
+    publisher = client.create_publisher(msg.MapChunk, 'map_chunks', LATCHED_CHUNKS)
+    viewer = add_viewer(graph, max_voxels=2 * (100 + CHUNK_COST))
+    points, counts = viewer.viewer._map, viewer.report.counts
+    publisher.publish(chunk_message(3))
+    wait_until(lambda: points.num_points == 100, 'a chunk on the page')
+    publisher.publish(chunk_message(3, 301))
+    wait_until(lambda: counts().get('refused_chunks') == 1, 'a chunk refused')
+    publisher.publish(chunk_message(3, 200))
+    wait_until(lambda: points.num_points == 200, 'the chunk grown')
+    publisher.publish(chunk_message(4, 300))  # another map, in whose place there is room
+    wait_until(lambda: points.num_points == 300, 'another map on the page')
+    assert counts()['refused_chunks'] == 1
 
 
 def test_a_map_of_another_slam_is_shown_too_and_an_inactive_viewer_shows_nothing(graph, client):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -68,6 +68,28 @@ class Grounds(Protocol):
         """Answer those again whose part of the map has changed; the others stay what they are."""
 
 
+def cost_with(
+    update: ChunkUpdate, waiting: Mapping[ChunkKey, ChunkUpdate], known: Mapping[ChunkKey, int]
+) -> int:
+    """Size that a map will have with a chunk, those that wait, and those whose voxels are known."""
+    sizes = {
+        **known,
+        **{key: len(one.cloud) for key, one in waiting.items()},
+        update.key: len(update.cloud),
+    }
+    # One that is there, and empty when its turn comes, has gone.
+    return sum(n + CHUNK_COST for key, n in sizes.items() if n or key not in known)
+
+
+def report_refused(report: Report, update: ChunkUpdate, max_voxels: int) -> None:
+    """Count a chunk that the map is too large for."""
+    report.problem(
+        'refused_chunks',
+        f'with the {len(update.cloud)} voxels of chunk {update.key} the map would be '
+        f'larger than max_voxels = {max_voxels}: raise that, or map less',
+    )
+
+
 class MapIntake:
     """``put`` may be called from any thread, the rest only by the worker that owns the grounder.
 
@@ -114,25 +136,14 @@ class MapIntake:
     def put(self, update: ChunkUpdate) -> bool:
         """Note the newest state of a chunk; False where the map would become too large."""
         with self._lock:
-            fits = self._cost_with(update) <= self._max_voxels
+            known = self._sizes if update.map_id == self._map_id else {}  # another map goes
+            fits = cost_with(update, self._chunks, known) <= self._max_voxels
             if fits:
                 self._chunks.pop(update.key, None)
                 self._chunks[update.key] = update
         if not fits:
-            self._report.problem(
-                'refused_chunks',
-                f'with the {len(update.cloud)} voxels of chunk {update.key} the map would be '
-                f'larger than max_voxels = {self._max_voxels}: raise that, or map less',
-            )
+            report_refused(self._report, update, self._max_voxels)
         return fits
-
-    def _cost_with(self, update: ChunkUpdate) -> int:
-        """Size that the map will have with all that waits and this chunk."""
-        known = self._sizes if update.map_id == self._map_id else {}  # another map goes
-        waiting = {key: len(one.cloud) for key, one in self._chunks.items()}
-        sizes = {**known, **waiting, update.key: len(update.cloud)}
-        # One that is there, and empty when its turn comes, has gone.
-        return sum(n + CHUNK_COST for key, n in sizes.items() if n or key not in known)
 
     def take_in(self, grounder: Grounds) -> tuple[bool, bool]:
         """Hand what is due to the grounder; returns whether anything changed, another map began.

@@ -119,6 +119,13 @@ MAP_FOLDER = Parameter(
     'map_folder', '~/.ros/lift_gs_ros', 'Folder of the files that save_* and load_* services name'
 )
 
+MAX_VOXELS = Parameter(  # of who takes the map in
+    'max_voxels',
+    3_000_000,
+    'Bound of the map, above that of mapping_node: chunks beyond it are refused',
+    (1, 10**9),
+)
+
 MAPPING = (
     AUTOSTART,
     Parameter('map_frame', 'map', 'Fixed frame of the map and of the poses (REP-105)'),
@@ -199,12 +206,7 @@ GROUNDING = (
     Parameter(
         'max_chunks', 32, 'Chunks that one query looks at: the most similar ones', (1, 10000)
     ),
-    Parameter(
-        'max_voxels',
-        3_000_000,
-        'Bound of the map, above that of mapping_node: chunks beyond it are refused',
-        (1, 10**9),
-    ),
+    MAX_VOXELS,
     Parameter('chunk_overlap', 0.6, 'Context that a chunk gets from its neighbours, m', (0, 100)),
     Parameter('largest_component', True, 'Drop points of a mask that hang loose'),
     Parameter(
@@ -296,6 +298,7 @@ VIEWER = (
         'Points that a browser gets; of a larger map every second, fourth, ... one',
         (1000, 100_000_000),
     ),
+    MAX_VOXELS,
     Parameter(
         'update_rate', 2.0, 'Send changed chunks and the camera at most so often, Hz', (0.1, 30)
     ),

@@ -24,6 +24,7 @@ from lift_gs_ros.nodes.conversions import (
 )
 from lift_gs_ros.nodes.inputs import Inputs, image_topic
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
+from lift_gs_ros.nodes.map_intake import cost_with, report_refused
 from lift_gs_ros.nodes.parameters import VIEWER
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE, SENSOR_QOS, latched
 from lift_gs_ros.nodes.reporting import ERROR
@@ -40,7 +41,8 @@ class ViewerNode(ManagedNode):
         super().__init__('viewer_node', VIEWER, node_options)
         self._worker = Worker('viewer', self._step, self._on_error)
         self._lock = threading.Lock()
-        self._chunks: dict[ChunkKey, ChunkUpdate] = {}
+        self._chunks: dict[ChunkKey, ChunkUpdate] = {}  # that the page does not have yet
+        self._sizes: dict[ChunkKey, int] = {}  # voxels of those that it has
         self._cloud_input: CloudInput | None = None
 
     def configure(self) -> None:
@@ -65,6 +67,7 @@ class ViewerNode(ManagedNode):
         if not self._stop_workers(DEACTIVATE_SECONDS):
             raise RuntimeError(f'a worker is still busy after {DEACTIVATE_SECONDS:.0f} s')
         self._chunks.clear()
+        self._sizes.clear()
         self.viewer.clear_map()
         self.viewer.note('viewer_node is inactive.')
 
@@ -130,9 +133,14 @@ class ViewerNode(ManagedNode):
 
     def _put_chunk(self, update: ChunkUpdate) -> bool:
         with self._lock:
-            self._chunks.pop(update.key, None)
-            self._chunks[update.key] = update
-        return True
+            known = self._sizes if update.map_id == self._map_id else {}  # another map goes
+            fits = cost_with(update, self._chunks, known) <= self.values['max_voxels']
+            if fits:
+                self._chunks.pop(update.key, None)
+                self._chunks[update.key] = update
+        if not fits:
+            report_refused(self.report, update, self.values['max_voxels'])
+        return fits
 
     def _on_grounding(self, message: msg.Grounding) -> None:
         self.viewer.set_facts(weights=f'weights {message.weights}' if message.weights else '')
@@ -178,7 +186,12 @@ class ViewerNode(ManagedNode):
         if update.map_id != self._map_id:
             if self._map_id is not None:
                 self.viewer.clear_map()
-            self._map_id = update.map_id
+            with self._lock:
+                self._map_id, self._sizes = update.map_id, {}
+        with self._lock:
+            self._sizes.pop(update.key, None)
+            if len(update.cloud):
+                self._sizes[update.key] = len(update.cloud)
         self.viewer.update_chunk(update.key, update.cloud, update.chunk_size, update.voxel_size)
         keyframes = f'{update.map.keyframes} keyframes' if update.map.keyframes else ''
         self.viewer.set_facts(keyframes=keyframes, version=f'map version {update.map.version}')
