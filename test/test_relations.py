@@ -144,23 +144,43 @@ class TestShippedHead:
 
 def test_training_learns_more_than_chance_and_writes_its_log(language, tmp_path, monkeypatch):
     from training import relations
-    from training.data.references import Disturbance, room_examples
+    from training.data.references import Disturbance, house_examples, room_examples
     from training.relations import accuracy, train_head
 
     monkeypatch.setattr(relations, 'CHECK_EVERY', 100)
     examples = [e for seed in range(12) for e in room_examples(seed, 'train', language)]
     validation = [e for seed in range(4) for e in room_examples(seed, 'val', language)]
-    head = train_head(examples, validation, steps=150, seed=0, log=tmp_path)
+    asked = {'rooms': validation, 'houses': house_examples(range(4, 7), 'val', language)}
+    houses = house_examples(range(20, 22), 'train', language)
+    head = train_head(examples, asked, 150, 0, tmp_path, houses)
     right = accuracy(head, validation, None)
     assert right['all'] > right['chance'] + 0.15
     with open(tmp_path / 'log.csv', newline='') as file:
         rows = {int(row['step']): row for row in csv.DictReader(file)}
     assert list(rows) == [20, 40, 60, 80, 100, 120, 140, 150]
     assert float(rows[140]['loss']) < float(rows[20]['loss'])
-    assert [step for step, row in rows.items() if row['true_all']] == [100, 150]
-    assert float(rows[150]['true_all']) == right['all']
-    assert float(rows[150]['disturbed_all']) == accuracy(head, validation, Disturbance())['all']
+    assert [step for step, row in rows.items() if row['rooms_true_all']] == [100, 150]
+    assert float(rows[150]['rooms_true_all']) == right['all']
+    disturbed = accuracy(head, asked['houses'], Disturbance())
+    assert float(rows[150]['houses_disturbed_all']) == disturbed['all']
     assert float(rows[150]['rate']) < float(rows[20]['rate'])
+
+
+def test_sentences_about_a_house_have_candidates_in_several_rooms(language):
+    from training.data.references import house_examples, room_examples
+
+    seeds = range(30, 33)
+    rooms = [e for seed in seeds for e in room_examples(seed, 'train', language)]
+    alone = max(len(e.candidates) for e in rooms if not e.is_anything)
+    examples = house_examples(seeds, 'train', language)
+    assert max(len(example.candidates) for example in examples) > alone
+    assert not any(example.is_anything for example in examples)
+    rng = np.random.default_rng(0)
+    for example in examples:
+        features, wanted = example.draw(rng, None)
+        assert len(features) == len(example.candidates)
+        if not example.is_plain:
+            assert ((wanted > 0) == example.is_target).all()
 
 
 class TestResolving:
@@ -205,6 +225,18 @@ class TestResolving:
         assert [p.score for p in resolved[0] if p.point_indices[0] == 0] == pytest.approx(
             [0.1], rel=0.1
         )
+
+    @pytest.mark.parametrize(('text', 'number'), [('the chair', 1), ('the chair by the door', 3)])
+    def test_the_middle_is_that_of_the_anchors_room(self, head, language, text, number):
+        asked, phrases = [], noun_phrases(text)
+        chairs, doors = [self.proposal(1, 0.8), self.proposal(2, 0.75)], [self.proposal(3, 0.9)]
+        found = [chairs if p.is_target else doors for p in phrases]
+        resolve_reference(
+            head, language.encode_prompt(text), phrases, found, self.POSITIONS,
+            lambda place: asked.append(place) or self.POSITIONS.mean(axis=0),
+        )  # fmt: skip
+        own = self.POSITIONS[8 * number : 8 * number + 8]
+        np.testing.assert_allclose(asked, [own.mean(axis=0)], atol=1e-6)
 
     def test_a_prompt_for_several_things_stays_as_it_is(self, head, language):
         chairs, doors = [self.proposal(1, 0.8), self.proposal(2, 0.7)], [self.proposal(3, 0.9)]

@@ -1,9 +1,10 @@
-"""Train the relation head on sentences about boxes of simulated rooms (15 minutes on a core).
+"""Train the relation head on sentences about boxes of simulated rooms (half an hour on a core).
 
-    python -m training.relations --rooms 800 --out lift_gs_ros/weights/relations.safetensors
+    python -m training.relations --rooms 800 --houses 100 --out runs/relations.safetensors
 
-Prints, every few hundred steps, how often it means the right one of several candidates in rooms of
-the validation split: given their true boxes, and given disturbed ones. Writes ``log.csv`` and
+Half of the sentences are about single rooms, half about houses of several. Prints, every few
+hundred steps, how often it means the right one of several candidates in rooms and houses of the
+validation split: given their true boxes, and given disturbed ones. Writes ``log.csv`` and
 TensorBoard events into the folder ``--log``, as the other programs do.
 """
 
@@ -11,23 +12,31 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from lift_gs_ros.model.relations import DEFAULT_WEIGHTS, FEATURES, RelationHead
-from training.data.references import ABSOLUTE, Disturbance, ReferenceExample, room_examples
+from training.data.references import (
+    ABSOLUTE,
+    Disturbance,
+    ReferenceExample,
+    house_examples,
+    room_examples,
+)
 from training.evaluation.grounding import auroc
 from training.journal import Journal
 
 LANGUAGE = 'minilm'
 REFERRING = ('attribute', 'relation', 'ordinal')
 LOG_EVERY, CHECK_EVERY = 20, 500  # steps
+HOUSE_ROOMS = (2, 8)  # of a house, from and up to
 
 
 def collate(
@@ -105,12 +114,32 @@ def build(rooms: int, split: str, language: LanguageEncoder) -> list[ReferenceEx
     return [example for seed in seeds for example in room_examples(seed, split, language)]
 
 
+def build_houses(houses: int, split: str, language: LanguageEncoder) -> list[ReferenceExample]:
+    """Make the examples of many houses of different sizes."""
+    rng, first, examples = np.random.default_rng(0), 0, []
+    for _ in tqdm(range(houses), desc=f'{split} houses'):
+        seeds = range(first, first + int(rng.integers(*HOUSE_ROOMS, endpoint=True)))
+        examples += house_examples(seeds, split, language)
+        first = seeds.stop
+    return examples
+
+
+def _weights(examples: Sequence[ReferenceExample]) -> NDArray[np.float64]:
+    """Say how often examples are drawn: (n,) that sum to 1; nothing for no examples."""
+    # Most rooms have two of a kind, and of two the second is the last.
+    weights = np.array([max(len(e.candidates) - 1, 1) / (1 + e.is_plain) for e in examples])
+    weights[[e.kind == 'none' for e in examples]] *= 0.5  # about as many as hold
+    weights[[e.is_anything for e in examples]] = 1.0
+    return weights / weights.sum()
+
+
 def train_head(
     examples: Sequence[ReferenceExample],
-    validation: Sequence[ReferenceExample],
+    validation: Mapping[str, Sequence[ReferenceExample]],  # by what the log calls them
     steps: int,
     seed: int,
     log: Path,
+    houses: Sequence[ReferenceExample] = (),  # half of what is drawn, if there are any
     batch_size: int = 64,
     learning_rate: float = 2e-3,
 ) -> RelationHead:
@@ -118,16 +147,16 @@ def train_head(
     torch.manual_seed(seed)
     rng, disturbance = np.random.default_rng(seed), Disturbance()
     head = RelationHead(examples[0].reference.words.shape[1])
-    sample = np.concatenate([e.draw(rng, disturbance)[0] for e in examples[:2000]])
+    weights = _weights(examples)
+    if houses:
+        weights = np.concatenate([weights, _weights(houses)]) / 2
+        examples = [*examples, *houses]
+    some = rng.choice(len(examples), min(2000, len(examples)), replace=False)
+    sample = np.concatenate([examples[i].draw(rng, disturbance)[0] for i in some])
     head.mean.copy_(torch.from_numpy(sample.mean(axis=0)))
     head.deviation.copy_(torch.from_numpy(sample.std(axis=0) + 0.1))
     optimizer = torch.optim.AdamW(head.parameters(), learning_rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    # Most rooms have two of a kind, and of two the second is the last.
-    weights = np.array([max(len(e.candidates) - 1, 1) / (1 + e.is_plain) for e in examples])
-    weights[[e.kind == 'none' for e in examples]] *= 0.5  # about as many as hold
-    weights[[e.is_anything for e in examples]] = 1.0
-    weights /= weights.sum()
     journal = Journal(log, steps, 0)
     for step in range(1, steps + 1):
         head.train()
@@ -143,11 +172,12 @@ def train_head(
         schedule.step()
         journal.add({'loss': loss.item()})
         line = {'rate': float(schedule.get_last_lr()[0])}
-        if is_checked := bool(validation) and (step % CHECK_EVERY == 0 or step == steps):
-            true, disturbed = (accuracy(head, validation, d) for d in (None, disturbance))
-            tqdm.write(f'step {step}: true boxes {true}\n  disturbed {disturbed}')
-            line |= {f'true_{name}': share for name, share in true.items()}
-            line |= {f'disturbed_{name}': share for name, share in disturbed.items()}
+        is_checked = step % CHECK_EVERY == 0 or step == steps
+        for where, asked in validation.items() if is_checked else ():
+            true, disturbed = (accuracy(head, asked, d) for d in (None, disturbance))
+            tqdm.write(f'step {step}, {where}: true boxes {true}\n  disturbed {disturbed}')
+            line |= {f'{where}_true_{name}': share for name, share in true.items()}
+            line |= {f'{where}_disturbed_{name}': share for name, share in disturbed.items()}
         if step % LOG_EVERY == 0 or is_checked:
             journal.write(step, line)
     journal.close()
@@ -158,7 +188,9 @@ def main() -> None:
     """Run the command line program."""
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--rooms', type=int, default=800)
+    parser.add_argument('--houses', type=int, default=100)
     parser.add_argument('--validation-rooms', type=int, default=40)
+    parser.add_argument('--validation-houses', type=int, default=5)
     parser.add_argument('--steps', type=int, default=5000)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--out', type=Path, default=DEFAULT_WEIGHTS)
@@ -168,11 +200,15 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)  # now, not after the training
     language = load_language_encoder(LANGUAGE)
     examples = build(options.rooms, 'train', language)
-    validation = build(options.validation_rooms, 'val', language)
-    print(f'{len(examples)} sentences to train with, {len(validation)} to validate with')
-    head = train_head(examples, validation, options.steps, options.seed, options.log)
-    notes = {'rooms': options.rooms, 'steps': options.steps, 'seed': options.seed}
-    notes['validation'] = accuracy(head, validation, None)
+    houses = build_houses(options.houses, 'train', language)
+    rooms = build(options.validation_rooms, 'val', language)
+    validation = {'rooms': rooms}
+    if options.validation_houses:
+        validation['houses'] = build_houses(options.validation_houses, 'val', language)
+    print(f'sentences to train with: {len(examples)} about rooms, {len(houses)} about houses')
+    head = train_head(examples, validation, options.steps, options.seed, options.log, houses)
+    notes = {name: getattr(options, name) for name in ('rooms', 'houses', 'steps', 'seed')}
+    notes['validation'] = {where: accuracy(head, own, None) for where, own in validation.items()}
     head.save(options.out, LANGUAGE, notes)
 
 

@@ -56,7 +56,7 @@ def resolve_reference(
 
     boxes = [box(proposal) for proposal in own[:count]]
     places = [box(proposal) for _, proposal in anchors]
-    middle = middle_around(places[0].center if is_anything else boxes[0].center)
+    middle = middle_around((places or boxes)[0].center)  # of the anchor's room, if there is one
     reference = Reference.read(
         tokens, (target.begin, target.end), [(p.begin, p.end) for p, _ in anchors]
     )

@@ -6,16 +6,19 @@ ones among them, now and then another anchor than the sentence means.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Box
+from lift_gs_ros.grounding.encoded_map import SURROUNDINGS
 from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.phrases import noun_phrases
 from lift_gs_ros.model.relations import Reference, relation_features
 from lift_gs_ros.simulation.expressions import Expression, Mention, make_expressions
+from lift_gs_ros.simulation.houses import join_rooms
 from lift_gs_ros.simulation.naming import Namer
 from lift_gs_ros.simulation.relations import RoomFacts
 from lift_gs_ros.simulation.room import Room, RoomObject
@@ -47,7 +50,7 @@ class Disturbance:
     shift: float = 0.05  # standard deviation of a box's corners, metres, and as a share of its size
     missing: float = 0.15  # of the candidates that are not the target
     wrong: float = 0.5  # sentences with other things among the candidates
-    most_wrong: int = 4  # of them
+    most_wrong: int = 4  # of them in a room; in a house a fifth of its objects
     halved: float = 0.1  # of the candidates, of which a part is another candidate
     wrong_anchor: float = 0.15
     unseen: float = 0.15  # targets that are not among the candidates, where that leaves nothing
@@ -89,7 +92,7 @@ class ReferenceExample:
         """
         if self.is_anything and len(self.candidates) > 1:
             return self.alone(self._any_candidate(rng)).draw(rng, disturbance)
-        middle = np.array([*np.mean([o.position[:2] for o in self.room.objects], axis=0), 1.0])
+        middle = self._middle()
         if disturbance is None:
             boxes, anchors = [o.box for o in self.candidates], [o.box for o in self.anchors]
             wanted: NDArray[np.float32] = self.is_target.astype(np.float32)
@@ -107,6 +110,13 @@ class ReferenceExample:
             wanted = np.ones_like(wanted)
         features = relation_features(boxes, likelihood, anchors, middle)
         return features, wanted / max(wanted.sum(), 1)
+
+    def _middle(self) -> NDArray[np.float64]:
+        """Return the middle (3,) of the room that the first anchor is in, or nearly."""
+        places = np.array([o.position[:2] for o in self.room.objects])
+        around = (self.anchors or self.candidates)[0].position[:2]
+        near = np.linalg.norm(places - around, axis=1) <= SURROUNDINGS
+        return np.array([*places[near].mean(axis=0), 1.0])
 
     def _any_candidate(self, rng: np.random.Generator) -> int:
         """Choose one that is meant as often as one that is not; of these rather a near one."""
@@ -137,7 +147,8 @@ class ReferenceExample:
         if rng.uniform() < disturbance.wrong:
             known = {o.instance_id for o in (*self.candidates, *self.anchors)}
             others = [o for o in self.room.objects if o.instance_id not in known]
-            count = min(len(others), int(rng.integers(1, disturbance.most_wrong + 1)))
+            most = max(disturbance.most_wrong, len(self.room.objects) // 5)
+            count = min(len(others), int(rng.integers(1, most + 1)))
             things += [others[i] for i in rng.permutation(len(others))[:count]]
             likelihood = np.append(likelihood, rng.uniform(0.25, 0.85, count))
         boxes = [_disturb(o.box, quarters, disturbance, rng) for o in things]
@@ -175,6 +186,22 @@ def room_examples(
 ) -> list[ReferenceExample]:
     """Make the examples of one room: all sentences whose phrases the parser finds."""
     room = make_room(seed, split)
+    rng = np.random.default_rng(seed)
+    return _examples(room, language, limit) + _anything(room, language, rng)
+
+
+def house_examples(
+    seeds: Sequence[int], split: str, language: LanguageEncoder, limit: int = 12
+) -> list[ReferenceExample]:
+    """Make the examples of several rooms in one house, ``limit`` of a kind for each.
+
+    "Everything on the table" is judged thing by thing, and the same in a house as in a room.
+    """
+    house, _ = join_rooms([make_room(seed, split) for seed in seeds])
+    return _examples(house, language, limit * len(seeds))
+
+
+def _examples(room: Room, language: LanguageEncoder, limit: int) -> list[ReferenceExample]:
     expressions = make_expressions(room, 0, KINDS, None, limit)
     # Things that stand on others, or do not, are few among so many kinds of sentences.
     more = make_expressions(room, 1, ('relation', 'none'), None, 5 * limit)
@@ -183,8 +210,7 @@ def room_examples(
     expressions += _plain(room)
     language.encode_batch([expression.text for expression in expressions])
     examples = [_example(room, expression, language) for expression in expressions]
-    anything = _anything(room, language, np.random.default_rng(seed))
-    return [example for example in examples if example is not None] + anything
+    return [example for example in examples if example is not None]
 
 
 def _plain(room: Room) -> list[Expression]:
