@@ -1,4 +1,4 @@
-"""Train the relation head on sentences about boxes of simulated rooms (half an hour on a core).
+"""Train the relation head on sentences about boxes of simulated rooms (twenty minutes on a core).
 
     python -m training.relations --rooms 800 --houses 100 --out runs/relations.safetensors
 
