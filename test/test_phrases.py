@@ -88,6 +88,21 @@ QUERIES = [
     '<the object> used for [cooking]',
     '<the tallest shelf> in the corner of [the room]',
     'I want to sit down, take me to <a comfy armchair>',
+    'robot, go to <the red chair>',
+    'robot, head for <the second chair> from [the door]',
+    'robot go to <the red chair>',
+    'hey robot, <the red chair>',
+    'Jarvis, could you please walk over to <the sofa>?',
+    'find <the mug>, robot',
+    'find <the robot>, robot',
+    '<the robot> next to [the sofa]',
+    '<robot>',
+    'hand me <the mug>',
+    'approach <the table> next to [the sofa]',
+    '<red chair>, please, and <a table>',
+    '<red chair>, where is it?',
+    '<chair> by [the door], find <the lamp>',
+    '<chair>. find <the lamp>',
 ]
 
 

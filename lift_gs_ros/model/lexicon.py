@@ -32,17 +32,21 @@ PARTICIPLES = _words(
 CONJUNCTIONS = _words('and or plus also then')
 COMMANDS = _words(
     'find show bring give get take fetch grab go drive move navigate locate point select highlight '
+    'approach visit inspect reach walk run proceed travel grasp carry deliver '
     'sit segment detect look search want need see pick identify mark open close turn tell '
     "where's what's what there there's please can could would you i me we us we'd i'd like am "
     "i'm looking help let let's hey ok okay do does"
 )
-ALSO_NOUNS = _words('can point drive move turn mark show help need look search')  # "trash can"
+# "trash can"
+ALSO_NOUNS = _words('can point drive move turn mark show help need look search walk run reach visit')
 QUANTITIES = _words('one two three four five most many several')  # "one of the chairs"
 COMMAND_GROUPS = (
     'where is|where are|what is|what are|what do you see|what can you see|is there|are there|'
     'look for|looking for|search for|go to|drive to|'
-    'move to|navigate to|point to|point at|take me to|pick up|look at|go over to|turn to'
+    'move to|navigate to|point to|point at|take me to|pick up|look at|go over to|turn to|'
+    'head for|head to|head over to|head towards|head toward|come to|stop at|hand me|pass me'
 )
+ADDRESSED = _words('robot bot buddy assistant')  # "find the mug, robot"
 SPATIAL_NOUNS = _words('left right front back top bottom side middle center centre corner end hand')
 COPULAS = _words('is are was were be being that which')
 DESCRIBING = _words("is are was were it's its")  # "where is" is one command, not among these

@@ -55,7 +55,7 @@ def noun_phrases(text: str) -> list[Phrase]:
     if lexicon.FOREIGN.intersection(words) and not lexicon.ENGLISH.intersection(words):
         return [_whole(text)]
     tokens = _tokens(text)
-    chunks = [chunk for chunk in _chunks(tokens) if _names_something(chunk)]
+    chunks = _without_addressed([chunk for chunk in _chunks(tokens) if _names_something(chunk)])
     if not chunks:
         return _with_open_target(text, tokens, [_whole(text)])
     targets = _targets(chunks)
@@ -258,6 +258,26 @@ def _names_something(chunk: _Chunk) -> bool:
     if 'material' in chunk.link or (chunk.verb_only and not has_determiner):
         return False
     return names != ['one'] or has_determiner
+
+
+def _without_addressed(chunks: list[_Chunk]) -> list[_Chunk]:
+    """Drop who is spoken to: "robot, go to the chair", "Spot, find the mug", "the mug, robot"."""
+    if len(chunks) < 2:
+        return chunks
+    (first, second), last = chunks[:2], chunks[-1]
+    is_told = 'command' in second.link and 'conjunction' not in second.link
+    is_name = len(first.tokens) <= 2 and _is_bare(first) and first.sentence == second.sentence
+    if is_name and (is_told or (_is_addressed(first) and second.link == {'comma'})):
+        return chunks[1:]
+    return chunks[:-1] if _is_addressed(last) and last.link == {'comma'} else chunks
+
+
+def _is_bare(chunk: _Chunk) -> bool:
+    return chunk.tokens[0].kind == 'word' and 'relation' not in chunk.link
+
+
+def _is_addressed(chunk: _Chunk) -> bool:
+    return _is_bare(chunk) and all(token.word in lexicon.ADDRESSED for token in chunk.tokens)
 
 
 def _targets(chunks: list[_Chunk]) -> list[bool]:
