@@ -32,7 +32,9 @@ class _Token:
     word: str  # lower case
     begin: int
     end: int
-    kind: str  # 'word', 'determiner', 'relation', 'command', 'conjunction', 'comma', 'material'
+    # 'word', 'determiner', 'relation', 'command', 'conjunction', 'comma', 'material', 'filler' or
+    # 'subordinate'
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,15 @@ class _Chunk:
     verb_only: bool  # what leads here is only "is" or "are"
     sentence: int  # number of its sentence in the text
     is_told: bool  # "there is ..."
+    is_of_it: bool  # "it is behind ..." says more of what was named before
+
+    @property
+    def names(self) -> list[str]:
+        return [token.word for token in self.tokens if token.kind == 'word']
+
+    @property
+    def is_anchor(self) -> bool:
+        return 'relation' in self.link and not self.verb_only
 
 
 def noun_phrases(text: str) -> list[Phrase]:
@@ -59,6 +70,7 @@ def noun_phrases(text: str) -> list[Phrase]:
     if not chunks:
         return _with_open_target(text, tokens, [_whole(text)])
     targets = _targets(chunks)
+    chunks, targets = _without_ones(chunks, targets)
     if any(token.word in lexicon.DESCRIBING for token in tokens):
         targets = _of_description(chunks, targets)
     phrases = [
@@ -147,6 +159,8 @@ def _tokens(text: str) -> list[_Token]:
         if match.start() < at:
             continue  # inside a group
         command, relation = lexicon.GROUPS.match(text, match.start()), None
+        if not command and not (found and found[-1].kind == 'word'):  # "the book which is ..."
+            command = lexicon.WHICH_GROUPS.match(text, match.start())
         if not command:
             relation = lexicon.RELATION_GROUPS.match(text, match.start())
         group = command or relation
@@ -167,9 +181,16 @@ def _kind(word: str, before: str) -> str:
         return 'determiner'
     if word in lexicon.CONJUNCTIONS:
         return 'conjunction'
+    if word in lexicon.SUBORDINATE and before != 'determiner':
+        return 'subordinate'
+    if word in lexicon.BODY and before == 'command':
+        return 'filler'
     is_name = before == 'determiner' or (before == 'word' and word in lexicon.ALSO_NOUNS)
     if word in lexicon.COMMANDS and not is_name:
         return 'command'
+    if word in lexicon.FILLERS and before != 'determiner':
+        is_name = word in ('out', 'up') and before == 'word'  # "the pull out couch"
+        return 'word' if is_name else 'filler'
     return 'relation' if word in lexicon.RELATIONS else 'word'
 
 
@@ -185,13 +206,21 @@ def _in_context(tokens: list[_Token], i: int) -> _Token:
         kind = 'determiner'  # "which chair is ...?"
     elif token.word in lexicon.WHAT_IS and _tells_a_place(tokens[i + 1 :]):
         kind = 'word'  # "what is on the table?"
+    elif token.word == 'where' and before not in ('word', 'relation') and i:
+        kind = 'command'  # "do you know where the keys are"
     elif token.word in ('open', 'close') and before != 'comma' and after == 'relation':
         kind = 'relation'  # "the door left open by ..."
+    elif token.word == 'and' and _joins_colors(tokens, i):
+        kind = 'word'  # "a black and white cushion"
     elif token.word == 'opposite' and before == 'determiner':
         kind = 'word'
     elif token.word in lexicon.PARTICIPLES and kind == 'word' and before != 'determiner':
         # "the chair standing by ...", "standing at the door, ..."; but "the old hanging lamp"
-        is_noun = after == 'word' if before == 'word' else after != 'relation'
+        is_noun = after == 'word'
+        if before != 'word':
+            is_noun = after not in ('relation', 'determiner', 'filler')
+        if before == 'relation' and tokens[i - 1].word in lexicon.IS:
+            is_noun = False  # "the mug that's standing right by the sink"
         kind = 'word' if is_noun else 'relation'
     elif token.word == 'of' and before in ('word', 'determiner'):
         previous = tokens[i - 1].word
@@ -199,6 +228,14 @@ def _in_context(tokens: list[_Token], i: int) -> _Token:
         if is_amount or (after == 'word' and previous not in lexicon.SPATIAL_NOUNS):
             kind = 'word'  # "chest of drawers", "all of the chairs"
     return _Token(token.word, token.begin, token.end, kind)
+
+
+def _joins_colors(tokens: list[_Token], i: int) -> bool:
+    around = [
+        lexicon.SAME_COLOR.get(t.word, t.word) for t in (*tokens[i - 1 : i], *tokens[i + 1 : i + 2])
+    ]
+    names = tokens[i + 2 : i + 3]
+    return len(around) == 2 and all(word in lexicon.COLORS for word in around) and bool(names)
 
 
 def _tells_a_place(tokens: list[_Token]) -> bool:
@@ -226,13 +263,16 @@ def _chunks(tokens: list[_Token]) -> list[_Chunk]:
             current.pop()
         if current:
             kinds = frozenset(token.kind for token in link)
-            verbs = {token.word for token in link if token.kind != 'comma'}
+            verbs = {token.word for token in link if token.kind not in ('comma', 'filler')}
             is_told = not verbs.isdisjoint(lexicon.TELLING)
             verb_only = (
                 not verbs.isdisjoint(lexicon.COPULAS)
                 and verbs <= lexicon.COPULAS | lexicon.PRONOUNS
             )
-            chunks.append(_Chunk(current, kinds, verb_only, sentence, is_told))
+            words = [token.word for token in link if token.kind == 'relation']
+            at = max((i for i, word in enumerate(words) if word in lexicon.IT), default=len(words))
+            is_of_it = any(word not in lexicon.COPULAS for word in words[at + 1 :])
+            chunks.append(_Chunk(current, kinds, verb_only, sentence, is_told, is_of_it))
             current, link = [], []
 
     for token in tokens:
@@ -250,10 +290,15 @@ def _chunks(tokens: list[_Token]) -> list[_Chunk]:
 
 
 def _names_something(chunk: _Chunk) -> bool:
-    """Drop "the left", "red" in "the chair is red", "wood" in "made of wood", lone "one"."""
-    names = [token.word for token in chunk.tokens if token.kind == 'word']
+    """Drop "the left", "red" in "the chair is red", "wood" in "made of wood", "any idea"."""
+    names = chunk.names
     has_determiner = chunk.tokens[0].kind == 'determiner'
-    if not names or all(name in lexicon.SPATIAL_NOUNS for name in names):
+    places = lexicon.SPATIAL_NOUNS | {'far', 'near'}
+    if not names or all(name in places for name in names):
+        return False
+    if names[-1] in lexicon.VAGUE and set(names[:-1]) <= lexicon.VAGUE | lexicon.DEGREES:
+        return False
+    if not has_determiner and all(name in lexicon.QUANTITIES | {'more'} for name in names):
         return False
     if 'material' in chunk.link or (chunk.verb_only and not has_determiner):
         return False
@@ -267,6 +312,7 @@ def _without_addressed(chunks: list[_Chunk]) -> list[_Chunk]:
     (first, second), last = chunks[:2], chunks[-1]
     is_told = 'command' in second.link and 'conjunction' not in second.link
     is_name = len(first.tokens) <= 2 and _is_bare(first) and first.sentence == second.sentence
+    is_name = is_name or (_is_addressed(first) and is_told)
     if is_name and (is_told or (_is_addressed(first) and second.link == {'comma'})):
         return chunks[1:]
     return chunks[:-1] if _is_addressed(last) and last.link == {'comma'} else chunks
@@ -284,7 +330,11 @@ def _targets(chunks: list[_Chunk]) -> list[bool]:
     """A phrase that a relation leads to is an anchor; one that is enumerated is like the last."""
     targets: list[bool] = []
     for i, chunk in enumerate(chunks):
-        if 'command' in chunk.link:
+        if 'subordinate' in chunk.link or chunk.is_of_it:
+            targets.append(False)  # "if you stand at the window, ..."
+        elif i and chunk.verb_only and chunks[i - 1].is_anchor and not any(targets):
+            targets.append(True)  # "next to the piano stands a small stool"
+        elif 'command' in chunk.link:
             targets.append(True)
         elif 'relation' in chunk.link or 'material' in chunk.link:
             # "this is a chair", "it is the lamp by ..."
@@ -297,6 +347,19 @@ def _targets(chunks: list[_Chunk]) -> list[bool]:
         else:
             targets.append(True)
     return targets if any(targets) else [i == 0 for i in range(len(chunks))]
+
+
+def _without_ones(chunks: list[_Chunk], targets: list[bool]) -> tuple[list[_Chunk], list[bool]]:
+    """Drop "the metal one" and "that's the one" where what it is has been named before."""
+    kept = []
+    for i, chunk in enumerate(chunks):
+        is_one = chunk.names[-1] == 'one' and 'conjunction' not in chunk.link
+        is_named = any(other.names[-1] != 'one' for other in chunks[:i])
+        if not (is_one and is_named and (targets[i] or chunk.names == ['one'])):
+            kept.append(i)
+    if not any(targets[i] for i in kept):
+        targets = [i == kept[0] for i in range(len(chunks))]
+    return [chunks[i] for i in kept], [targets[i] for i in kept]
 
 
 def _of_description(chunks: list[_Chunk], targets: list[bool]) -> list[bool]:
