@@ -89,6 +89,7 @@ COPULAS = _words('is are was were be being that which stands sits hangs lies')
 DESCRIBING = _words("is are was were it's its")  # "where is" is one command, not among these
 PRONOUNS = _words('it they')
 IT = _words("it it's")
+PERSONS = _words("i you we i've you've we've")  # "the mug I left on the table"
 IS = _words("is are was were that's it's")
 TELLING = _words("there there's")
 ENDS = ('.', '!', '?', '\n')

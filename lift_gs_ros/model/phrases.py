@@ -44,7 +44,8 @@ class _Chunk:
     verb_only: bool  # what leads here is only "is" or "are"
     sentence: int  # number of its sentence in the text
     is_told: bool  # "there is ..."
-    is_of_it: bool  # "it is behind ..." says more of what was named before
+    # "The mug, it is behind ...", "the mug I left on ...": says more of what was named before.
+    is_of_it: bool
 
     @property
     def names(self) -> list[str]:
@@ -272,6 +273,8 @@ def _chunks(tokens: list[_Token]) -> list[_Chunk]:
             words = [token.word for token in link if token.kind == 'relation']
             at = max((i for i, word in enumerate(words) if word in lexicon.IT), default=len(words))
             is_of_it = any(word not in lexicon.COPULAS for word in words[at + 1 :])
+            is_clause = bool(chunks and link) and link[0].word in lexicon.PERSONS and bool(words)
+            is_of_it = is_of_it or is_clause
             chunks.append(_Chunk(current, kinds, verb_only, sentence, is_told, is_of_it))
             current, link = [], []
 
@@ -311,6 +314,7 @@ def _without_addressed(chunks: list[_Chunk]) -> list[_Chunk]:
         return chunks
     (first, second), last = chunks[:2], chunks[-1]
     is_told = 'command' in second.link and 'conjunction' not in second.link
+    is_told = is_told and not second.is_of_it
     is_name = len(first.tokens) <= 2 and _is_bare(first) and first.sentence == second.sentence
     is_name = is_name or (_is_addressed(first) and is_told)
     if is_name and (is_told or (_is_addressed(first) and second.link == {'comma'})):
