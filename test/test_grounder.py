@@ -390,13 +390,11 @@ def test_an_object_keeps_its_number_in_several_queries_while_the_map_grows(shipp
         shipped.update((0, 0, 0), PointCloud(positions[keep], colors[keep]))
         shipped.encode()
         for answer in shipped.ground_many(queries):
-            # It may be answered twice, as its top and its sides, with a number for either.
-            own = {i.instance_id for i in answer.targets if i.box.iou(truth) > 0.5}
-            if own:
-                numbers.append(own)
+            # It may be answered twice, as its top and its sides: the best answer comes first.
+            own = [i.instance_id for i in answer.targets if i.box.iou(truth) > 0.5]
+            numbers += own[:1]
     assert len(numbers) >= 6, 'the box is hardly found: the test says nothing'
-    assert set.intersection(*numbers)
-    assert len(set.union(*numbers)) <= 2
+    assert len(set(numbers)) == 1
 
 
 def test_everything_on_something_is_found_and_named(shipped, monkeypatch):

@@ -9,6 +9,7 @@ import numpy as np
 from lift_gs_ros.geometry import Box, FloatArray
 
 MIN_IOU = 0.3  # two boxes that overlap more than this are the same object
+SAME_PLACE = 0.8  # from here on overlaps count alike: a thing answered twice, as its top and sides
 PADDING = 0.025  # metres to each side: half a voxel, so that a flat thing has a volume too
 MAX_KNOWN = 10_000  # objects remembered; the one not seen for longest is forgotten first
 
@@ -33,12 +34,13 @@ class InstanceRegistry:
         """Return the number of each object of one answer; no number comes twice.
 
         It is that of the known object that overlaps the box most, or a new one. What overlaps most
-        of all is decided first: asking again gives the same numbers, whatever else was asked.
+        of all is decided first: asking again gives the same numbers, whatever else was asked. Of
+        several in one place the best answer, the first, has the oldest number.
         """
         padded = [(box.lower - PADDING, box.upper + PADDING) for box in boxes]
         overlaps = [self._iou(*corners) for corners in padded]
         pairs = [
-            (-overlap[row], i, self._ids[row], row)  # of equal ones the oldest number
+            (-min(overlap[row], SAME_PLACE), i, self._ids[row], row)
             for i, overlap in enumerate(overlaps)
             for row in np.flatnonzero(overlap >= MIN_IOU)
         ]

@@ -47,6 +47,7 @@ VAGUE = _words(
     'attention hint eyes pointer needful lot heaps turn glance help colour color dear'
 )
 DEGREES = _words('much too good little whole more')
+FAR_OR_NEAR = _words('far near')  # "the far end"
 PARTICIPLES = _words(
     'standing sitting lying hanging leaning facing holding containing resting located placed '
     'mounted attached stuck fixed positioned situated put kept left stacked surrounded covered '

@@ -273,8 +273,7 @@ def _chunks(tokens: list[_Token]) -> list[_Chunk]:
             words = [token.word for token in link if token.kind == 'relation']
             at = max((i for i, word in enumerate(words) if word in lexicon.IT), default=len(words))
             is_of_it = any(word not in lexicon.COPULAS for word in words[at + 1 :])
-            is_clause = bool(chunks and link) and link[0].word in lexicon.PERSONS and bool(words)
-            is_of_it = is_of_it or is_clause
+            is_of_it |= bool(chunks and words) and link[0].word in lexicon.PERSONS
             chunks.append(_Chunk(current, kinds, verb_only, sentence, is_told, is_of_it))
             current, link = [], []
 
@@ -296,12 +295,11 @@ def _names_something(chunk: _Chunk) -> bool:
     """Drop "the left", "red" in "the chair is red", "wood" in "made of wood", "any idea"."""
     names = chunk.names
     has_determiner = chunk.tokens[0].kind == 'determiner'
-    places = lexicon.SPATIAL_NOUNS | {'far', 'near'}
-    if not names or all(name in places for name in names):
+    if not names or set(names) <= lexicon.SPATIAL_NOUNS | lexicon.FAR_OR_NEAR:
         return False
     if names[-1] in lexicon.VAGUE and set(names[:-1]) <= lexicon.VAGUE | lexicon.DEGREES:
         return False
-    if not has_determiner and all(name in lexicon.QUANTITIES | {'more'} for name in names):
+    if not has_determiner and set(names) <= lexicon.QUANTITIES | lexicon.DEGREES:
         return False
     if 'material' in chunk.link or (chunk.verb_only and not has_determiner):
         return False
