@@ -137,12 +137,21 @@ def wait_for_count(node, name: str, number: int = 1) -> None:
 
 
 def map_good_frames(mapping, camera, number: int = 2, **options) -> None:
-    """Publish good frames until so many more keyframes are fused."""
+    """Publish good frames until so many more keyframes are fused.
+
+    The next one follows when the one before has arrived (or is a second late), so that a busy
+    machine loses none.
+    """
     before = mapping.report.counts().get('keyframes', 0)
+    arrived, due = -1, 0.0
 
     def fused() -> bool:
-        camera.publish(**options)
-        return mapping.report.counts().get('keyframes', 0) >= before + number
+        nonlocal arrived, due
+        counts, now = mapping.report.counts(), time.monotonic()
+        if counts.get('pairs', 0) > arrived or now > due:
+            arrived, due = counts.get('pairs', 0), now + 1.0
+            camera.publish(**options)
+        return counts.get('keyframes', 0) >= before + number
 
     wait_until(fused, f'keyframes; counted {mapping.report.counts()}')
 
