@@ -8,6 +8,7 @@
 `ros2 launch lift_gs_ros grounding.launch.py --show-args` lists all arguments.
 """
 
+import os
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -122,7 +123,7 @@ def start_nodes(context):
         files.append(str(PRESETS / f'{value("preset")}.yaml'))
 
     # ros2 launch dies of SIGTERM and would leave its nodes behind.
-    environment = {'LIFT_GS_ROS_END_WITH_PARENT': '1'}
+    environment = {'LIFT_GS_ROS_END_WITH_PARENT': str(os.getpid())}
     if value('demo').lower() in ('true', '1'):  # as IfCondition takes it
         if not value('sensor_qos'):
             # Large images with best effort get lost between processes on a busy machine.
@@ -176,7 +177,8 @@ def start_nodes(context):
     viewer = node('viewer', condition=IfCondition(value('viewer')))
     # A map of another SLAM comes without images.
     own_map = [] if value('cloud_map') else [node('mapping'), node('overlay')]
-    return [*own_map, node('grounding'), camera, viewer, rviz]
+    # RViz first: where it is not installed, that is said before anything runs.
+    return [rviz, *own_map, node('grounding'), camera, viewer]
 
 
 def generate_launch_description():

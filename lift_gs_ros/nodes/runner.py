@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -36,13 +35,6 @@ def spin(executor: Executor, report: Report, ending: threading.Event) -> None:
             report.problem('failed_callbacks', f'{type(error).__name__}: {error}', ERROR)
 
 
-def _end_with_parent() -> None:
-    """Let the kernel (Linux) send SIGTERM when the parent process is gone, however it went."""
-    pr_set_pdeathsig = 1
-    if sys.platform == 'linux':
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-
-
 def _start(adapter: ManagedNode) -> None:
     try:
         adapter.start()
@@ -61,8 +53,6 @@ def run(name: str, make: Callable[[], ManagedNode], args: list[str] | None = Non
     interrupted = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: interrupted.set())
-    if os.environ.get('LIFT_GS_ROS_END_WITH_PARENT'):  # set by the launch file
-        _end_with_parent()
     try:
         adapter = make()
     except Exception as error:

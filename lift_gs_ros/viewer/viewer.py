@@ -7,6 +7,7 @@ no password: whoever reaches the port sees the map and may ask.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +40,8 @@ class _Server(viser.ViserServer):
     """
 
     def __init__(self, host: str, **options: Any) -> None:
+        # What speaks no websocket (`curl -I`, a port scan) is no error, and worth no traceback.
+        logging.getLogger('websockets.server').setLevel(logging.CRITICAL)
         super().__init__(host=host, **options)
         self._only_local = is_local(host)
         self._websock_server.on_client_connect(self._refuse_other_sites)
