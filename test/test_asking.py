@@ -180,11 +180,21 @@ def test_what_was_found_goes_with_the_map_and_with_the_device(language, monkeypa
     assert not grounder._asker._known
 
 
-def test_a_sentence_that_compares_things_is_asked_on_all_chunks_together(language, monkeypatch):
+def test_what_is_known_of_a_phrase_serves_all_sentences_with_it(language, monkeypatch):
     grounder = make(language)
     fill(grounder, corridor())
     counts = count_questions(grounder, monkeypatch)
-    grounder.ground('the red mug next to the sink')
-    grounder.ground('the red mug')
-    assert counts[0] == 1
-    assert counts[1] >= CHUNKS / 2
+    one, two = grounder.ground_many(['the mug next to the sink', 'the lamp beside the sink'])
+    assert {i.phrase for i in one.instances} == {'the mug', 'the sink'}
+    assert {i.phrase for i in two.instances} == {'the lamp', 'the sink'}
+    grounder.ground_many(['the lamp', 'the mug above the lamp'])
+    assert 3 * CHUNKS / 2 <= counts[0] <= 3 * CHUNKS  # of three phrases, not of four
+    assert counts[1:] == [0]
+
+
+def test_a_list_of_things_is_asked_at_once(language, monkeypatch):
+    grounder = make(language)
+    fill(grounder, corridor())
+    counts = count_questions(grounder, monkeypatch)
+    grounder.ground('the sink. the lamp')
+    assert counts[0] <= CHUNKS

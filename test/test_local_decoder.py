@@ -157,7 +157,6 @@ def test_small_limits_change_the_cost_and_not_the_answer(model, scene, monkeypat
     monkeypatch.setattr(tiles, 'MASKS_AT_ONCE', 3)
     monkeypatch.setattr(local_decoder, 'WIDE', 5)
     monkeypatch.setattr(local_decoder, 'ROWS_AT_ONCE', 2)
-    monkeypatch.setattr(questions, 'CANDIDATES', 12)  # too few: seeds run out of places
     monkeypatch.setattr(lift_gs, 'PROPOSALS_AT_ONCE', 30)
     for one, other in zip(usual, answer(model, as_tiles, SENTENCES)):
         assert_close(one.outcome, other.outcome)

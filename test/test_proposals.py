@@ -7,6 +7,8 @@ from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.identity import InstanceRegistry
 from lift_gs_ros.grounding.proposals import (
     MIN_LIKELIHOOD,
+    Proposal,
+    best_of,
     phrase_tokens,
     select_proposals,
     without_strays,
@@ -103,14 +105,24 @@ def test_looking_only_at_what_can_be_reported_or_a_rival_changes_neither(thresho
     assert len(points.looked_at) <= (probability >= least).sum()
 
 
-def test_duplicates_are_those_that_overlap_a_better_one_by_more_than_half():
+def test_duplicates_are_those_of_which_the_smaller_lies_mostly_within_the_other():
     masks, positions = blobs(np.random.default_rng(1), 30)
     probability = np.linspace(1, 0.1, 30, dtype=np.float32)
     kept = select_proposals(Dense(masks, positions, 0.5, None), probability)
     sets = [set(proposal.point_indices.tolist()) for proposal in kept]
     assert 1 < len(kept) < 30
     for i, one in enumerate(sets):
-        assert all(len(one & other) <= 0.5 * len(one | other) for other in sets[:i])
+        assert all(len(one & other) <= 0.6 * min(len(one), len(other)) for other in sets[:i])
+
+
+def test_the_top_of_a_thing_is_not_answered_beside_it_but_what_touches_it_is():
+    def proposal(score, first, end):
+        indices = np.arange(first, end)
+        return Proposal(score, indices, np.ones(len(indices), np.float32))
+
+    table, top, vase = proposal(0.9, 0, 100), proposal(0.7, 70, 100), proposal(0.8, 95, 120)
+    assert best_of([top, vase, table]) == [table, vase]
+    assert best_of([proposal(0.5, 0, 100), top]) == [top]
 
 
 def test_an_object_keeps_its_number_while_its_box_grows():

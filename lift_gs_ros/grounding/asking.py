@@ -14,8 +14,6 @@ from lift_gs_ros.grounding.finds import Finds, Part
 from lift_gs_ros.grounding.settings import GrounderSettings
 from lift_gs_ros.model.lift_gs import LiftGS
 from lift_gs_ros.model.local_decoder import Outcome
-from lift_gs_ros.model.mask_decoder import TOKENS_OF_ROOMS
-from lift_gs_ros.model.phrases import noun_phrases
 from lift_gs_ros.model.questions import (
     Glance,
     Question,
@@ -28,6 +26,7 @@ from lift_gs_ros.model.questions import (
 )
 from lift_gs_ros.model.tiles import Tiles, moved
 
+TOKENS_OF_ROOMS = 8000  # a map of more is asked part by part; the largest simulated room: 4300
 LOOKS_AT_ONCE = 256  # of a sentence at a chunk; bounds the memory that it takes
 SENTENCES = 128  # whose parts are kept, some half a megabyte each
 
@@ -69,7 +68,7 @@ class Asker:
         self._known.clear()
 
     def choose(
-        self, encoded_map: EncodedMap, readings: Sequence[Reading], number: int
+        self, encoded_map: EncodedMap, sentences: Sequence[Sequence[Reading]], number: int
     ) -> list[Tensor]:
         """Choose for each sentence the chunks with the places most like a word: (K,) bool.
 
@@ -77,18 +76,21 @@ class Asker:
         """
         everywhere = torch.ones_like(encoded_map.tiles.sizes, dtype=torch.bool)
         if len(everywhere) <= number:
-            return [everywhere] * len(readings)
-        best = torch.tensor([self._best(encoded_map, reading) for reading in readings])
+            return [everywhere] * len(sentences)
+        best = torch.tensor([self._best(encoded_map, readings) for readings in sentences])
         none = torch.zeros(best.shape, dtype=torch.bool)
         return list(none.scatter(1, best.topk(number).indices, True).to(everywhere.device))
 
-    def _best(self, encoded_map: EncodedMap, reading: Reading) -> list[float]:
-        """Say how much the most similar place of each chunk is like a word of a sentence."""
-        best = self._of(reading, encoded_map).best
-        for tile, chunk in enumerate(encoded_map.chunks):
-            if chunk.number not in best:
-                best[chunk.number] = best_cosine(encoded_map.tiles, reading, tile)
-        return [best[chunk.number] for chunk in encoded_map.chunks]
+    def _best(self, encoded_map: EncodedMap, readings: Sequence[Reading]) -> list[float]:
+        """Say how much the most similar place of each chunk is like a word that is asked."""
+        most = [0.0] * len(encoded_map.chunks)
+        for reading in readings:
+            best = self._of(reading, encoded_map).best
+            for tile, chunk in enumerate(encoded_map.chunks):
+                if chunk.number not in best:
+                    best[chunk.number] = best_cosine(encoded_map.tiles, reading, tile)
+                most[tile] = max(most[tile], best[chunk.number])
+        return most
 
     def find(
         self,
@@ -144,9 +146,8 @@ class Asker:
         tiles, decoder = encoded_map.tiles, self._model.decoder
         together: dict[tuple[bool, ...], list[int]] = {}
         alone = []
-        for i, (reading, where) in enumerate(zip(readings, chosen)):
-            is_large = int(tiles.sizes[where].sum()) > TOKENS_OF_ROOMS
-            if is_large and not _compares(reading.tokens.text):
+        for i, where in enumerate(chosen):
+            if int(tiles.sizes[where].sum()) > TOKENS_OF_ROOMS:
                 alone.append(i)
             else:
                 together.setdefault(tuple(where.tolist()), []).append(i)
@@ -211,8 +212,3 @@ class Asker:
         known.glances = {n: own for n, own in known.glances.items() if n in there}
         known.parts = {n: own for n, own in known.parts.items() if n in there}
         return known
-
-
-def _compares(text: str) -> bool:
-    """Say whether a sentence says of its target how it stands to something else."""
-    return not all(phrase.is_target for phrase in noun_phrases(text))

@@ -16,6 +16,7 @@ from lift_gs_ros.grounding.proposals import (
     select_proposals,
 )
 from lift_gs_ros.grounding.referring import resolve_reference
+from lift_gs_ros.grounding.sentences import Sentence
 from lift_gs_ros.grounding.settings import GrounderSettings
 from lift_gs_ros.model.naming import Naming
 from lift_gs_ros.model.phrases import Phrase, noun_phrases
@@ -23,7 +24,8 @@ from lift_gs_ros.model.relations import RelationHead
 
 
 def assemble(
-    finds: Finds,
+    sentence: Sentence,
+    finds: Sequence[Finds],  # of each phrase
     prompts: Sequence[Finds] | None,  # of nouns, for a target that names none
     encoded_map: EncodedMap,
     settings: GrounderSettings,
@@ -32,29 +34,32 @@ def assemble(
     registry: InstanceRegistry,
 ) -> tuple[list[GroundedInstance], float]:
     """Return the instances, targets first and best first, and the score of there being none."""
-    tokens, positions = finds.tokens, encoded_map.positions
+    phrases, positions = sentence.phrases, encoded_map.positions
 
-    def proposals_of(own: Finds, phrases: Sequence[Phrase]) -> list[list[Proposal]]:
-        text, found = own.tokens.text, []
-        for phrase in phrases:
-            on_phrase = phrase_tokens(own.tokens.spans, (phrase.begin, phrase.end))
-            probability = own.span_probability(on_phrase).float().cpu()
-            name = text[phrase.begin : phrase.end]
-            if naming is not None:
-                probability = probability * naming.probability(own.features, name)
-            threshold = settings.score_threshold
-            found.append(select_proposals(own, probability.numpy(), threshold, name))
-        return found
+    def proposals_of(own: Finds, span: tuple[int, int], name: str) -> list[Proposal]:
+        on_phrase = phrase_tokens(own.tokens.spans, span)
+        probability = own.span_probability(on_phrase).float().cpu()
+        if naming is not None:
+            probability = probability * naming.probability(own.features, name)
+        return select_proposals(own, probability.numpy(), settings.score_threshold, name)
 
-    phrases = noun_phrases(tokens.text)
-    proposals = proposals_of(finds, phrases)
+    proposals = [
+        proposals_of(own, span, name)
+        for own, span, name in zip(finds, sentence.spans, sentence.names)
+    ]
     if prompts is not None:
-        named = [proposals_of(own, noun_phrases(own.tokens.text)) for own in prompts]
-        everything = best_of([proposal for own in named for some in own for proposal in some])
+        everything = best_of(
+            [
+                proposal
+                for own in prompts
+                for span, name in _named(own.tokens.text)
+                for proposal in proposals_of(own, span, name)
+            ]
+        )
         proposals = [own if p.open is None else everything for own, p in zip(proposals, phrases)]
     if relations is not None:
         proposals = resolve_reference(
-            relations, tokens, phrases, proposals, positions, encoded_map.middle_around
+            relations, sentence.tokens, phrases, proposals, positions, encoded_map.middle_around
         )
     found: list[tuple[Phrase, Proposal, Box]] = []
     target_score = 0.0
@@ -80,3 +85,9 @@ def assemble(
     ]
     instances.sort(key=lambda instance: (not instance.is_target, -instance.score))
     return instances, 1.0 - target_score
+
+
+def _named(text: str) -> list[tuple[tuple[int, int], str]]:
+    """Return the characters [begin, end) of each noun phrase, and its words."""
+    spans = [(phrase.begin, phrase.end) for phrase in noun_phrases(text)]
+    return [((begin, end), text[begin:end]) for begin, end in spans]

@@ -2,7 +2,7 @@
 
 A chunk is encoded once, when it changes; a query then costs the language encoder (cached) and the
 mask decoder over the cached encodings (``asking.py``). Encoding is local to a chunk and its halo;
-decoding is not, but in a large map, where only sentences that compare things need all of it.
+decoding is not, but in a large map.
 """
 
 from __future__ import annotations
@@ -33,14 +33,13 @@ from lift_gs_ros.grounding.finds import Finds
 from lift_gs_ros.grounding.identity import InstanceRegistry
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding, Latency, MapSummary
 from lift_gs_ros.grounding.picture import draw
+from lift_gs_ros.grounding.sentences import Sentence, read_sentence
 from lift_gs_ros.grounding.settings import GrounderSettings
 from lift_gs_ros.mapping.chunks import ChunkKey, halo_points, neighbours, with_halo
 from lift_gs_ros.model.checkpoint import load_checkpoint
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from lift_gs_ros.model.lift_gs import LiftGS
 from lift_gs_ros.model.naming import Naming
-from lift_gs_ros.model.phrases import noun_phrases
-from lift_gs_ros.model.questions import Reading
 from lift_gs_ros.model.relations import RelationHead
 
 NOUNS_IN_PROMPT = 12  # about as many phrases as in a prompt of the training
@@ -280,19 +279,19 @@ class Grounder:
         self, questions: Sequence[tuple[str, Grounding | None]], begin: float
     ) -> list[Grounding]:
         answers = [self._refusal(query) for query, _ in questions]
-        readings = {
-            i: self._model.read(self._language.encode_prompt(query))
+        sentences = {
+            i: read_sentence(query, self._language, self._model.read)
             for i, (query, _) in enumerate(questions)
             if not answers[i].message
         }
-        to_find: dict[int, tuple[Reading, Tensor]] = {}
-        for i, chosen in zip(readings, self._choose(list(readings.values()))):
+        to_find: dict[int, tuple[Sentence, Tensor]] = {}
+        for i, chosen in zip(sentences, self._choose(list(sentences.values()))):
             basis, before = self._view().basis(chosen, self.settings), questions[i][1]
             if before is not None and before.basis == basis:
                 answers[i] = before
                 continue
-            to_find[i] = readings[i], chosen
-            message = TRUNCATED if readings[i].tokens.truncated else ''
+            to_find[i] = sentences[i], chosen
+            message = TRUNCATED if sentences[i].tokens.truncated else ''
             answers[i] = replace(answers[i], basis=basis, message=message)
         decode_begin = time.perf_counter()
         for i, (instances, none_score) in self._find(to_find).items():
@@ -328,16 +327,16 @@ class Grounder:
             self._encoded_view = EncodedMap(self._encoded)
         return self._encoded_view
 
-    def _choose(self, readings: Sequence[Reading]) -> list[Tensor]:
-        if not readings:
+    def _choose(self, sentences: Sequence[Sentence]) -> list[Tensor]:
+        if not sentences:
             return []
+        readings = [sentence.readings for sentence in sentences]
         return self._asker.choose(self._view(), readings, self.settings.max_chunks)
 
-    def _prompts(self, reading: Reading, chosen: Tensor) -> list[Finds] | None:
+    def _prompts(self, sentence: Sentence, chosen: Tensor) -> list[Finds] | None:
         """Find the likeliest nouns for "everything on the table"; None for other sentences."""
-        phrases = noun_phrases(reading.tokens.text)
-        said = [phrase.open for phrase in phrases if phrase.open is not None]
-        is_judged = self._relations is not None or len(phrases) == 1
+        said = [phrase.open for phrase in sentence.phrases if phrase.open is not None]
+        is_judged = self._relations is not None or len(sentence.phrases) == 1
         if self._naming is None or not said or not is_judged:
             return None
         tiles = chosen.nonzero()[:, 0].tolist()
@@ -351,22 +350,29 @@ class Grounder:
 
     @torch.inference_mode()
     def _find(
-        self, asked: Mapping[int, tuple[Reading, Tensor]]
+        self, asked: Mapping[int, tuple[Sentence, Tensor]]
     ) -> dict[int, tuple[list[GroundedInstance], float]]:
         """Return instances and none score of sentences on the chunks (K,) chosen for each."""
         if not asked:
             return {}
-        readings, chosen = (list(own) for own in zip(*asked.values()))
-        found = self._asker.find(self._view(), readings, chosen, self.settings)
+        to_ask = {
+            (reading.tokens.text, tuple(chosen.tolist())): (reading, chosen)
+            for sentence, chosen in asked.values()
+            for reading in sentence.readings
+        }
+        readings = [reading for reading, _ in to_ask.values()]
+        where = [chosen for _, chosen in to_ask.values()]
+        found = dict(zip(to_ask, self._asker.find(self._view(), readings, where, self.settings)))
         return {
             i: assemble(
-                finds,
-                self._prompts(*asked[i]),
+                sentence,
+                [found[r.tokens.text, tuple(chosen.tolist())] for r in sentence.readings],
+                self._prompts(sentence, chosen),
                 self._view(),
                 self.settings,
                 self._naming,
                 self._relations,
                 self._registry,
             )
-            for i, finds in zip(asked, found)
+            for i, (sentence, chosen) in asked.items()
         }

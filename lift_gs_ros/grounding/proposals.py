@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from lift_gs_ros.grounding.components import largest_component
 
 MIN_POINTS = 5  # a smaller mask is noise on a 5 cm map
-DUPLICATE_IOU = 0.5  # of two masks that overlap more than this, the better one stays
+DUPLICATE = 0.6  # of two masks, one of which is by so much within the other, the better one stays
 MIN_PROBABILITY = 0.01  # proposals below are not looked at: they can not win anything
 MIN_LIKELIHOOD = 0.15  # of the best score: what is less likely is no rival of the best one
 
@@ -88,7 +88,11 @@ def select_proposals(
 
 
 def best_of(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """Sort proposals, best first, and keep the best of those that overlap much."""
+    """Sort proposals, best first, and keep the best of those that overlap much.
+
+    The overlap is counted in shares of the smaller mask (Szymkiewicz-Simpson), so that a thing is
+    not answered once more as its top or its back.
+    """
     if not proposals:
         return []
     proposals = sorted(proposals, key=lambda proposal: -proposal.score)
@@ -100,7 +104,7 @@ def best_of(proposals: Sequence[Proposal]) -> list[Proposal]:
     ends = np.concatenate([[0], np.cumsum(sizes)])
     members = csr_matrix((np.ones(len(rows)), numbers[rows], ends), (len(sizes), len(rows)))
     intersection = (members @ members.T).toarray()
-    overlaps = intersection > DUPLICATE_IOU * (sizes[:, None] + sizes - intersection)
+    overlaps = intersection > DUPLICATE * np.minimum(sizes[:, None], sizes)
     kept: list[int] = []
     for i in range(len(proposals)):
         if not overlaps[i, kept].any():

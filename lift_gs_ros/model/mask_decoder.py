@@ -31,9 +31,6 @@ from lift_gs_ros.model.seeds import POSITION_CHANNELS, REACH, Seeds
 # Visual tokens that one set of proposals is seeded on. Crops in training have about 600; with 64
 # seeds on the 6000 tokens of a room, few lie on any small object.
 TOKENS_PER_SET = 1000
-# More than a room has (the largest simulated one: 4300). What a sentence asks for then resembles
-# more places than ``max_proposals`` can begin at.
-TOKENS_OF_ROOMS = 8000
 
 
 class Attention(nn.Module):
@@ -226,12 +223,8 @@ class MaskDecoder(nn.Module):
         return torch.stack(keys), torch.stack(values)
 
     def proposals_for(self, num_tokens: int) -> Tensor:
-        """Repeat the learnt proposals where the scene is larger than what one set covers.
-
-        ``max_proposals`` at most in a room, and twice as many in a map of several rooms.
-        """
+        """Repeat the learnt proposals where the scene is larger than what one set covers."""
         most = self.config.max_proposals // self.config.proposals
-        most *= 2 if num_tokens > TOKENS_OF_ROOMS else 1
         repeats = min(max(round(num_tokens / TOKENS_PER_SET), 1), most)
         return self.proposals.repeat_interleave(repeats, dim=0)
 

@@ -20,7 +20,6 @@ from lift_gs_ros.model.seeds import SPACING, choose_seeds, resemblance
 from lift_gs_ros.model.tiles import Tiles
 from lift_gs_ros.model.tokens import LanguageTokens
 
-CANDIDATES = 4096  # best places of a sentence, among which its seeds are looked for first
 # The proposals of a part come in such steps: it is not asked anew only because the best places of
 # the map are shared out a little differently.
 STEP = 32
@@ -67,7 +66,8 @@ def ask_whole(
             for own in readings
         ]
     )
-    chosen = tokens[_choose_among_best(similarity, positions, len(learnt))]
+    places = positions.expand(len(similarity), -1, -1)
+    chosen = tokens[choose_seeds(similarity, places, len(learnt))]
     origin = positions.mean(dim=0)
     return [Question(r, allowed, places, learnt, origin) for r, places in zip(readings, chosen)]
 
@@ -131,17 +131,3 @@ def share_out(seen: Mapping[int, Glance], most: int) -> dict[int, Tensor]:
         if (own.similarity >= good).any()
     }
     return {tile: seen[tile].places[: STEP * -(-count // STEP)] for tile, count in counts.items()}
-
-
-def _choose_among_best(similarity: Tensor, positions: Tensor, count: int) -> Tensor:
-    """Choose seeds (B, count) for similarities (B, V), as ``choose_seeds`` does, in less time."""
-    candidates = min(CANDIDATES, len(positions))
-    # In the order of the scene: where several are alike, the first one is taken.
-    best = similarity.topk(candidates, dim=1).indices.sort(dim=1).values
-    chosen = choose_seeds(similarity.gather(1, best), positions[best], count)
-    places = best.gather(1, chosen)
-    distances = (positions[places][:, None] - positions[places][:, :, None]).norm(dim=-1)
-    distances.diagonal(dim1=1, dim2=2).fill_(SPACING)
-    if candidates < len(positions) and distances.min() < SPACING - 1e-3:  # the best ran out
-        return choose_seeds(similarity, positions.expand(len(similarity), -1, -1), count)
-    return places
