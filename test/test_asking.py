@@ -153,7 +153,8 @@ def test_only_the_chunks_chosen_are_asked(language):
         points = np.concatenate([instance.points for instance in answer.instances])
         keys = np.unique(np.floor(points / CHUNK_SIZE + 0.5), axis=0)
         assert {tuple(key) for key in keys} <= {key for key, _ in answer.basis[1]}
-        assert len(answer.basis[1]) == 2
+        things = len({instance.phrase for instance in answer.instances})
+        assert 2 <= len(answer.basis[1]) <= 2 * things  # two chunks for each
 
 
 def test_what_was_asked_long_ago_is_forgotten(language, monkeypatch):

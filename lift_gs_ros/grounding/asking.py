@@ -68,7 +68,7 @@ class Asker:
         self._known.clear()
 
     def choose(
-        self, encoded_map: EncodedMap, sentences: Sequence[Sequence[Reading]], number: int
+        self, encoded_map: EncodedMap, readings: Sequence[Reading], number: int
     ) -> list[Tensor]:
         """Choose for each sentence the chunks with the places most like a word: (K,) bool.
 
@@ -76,21 +76,18 @@ class Asker:
         """
         everywhere = torch.ones_like(encoded_map.tiles.sizes, dtype=torch.bool)
         if len(everywhere) <= number:
-            return [everywhere] * len(sentences)
-        best = torch.tensor([self._best(encoded_map, readings) for readings in sentences])
+            return [everywhere] * len(readings)
+        best = torch.tensor([self._best(encoded_map, reading) for reading in readings])
         none = torch.zeros(best.shape, dtype=torch.bool)
         return list(none.scatter(1, best.topk(number).indices, True).to(everywhere.device))
 
-    def _best(self, encoded_map: EncodedMap, readings: Sequence[Reading]) -> list[float]:
-        """Say how much the most similar place of each chunk is like a word that is asked."""
-        most = [0.0] * len(encoded_map.chunks)
-        for reading in readings:
-            best = self._of(reading, encoded_map).best
-            for tile, chunk in enumerate(encoded_map.chunks):
-                if chunk.number not in best:
-                    best[chunk.number] = best_cosine(encoded_map.tiles, reading, tile)
-                most[tile] = max(most[tile], best[chunk.number])
-        return most
+    def _best(self, encoded_map: EncodedMap, reading: Reading) -> list[float]:
+        """Say how much the most similar place of each chunk is like a word of a sentence."""
+        best = self._of(reading, encoded_map).best
+        for tile, chunk in enumerate(encoded_map.chunks):
+            if chunk.number not in best:
+                best[chunk.number] = best_cosine(encoded_map.tiles, reading, tile)
+        return [best[chunk.number] for chunk in encoded_map.chunks]
 
     def find(
         self,

@@ -29,7 +29,7 @@ def assemble(
     prompts: Sequence[Finds] | None,  # of nouns, for a target that names none
     encoded_map: EncodedMap,
     settings: GrounderSettings,
-    naming: Naming | None,  # None: a phrase is compared with nothing but its sentence
+    naming: Naming | None,  # None: a phrase competes with nothing but what is asked with it
     relations: RelationHead | None,  # None: what a sentence says beside its nouns is not read
     registry: InstanceRegistry,
 ) -> tuple[list[GroundedInstance], float]:

@@ -33,13 +33,14 @@ from lift_gs_ros.grounding.finds import Finds
 from lift_gs_ros.grounding.identity import InstanceRegistry
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding, Latency, MapSummary
 from lift_gs_ros.grounding.picture import draw
-from lift_gs_ros.grounding.sentences import Sentence, read_sentence
+from lift_gs_ros.grounding.sentences import Sentence, asked_of, read_sentence
 from lift_gs_ros.grounding.settings import GrounderSettings
 from lift_gs_ros.mapping.chunks import ChunkKey, halo_points, neighbours, with_halo
 from lift_gs_ros.model.checkpoint import load_checkpoint
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from lift_gs_ros.model.lift_gs import LiftGS
 from lift_gs_ros.model.naming import Naming
+from lift_gs_ros.model.questions import Reading
 from lift_gs_ros.model.relations import RelationHead
 
 NOUNS_IN_PROMPT = 12  # about as many phrases as in a prompt of the training
@@ -284,17 +285,19 @@ class Grounder:
             for i, (query, _) in enumerate(questions)
             if not answers[i].message
         }
-        to_find: dict[int, tuple[Sentence, Tensor]] = {}
-        for i, chosen in zip(sentences, self._choose(list(sentences.values()))):
-            basis, before = self._view().basis(chosen, self.settings), questions[i][1]
+        where = self._choose(asked_of(sentences.values()))
+        to_find: dict[int, Sentence] = {}
+        for i, sentence in sentences.items():
+            basis = self._view().basis(self._union(where, sentence), self.settings)
+            before = questions[i][1]
             if before is not None and before.basis == basis:
                 answers[i] = before
                 continue
-            to_find[i] = sentences[i], chosen
-            message = TRUNCATED if sentences[i].tokens.truncated else ''
+            to_find[i] = sentence
+            message = TRUNCATED if sentence.tokens.truncated else ''
             answers[i] = replace(answers[i], basis=basis, message=message)
         decode_begin = time.perf_counter()
-        for i, (instances, none_score) in self._find(to_find).items():
+        for i, (instances, none_score) in self._find(to_find, where).items():
             answers[i] = replace(answers[i], instances=instances, none_score=none_score)
         end = time.perf_counter()
         latency = Latency(self._encode_ms, 1e3 * (end - decode_begin), 1e3 * (end - begin))
@@ -327,11 +330,20 @@ class Grounder:
             self._encoded_view = EncodedMap(self._encoded)
         return self._encoded_view
 
-    def _choose(self, sentences: Sequence[Sentence]) -> list[Tensor]:
-        if not sentences:
-            return []
-        readings = [sentence.readings for sentence in sentences]
-        return self._asker.choose(self._view(), readings, self.settings.max_chunks)
+    def _choose(self, asked: Mapping[str, Reading]) -> dict[str, Tensor]:
+        """Choose the chunks (K,) bool in which each text is looked for."""
+        if not asked:
+            return {}
+        readings = list(asked.values())
+        chosen = self._asker.choose(self._view(), readings, self.settings.max_chunks)
+        return dict(zip(asked, chosen))
+
+    def _union(self, where: Mapping[str, Tensor], sentence: Sentence) -> Tensor:
+        """Return the chunks (K,) bool in which any of a sentence's things is looked for."""
+        chosen = torch.zeros_like(self._view().tiles.sizes, dtype=torch.bool)
+        for reading in sentence.readings:
+            chosen = chosen | where[reading.tokens.text]
+        return chosen
 
     def _prompts(self, sentence: Sentence, chosen: Tensor) -> list[Finds] | None:
         """Find the likeliest nouns for "everything on the table"; None for other sentences."""
@@ -350,29 +362,24 @@ class Grounder:
 
     @torch.inference_mode()
     def _find(
-        self, asked: Mapping[int, tuple[Sentence, Tensor]]
+        self, sentences: Mapping[int, Sentence], where: Mapping[str, Tensor]
     ) -> dict[int, tuple[list[GroundedInstance], float]]:
-        """Return instances and none score of sentences on the chunks (K,) chosen for each."""
-        if not asked:
+        """Return instances and none score of sentences, each text looked for in its chunks."""
+        if not sentences:
             return {}
-        to_ask = {
-            (reading.tokens.text, tuple(chosen.tolist())): (reading, chosen)
-            for sentence, chosen in asked.values()
-            for reading in sentence.readings
-        }
-        readings = [reading for reading, _ in to_ask.values()]
-        where = [chosen for _, chosen in to_ask.values()]
-        found = dict(zip(to_ask, self._asker.find(self._view(), readings, where, self.settings)))
+        asked = asked_of(sentences.values())
+        readings, chosen = list(asked.values()), [where[text] for text in asked]
+        found = dict(zip(asked, self._asker.find(self._view(), readings, chosen, self.settings)))
         return {
             i: assemble(
                 sentence,
-                [found[r.tokens.text, tuple(chosen.tolist())] for r in sentence.readings],
-                self._prompts(sentence, chosen),
+                [found[reading.tokens.text] for reading in sentence.readings],
+                self._prompts(sentence, self._union(where, sentence)),
                 self._view(),
                 self.settings,
                 self._naming,
                 self._relations,
                 self._registry,
             )
-            for i, (sentence, chosen) in asked.items()
+            for i, sentence in sentences.items()
         }

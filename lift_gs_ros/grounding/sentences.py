@@ -8,7 +8,7 @@ found could be kept for other sentences with the same words.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lift_gs_ros.model.language import LanguageEncoder
@@ -43,3 +43,8 @@ def read_sentence(
     names = [text[phrase.begin : phrase.end] for phrase in phrases]
     readings = [read(language.encode_prompt(name)) for name in names]
     return Sentence(tokens, phrases, readings, [(0, len(name)) for name in names])
+
+
+def asked_of(sentences: Iterable[Sentence]) -> dict[str, Reading]:
+    """Return each text that the network is asked for some sentences, once."""
+    return {r.tokens.text: r for sentence in sentences for r in sentence.readings}
