@@ -183,7 +183,7 @@ def main() -> None:
     fill(grounder, clouds, arguments.chunks)
     points = sum(len(clouds[i % len(clouds)]) for i in range(arguments.chunks))
     looked_at = min(grounder.settings.max_chunks, arguments.chunks)
-    size = f'{points} points in {arguments.chunks} chunks, {looked_at} looked at'
+    size = f'{points} points in {arguments.chunks} chunks, {looked_at} looked at for each thing'
     for kind, queries in (('plain', plain), ('with a relation', compared)):
         some = queries[: arguments.queries]
         measure_new(grounder, some, arguments.repeats, kind, size)

@@ -1,4 +1,4 @@
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -123,6 +123,9 @@ def test_the_top_of_a_thing_is_not_answered_beside_it_but_what_touches_it_is():
     table, top, vase = proposal(0.9, 0, 100), proposal(0.7, 70, 100), proposal(0.8, 95, 120)
     assert best_of([top, vase, table]) == [table, vase]
     assert best_of([proposal(0.5, 0, 100), top]) == [top]
+    sofa, cushion = (replace(p, name=name) for p, name in ((table, 'sofa'), (top, 'cushion')))
+    assert best_of([sofa, cushion]) == [sofa, cushion]  # another thing
+    assert best_of([sofa, replace(sofa, name='couch', score=0.8)]) == [sofa]
 
 
 def test_an_object_keeps_its_number_while_its_box_grows():

@@ -28,7 +28,7 @@ from lift_gs_ros.model.tiles import Tiles, moved
 
 TOKENS_OF_ROOMS = 8000  # a map of more is asked part by part; the largest simulated room: 4300
 LOOKS_AT_ONCE = 256  # of a sentence at a chunk; bounds the memory that it takes
-SENTENCES = 128  # whose parts are kept, some half a megabyte each
+TEXTS = 256  # whose parts are kept, some half a megabyte each
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class Asker:
         text = reading.tokens.text
         known = self._known.setdefault(text, _Known())
         self._known.move_to_end(text)
-        while len(self._known) > SENTENCES:
+        while len(self._known) > TEXTS:
             self._known.popitem(last=False)
         there = {chunk.number for chunk in encoded_map.chunks}
         known.best = {n: own for n, own in known.best.items() if n in there}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.encoded_map import EncodedMap
@@ -19,14 +19,16 @@ from lift_gs_ros.grounding.referring import resolve_reference
 from lift_gs_ros.grounding.sentences import Sentence
 from lift_gs_ros.grounding.settings import GrounderSettings
 from lift_gs_ros.model.naming import Naming
-from lift_gs_ros.model.phrases import Phrase, noun_phrases
+from lift_gs_ros.model.phrases import Phrase
 from lift_gs_ros.model.relations import RelationHead
+from lift_gs_ros.model.tokens import LanguageTokens
 
 
 def assemble(
     sentence: Sentence,
-    finds: Sequence[Finds],  # of each phrase
-    prompts: Sequence[Finds] | None,  # of nouns, for a target that names none
+    tokens: LanguageTokens,  # of the whole sentence
+    found: Mapping[str, Finds],  # of each text that is asked for it
+    nouns: Sequence[tuple[Sentence, Finds]] | None,  # for a target that names none
     encoded_map: EncodedMap,
     settings: GrounderSettings,
     naming: Naming | None,  # None: a phrase competes with nothing but what is asked with it
@@ -44,32 +46,32 @@ def assemble(
         return select_proposals(own, probability.numpy(), settings.score_threshold, name)
 
     proposals = [
-        proposals_of(own, span, name)
-        for own, span, name in zip(finds, sentence.spans, sentence.names)
+        [] if text is None else proposals_of(found[text], span, name)
+        for text, span, name in zip(sentence.asked, sentence.spans, sentence.names)
     ]
-    if prompts is not None:
+    if nouns is not None:
         everything = best_of(
             [
                 proposal
-                for own in prompts
-                for span, name in _named(own.tokens.text)
+                for prompt, own in nouns
+                for span, name in zip(prompt.spans, prompt.names)
                 for proposal in proposals_of(own, span, name)
             ]
         )
         proposals = [own if p.open is None else everything for own, p in zip(proposals, phrases)]
     if relations is not None:
         proposals = resolve_reference(
-            relations, sentence.tokens, phrases, proposals, positions, encoded_map.middle_around
+            relations, tokens, phrases, proposals, positions, encoded_map.middle_around
         )
-    found: list[tuple[Phrase, Proposal, Box]] = []
+    answers: list[tuple[Phrase, Proposal, Box]] = []
     target_score = 0.0
     for phrase, own in zip(phrases, proposals):
         if phrase.is_target and own:
             target_score = max(target_score, own[0].score)
         kept = [p for p in own if p.score >= settings.score_threshold]
         for proposal in kept[: settings.max_instances]:
-            found.append((phrase, proposal, Box.from_points(positions[proposal.point_indices])))
-    numbers = registry.identify([box for _, _, box in found])
+            answers.append((phrase, proposal, Box.from_points(positions[proposal.point_indices])))
+    numbers = registry.identify([box for _, _, box in answers])
     instances = [
         GroundedInstance(
             instance_id=number,
@@ -81,13 +83,7 @@ def assemble(
             points=positions[proposal.point_indices],
             point_scores=proposal.point_scores,
         )
-        for number, (phrase, proposal, box) in zip(numbers, found)
+        for number, (phrase, proposal, box) in zip(numbers, answers)
     ]
     instances.sort(key=lambda instance: (not instance.is_target, -instance.score))
     return instances, 1.0 - target_score
-
-
-def _named(text: str) -> list[tuple[tuple[int, int], str]]:
-    """Return the characters [begin, end) of each noun phrase, and its words."""
-    spans = [(phrase.begin, phrase.end) for phrase in noun_phrases(text)]
-    return [((begin, end), text[begin:end]) for begin, end in spans]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -33,7 +33,7 @@ from lift_gs_ros.grounding.finds import Finds
 from lift_gs_ros.grounding.identity import InstanceRegistry
 from lift_gs_ros.grounding.instances import GroundedInstance, Grounding, Latency, MapSummary
 from lift_gs_ros.grounding.picture import draw
-from lift_gs_ros.grounding.sentences import Sentence, asked_of, read_sentence
+from lift_gs_ros.grounding.sentences import Sentence
 from lift_gs_ros.grounding.settings import GrounderSettings
 from lift_gs_ros.mapping.chunks import ChunkKey, halo_points, neighbours, with_halo
 from lift_gs_ros.model.checkpoint import load_checkpoint
@@ -281,23 +281,23 @@ class Grounder:
     ) -> list[Grounding]:
         answers = [self._refusal(query) for query, _ in questions]
         sentences = {
-            i: read_sentence(query, self._language, self._model.read)
+            i: self._sentence(query)
             for i, (query, _) in enumerate(questions)
             if not answers[i].message
         }
-        where = self._choose(asked_of(sentences.values()))
+        chunks_of = self._choose(sentences.values())
         to_find: dict[int, Sentence] = {}
         for i, sentence in sentences.items():
-            basis = self._view().basis(self._union(where, sentence), self.settings)
+            basis = self._view().basis(self._union(chunks_of, sentence), self.settings)
             before = questions[i][1]
             if before is not None and before.basis == basis:
                 answers[i] = before
                 continue
             to_find[i] = sentence
-            message = TRUNCATED if sentence.tokens.truncated else ''
-            answers[i] = replace(answers[i], basis=basis, message=message)
+            is_cut = self._language.encode_prompt(sentence.text).truncated
+            answers[i] = replace(answers[i], basis=basis, message=TRUNCATED if is_cut else '')
         decode_begin = time.perf_counter()
-        for i, (instances, none_score) in self._find(to_find, where).items():
+        for i, (instances, none_score) in self._find(to_find, chunks_of).items():
             answers[i] = replace(answers[i], instances=instances, none_score=none_score)
         end = time.perf_counter()
         latency = Latency(self._encode_ms, 1e3 * (end - decode_begin), 1e3 * (end - begin))
@@ -330,51 +330,76 @@ class Grounder:
             self._encoded_view = EncodedMap(self._encoded)
         return self._encoded_view
 
-    def _choose(self, asked: Mapping[str, Reading]) -> dict[str, Tensor]:
-        """Choose the chunks (K,) bool in which each text is looked for."""
-        if not asked:
-            return {}
-        readings = list(asked.values())
-        chosen = self._asker.choose(self._view(), readings, self.settings.max_chunks)
-        return dict(zip(asked, chosen))
+    def _sentence(self, query: str) -> Sentence:
+        """Say what is asked for a query: things by themselves where the rest is read besides."""
+        return Sentence.whole(query) if self._relations is None else Sentence.of_things(query)
 
-    def _union(self, where: Mapping[str, Tensor], sentence: Sentence) -> Tensor:
+    def _read(self, sentences: Iterable[Sentence]) -> dict[str, Reading]:
+        """Read what is asked for sentences, each text once."""
+        texts = dict.fromkeys(text for sentence in sentences for text in sentence.texts)
+        return {text: self._model.read(self._language.encode_prompt(text)) for text in texts}
+
+    def _choose(self, sentences: Iterable[Sentence]) -> dict[str, Tensor]:
+        """Choose the chunks (K,) bool in which each text is looked for."""
+        readings = self._read(sentences)
+        if not readings:
+            return {}
+        number = self.settings.max_chunks
+        return dict(
+            zip(readings, self._asker.choose(self._view(), list(readings.values()), number))
+        )
+
+    def _union(self, chunks_of: Mapping[str, Tensor], sentence: Sentence) -> Tensor:
         """Return the chunks (K,) bool in which any of a sentence's things is looked for."""
         chosen = torch.zeros_like(self._view().tiles.sizes, dtype=torch.bool)
-        for reading in sentence.readings:
-            chosen = chosen | where[reading.tokens.text]
+        for text in sentence.texts:
+            chosen = chosen | chunks_of[text]
         return chosen
 
-    def _prompts(self, sentence: Sentence, chosen: Tensor) -> list[Finds] | None:
+    def _nouns(
+        self, sentence: Sentence, chunks_of: Mapping[str, Tensor]
+    ) -> list[tuple[Sentence, Finds]] | None:
         """Find the likeliest nouns for "everything on the table"; None for other sentences."""
         said = [phrase.open for phrase in sentence.phrases if phrase.open is not None]
         is_judged = self._relations is not None or len(sentence.phrases) == 1
         if self._naming is None or not said or not is_judged:
             return None
+        chosen = self._union(chunks_of, sentence)
         tiles = chosen.nonzero()[:, 0].tolist()
         features = [self._view().tiles.encodings[tile].token_features for tile in tiles]
         nouns = self._naming.names_of(torch.cat(features))
         names = [f'{said[0]} {noun}'.strip() for noun in nouns[:MOST_NOUNS]]
-        groups = [names[i : i + NOUNS_IN_PROMPT] for i in range(0, len(names), NOUNS_IN_PROMPT)]
-        tokens = [self._language.encode_prompt('. '.join(group)) for group in groups]
-        readings = [self._model.read(own) for own in tokens]
-        return self._asker.find(self._view(), readings, [chosen] * len(readings), self.settings)
+        prompts = [
+            Sentence.whole('. '.join(names[i : i + NOUNS_IN_PROMPT]))
+            for i in range(0, len(names), NOUNS_IN_PROMPT)
+        ]
+        readings = self._read(prompts)
+        found = self._asker.find(
+            self._view(), list(readings.values()), [chosen] * len(readings), self.settings
+        )
+        return list(zip(prompts, found))
 
     @torch.inference_mode()
     def _find(
-        self, sentences: Mapping[int, Sentence], where: Mapping[str, Tensor]
+        self, sentences: Mapping[int, Sentence], chunks_of: Mapping[str, Tensor]
     ) -> dict[int, tuple[list[GroundedInstance], float]]:
         """Return instances and none score of sentences, each text looked for in its chunks."""
         if not sentences:
             return {}
-        asked = asked_of(sentences.values())
-        readings, chosen = list(asked.values()), [where[text] for text in asked]
-        found = dict(zip(asked, self._asker.find(self._view(), readings, chosen, self.settings)))
+        readings = self._read(sentences.values())
+        chosen = [chunks_of[text] for text in readings]
+        found = dict(
+            zip(
+                readings,
+                self._asker.find(self._view(), list(readings.values()), chosen, self.settings),
+            )
+        )
         return {
             i: assemble(
                 sentence,
-                [found[reading.tokens.text] for reading in sentence.readings],
-                self._prompts(sentence, self._union(where, sentence)),
+                self._language.encode_prompt(sentence.text),
+                found,
+                self._nouns(sentence, chunks_of),
                 self._view(),
                 self.settings,
                 self._naming,

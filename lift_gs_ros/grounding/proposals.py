@@ -14,6 +14,7 @@ from lift_gs_ros.grounding.components import largest_component
 
 MIN_POINTS = 5  # a smaller mask is noise on a 5 cm map
 DUPLICATE = 0.6  # of two masks, one of which is by so much within the other, the better one stays
+SAME_THING = 0.5  # IoU from which on this holds for masks of different names too
 MIN_PROBABILITY = 0.01  # proposals below are not looked at: they can not win anything
 MIN_LIKELIHOOD = 0.15  # of the best score: what is less likely is no rival of the best one
 
@@ -91,7 +92,8 @@ def best_of(proposals: Sequence[Proposal]) -> list[Proposal]:
     """Sort proposals, best first, and keep the best of those that overlap much.
 
     The overlap is counted in shares of the smaller mask (Szymkiewicz-Simpson), so that a thing is
-    not answered once more as its top or its back.
+    not answered once more as its top or its back. Of different names, the smaller one may be
+    another thing: the cushion on the sofa. There both must be the same (IoU).
     """
     if not proposals:
         return []
@@ -104,7 +106,10 @@ def best_of(proposals: Sequence[Proposal]) -> list[Proposal]:
     ends = np.concatenate([[0], np.cumsum(sizes)])
     members = csr_matrix((np.ones(len(rows)), numbers[rows], ends), (len(sizes), len(rows)))
     intersection = (members @ members.T).toarray()
-    overlaps = intersection > DUPLICATE * np.minimum(sizes[:, None], sizes)
+    of_smaller = intersection > DUPLICATE * np.minimum(sizes[:, None], sizes)
+    of_both = intersection > SAME_THING * (sizes[:, None] + sizes - intersection)
+    names = np.array([proposal.name for proposal in proposals])
+    overlaps = np.where(names[:, None] == names, of_smaller, of_both)
     kept: list[int] = []
     for i in range(len(proposals)):
         if not overlaps[i, kept].any():

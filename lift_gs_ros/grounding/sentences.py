@@ -1,50 +1,56 @@
 """What the network is asked for a query: its sentence, or each of the things that it compares.
 
-Of "the mug next to the sink" the network is asked for "the mug" and for "the sink", each by itself,
-as in fine-tuning; which mug is meant is for the relation head to say. In a sentence of several
-things the network takes one of them for another more often, and of a large map nothing that was
-found could be kept for other sentences with the same words.
+Of "the mug next to the sink" the network is asked for "the mug" and for "the sink", each by itself;
+which mug is meant is for the relation head to say. In a sentence of several things the network
+takes one of them for another more often, and of a large map nothing that was found could be kept
+for other sentences with the same words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from lift_gs_ros.model.language import LanguageEncoder
 from lift_gs_ros.model.phrases import Phrase, noun_phrases
-from lift_gs_ros.model.questions import Reading
-from lift_gs_ros.model.tokens import LanguageTokens
+
+MOST_THINGS = 8  # asked one by one; what names more is asked as it is, for each is a question
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """A query with n noun phrases, in order, and for each how the network is asked for it."""
+    """A query with n noun phrases, in order, and for each what the network is asked."""
 
-    tokens: LanguageTokens
+    text: str
     phrases: list[Phrase]
-    readings: list[Reading]  # n, that of the whole query n times where it compares nothing
-    spans: list[tuple[int, int]]  # n, characters [begin, end) of each phrase in its reading
+    # (n,) texts to be asked, the whole query n times where it is asked at once. None: nouns are
+    # asked in its place ("everything" of "everything on the table").
+    asked: list[str | None]
+    spans: list[tuple[int, int]]  # (n,) characters [begin, end) of each phrase in what is asked
+
+    @classmethod
+    def whole(cls, text: str) -> Sentence:
+        """Ask a query that is not blank as it is."""
+        phrases = noun_phrases(text)
+        spans = [(phrase.begin, phrase.end) for phrase in phrases]
+        return cls(text, phrases, [text] * len(phrases), spans)
+
+    @classmethod
+    def of_things(cls, text: str) -> Sentence:
+        """Ask for each thing that a query compares by itself; a list is asked whole."""
+        whole = cls.whole(text)
+        names = whole.names
+        if all(phrase.is_target for phrase in whole.phrases) or len(set(names)) > MOST_THINGS:
+            return whole
+        asked = [
+            name if phrase.open is None else None for name, phrase in zip(names, whole.phrases)
+        ]
+        return cls(text, whole.phrases, asked, [(0, len(name)) for name in names])
 
     @property
     def names(self) -> list[str]:
         """The words of each phrase."""
-        return [self.tokens.text[phrase.begin : phrase.end] for phrase in self.phrases]
+        return [self.text[phrase.begin : phrase.end] for phrase in self.phrases]
 
-
-def read_sentence(
-    text: str, language: LanguageEncoder, read: Callable[[LanguageTokens], Reading]
-) -> Sentence:
-    """Find the phrases of a query that is not blank, and read what the network is asked."""
-    tokens, phrases = language.encode_prompt(text), noun_phrases(text)
-    if all(phrase.is_target for phrase in phrases):
-        spans = [(phrase.begin, phrase.end) for phrase in phrases]
-        return Sentence(tokens, phrases, [read(tokens)] * len(phrases), spans)
-    names = [text[phrase.begin : phrase.end] for phrase in phrases]
-    readings = [read(language.encode_prompt(name)) for name in names]
-    return Sentence(tokens, phrases, readings, [(0, len(name)) for name in names])
-
-
-def asked_of(sentences: Iterable[Sentence]) -> dict[str, Reading]:
-    """Return each text that the network is asked for some sentences, once."""
-    return {r.tokens.text: r for sentence in sentences for r in sentence.readings}
+    @property
+    def texts(self) -> list[str]:
+        """What is asked, once each."""
+        return list(dict.fromkeys(text for text in self.asked if text is not None))

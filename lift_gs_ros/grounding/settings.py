@@ -15,7 +15,7 @@ class GrounderSettings:
     score_threshold: float = 0.5  # instances below are not reported
     mask_threshold: float = 0.6  # a point belongs to an instance from here on
     max_instances: int = 20  # reported for one phrase
-    max_chunks: int = 32  # attended to by one query; the most similar ones are chosen
+    max_chunks: int = 32  # in which each thing is looked for; the most similar ones are chosen
     largest_component: bool = True  # drop points of a mask that do not hang together with it
 
     def __post_init__(self) -> None:

@@ -34,7 +34,7 @@ class LiftGSConfig:
     feedforward_dim: int = 2048
     dropout: float = 0.15
     proposals: int = 256  # m, learnt
-    max_proposals: int = 256  # m in a large room, twice that in a house: the learnt ones, repeated
+    max_proposals: int = 256  # m in a large room: the learnt ones, repeated
     language: str = 'open_clip'  # the encoder that the weights were trained with
     language_dim: int = 768  # D, width of the language encoder's embeddings
     query_tokens: str = 'words'  # or 'phrases': one vector each, as of an image (language.py)

@@ -18,7 +18,7 @@ from lift_gs_ros.nodes.standing import StandingQueries
 from lift_gs_ros.nodes.worker import BoundedQueue
 
 TIDY_EVERY = 50  # encodings; each leaves holes of another size in the memory
-AGAIN_AT_ONCE = 4  # standing queries; on a large map each may take half a second of a CPU
+AGAIN_AT_ONCE = 4  # standing queries; on a large map each may take a second of a CPU
 
 
 @dataclass

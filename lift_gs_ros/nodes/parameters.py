@@ -204,7 +204,10 @@ GROUNDING = (
     ),
     Parameter('max_instances', 20, 'Reported for one phrase', (1, 10000)),
     Parameter(
-        'max_chunks', 32, 'Chunks that one query looks at: the most similar ones', (1, 10000)
+        'max_chunks',
+        32,
+        'Chunks in which each thing is looked for: the most similar ones',
+        (1, 10000),
     ),
     MAX_VOXELS,
     Parameter('chunk_overlap', 0.6, 'Context that a chunk gets from its neighbours, m', (0, 100)),

@@ -35,4 +35,6 @@ def _is_gone(parent: int) -> bool:
         os.kill(parent, 0)
     except ProcessLookupError:
         return True
+    except PermissionError:  # it runs, as another user
+        return False
     return False

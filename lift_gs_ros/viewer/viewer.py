@@ -30,6 +30,11 @@ from lift_gs_ros.viewer.panel import Actions, Panel
 MAX_POINTS = 1_000_000  # sent to a browser: 9 MB
 
 
+def _is_of_a_browser(record: logging.LogRecord) -> bool:
+    """Leave out the tracebacks of what speaks no websocket: `curl -I`, a port scan."""
+    return record.getMessage() != 'opening handshake failed'
+
+
 class _Server(viser.ViserServer):
     """viser's server without its tunnel, which would show a robot's map to the internet.
 
@@ -40,8 +45,7 @@ class _Server(viser.ViserServer):
     """
 
     def __init__(self, host: str, **options: Any) -> None:
-        # What speaks no websocket (`curl -I`, a port scan) is no error, and worth no traceback.
-        logging.getLogger('websockets.server').setLevel(logging.CRITICAL)
+        logging.getLogger('websockets.server').addFilter(_is_of_a_browser)
         super().__init__(host=host, **options)
         self._only_local = is_local(host)
         self._websock_server.on_client_connect(self._refuse_other_sites)

@@ -1,0 +1,35 @@
+"""What the network is asked for a query."""
+
+import pytest
+
+from lift_gs_ros.grounding.sentences import MOST_THINGS, Sentence
+
+
+@pytest.mark.parametrize(
+    ('query', 'asked'),
+    [
+        ('drive to the mug next to the sink', ['the mug', 'the sink']),
+        ('the chair between the door and the desk', ['the chair', 'the door', 'the desk']),
+        ('everything on the table', [None, 'the table']),
+        ('go to the red chair', ['go to the red chair']),
+        ('chair. red table', ['chair. red table'] * 2),
+        ('what do you see?', ['what do you see?']),
+        ('der Stuhl neben dem Tisch', ['der Stuhl neben dem Tisch']),
+        ('???', []),
+    ],
+)
+def test_what_is_compared_is_asked_by_itself_and_all_else_as_it_is(query, asked):
+    sentence = Sentence.of_things(query)
+    assert sentence.asked == asked
+    for text, (begin, end), name in zip(sentence.asked, sentence.spans, sentence.names):
+        assert text is None or text[begin:end] == name
+    assert Sentence.whole(query).asked == [query] * len(asked)
+
+
+def test_a_query_is_not_as_many_questions_as_somebody_likes():
+    def chain(things: int) -> str:
+        return ' next to '.join(f'the chair{i:02d}' for i in range(things))
+
+    assert len(Sentence.of_things(chain(MOST_THINGS)).texts) == MOST_THINGS
+    assert Sentence.of_things(chain(MOST_THINGS + 1)).texts == [chain(MOST_THINGS + 1)]
+    assert Sentence.of_things('the mug on the desk behind the mug').texts == ['the mug', 'the desk']
