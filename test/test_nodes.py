@@ -139,19 +139,22 @@ def wait_for_count(node, name: str, number: int = 1) -> None:
 def map_good_frames(mapping, camera, number: int = 2, **options) -> None:
     """Publish good frames until so many more keyframes are fused.
 
-    The next one follows when the one before has arrived (or is a second late), so that a busy
-    machine loses none.
+    The next one follows when the one before is fused or refused (or a second late): a busy machine
+    loses none, and none is on its way at the end.
     """
     before = mapping.report.counts().get('keyframes', 0)
-    arrived, due = -1, 0.0
+    done, due = None, 0.0
 
     def fused() -> bool:
-        nonlocal arrived, due
+        nonlocal done, due
         counts, now = mapping.report.counts(), time.monotonic()
-        if counts.get('pairs', 0) > arrived or now > due:
-            arrived, due = counts.get('pairs', 0), now + 1.0
+        if counts.get('keyframes', 0) >= before + number:
+            return True
+        handled = {name: n for name, n in counts.items() if name not in ('pairs', 'chunks')}
+        if handled != done or now > due:
+            done, due = handled, now + 1.0
             camera.publish(**options)
-        return counts.get('keyframes', 0) >= before + number
+        return False
 
     wait_until(fused, f'keyframes; counted {mapping.report.counts()}')
 

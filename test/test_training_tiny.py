@@ -43,7 +43,7 @@ def test_a_few_minutes_of_2d_losses_teach_colours_in_rooms_never_seen(tmp_path):
     overrides = [f'rooms={tmp_path / "rooms"}', f'output={tmp_path / "run"}', f'steps={STEPS}']
     with torch.enable_grad():
         checkpoint = pretrain(load_settings(PretrainSettings, TINY, overrides))
-    rooms = [evaluation_room(seed, 'val') for seed in (0, 1)]
+    rooms = [evaluation_room(seed, 'val') for seed in range(8)]
     named = _colors_named(checkpoint, rooms)
-    # Ten colours: chance is 0.1.
-    assert named >= 0.25
+    # Ten colours, 72 objects: chance is 0.1 +- 0.035.
+    assert named >= 0.16
