@@ -285,7 +285,8 @@ class Grounder:
             for i, (query, _) in enumerate(questions)
             if not answers[i].message
         }
-        chunks_of = self._choose(sentences.values())
+        readings = self._read(sentences.values())
+        chunks_of = self._choose(readings)
         to_find: dict[int, Sentence] = {}
         for i, sentence in sentences.items():
             basis = self._view().basis(self._union(chunks_of, sentence), self.settings)
@@ -297,7 +298,7 @@ class Grounder:
             is_cut = self._language.encode_prompt(sentence.text).truncated
             answers[i] = replace(answers[i], basis=basis, message=TRUNCATED if is_cut else '')
         decode_begin = time.perf_counter()
-        for i, (instances, none_score) in self._find(to_find, chunks_of).items():
+        for i, (instances, none_score) in self._find(to_find, readings, chunks_of).items():
             answers[i] = replace(answers[i], instances=instances, none_score=none_score)
         end = time.perf_counter()
         latency = Latency(self._encode_ms, 1e3 * (end - decode_begin), 1e3 * (end - begin))
@@ -339,9 +340,8 @@ class Grounder:
         texts = dict.fromkeys(text for sentence in sentences for text in sentence.texts)
         return {text: self._model.read(self._language.encode_prompt(text)) for text in texts}
 
-    def _choose(self, sentences: Iterable[Sentence]) -> dict[str, Tensor]:
+    def _choose(self, readings: Mapping[str, Reading]) -> dict[str, Tensor]:
         """Choose the chunks (K,) bool in which each text is looked for."""
-        readings = self._read(sentences)
         if not readings:
             return {}
         number = self.settings.max_chunks
@@ -381,19 +381,17 @@ class Grounder:
 
     @torch.inference_mode()
     def _find(
-        self, sentences: Mapping[int, Sentence], chunks_of: Mapping[str, Tensor]
+        self,
+        sentences: Mapping[int, Sentence],
+        readings: Mapping[str, Reading],
+        chunks_of: Mapping[str, Tensor],
     ) -> dict[int, tuple[list[GroundedInstance], float]]:
         """Return instances and none score of sentences, each text looked for in its chunks."""
         if not sentences:
             return {}
-        readings = self._read(sentences.values())
-        chosen = [chunks_of[text] for text in readings]
-        found = dict(
-            zip(
-                readings,
-                self._asker.find(self._view(), list(readings.values()), chosen, self.settings),
-            )
-        )
+        texts = list(dict.fromkeys(t for sentence in sentences.values() for t in sentence.texts))
+        asked, chosen = [readings[text] for text in texts], [chunks_of[text] for text in texts]
+        found = dict(zip(texts, self._asker.find(self._view(), asked, chosen, self.settings)))
         return {
             i: assemble(
                 sentence,
