@@ -106,7 +106,8 @@ def test_a_small_file_of_a_large_picture_takes_no_more_memory_than_is_said():
     with pytest.raises(ValueError, match='4096x3073 pixels, more than 12582912'):
         read(3073)
     taken = peak_memory(lambda: color_from_compressed(messages[0]))
-    assert 3 * 4096 * 3072 < taken < 12 * 4096 * 3072
+    # A few pages may have been there before.
+    assert 2 * 4096 * 3072 < taken < 12 * 4096 * 3072
     assert peak_memory(lambda: refused(messages[1])) < 10e6
 
 
