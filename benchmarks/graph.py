@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +31,10 @@ PATIENCE = 300.0  # seconds, for a model to be loaded on a busy machine
 COUNTS = {'pairs', 'keyframes', 'chunks', 'queries', 'answers', 'annotated'}
 
 
-def walk(frames: int, width: int, height: int, steps: int) -> list[RgbdFrame]:
-    """Render the first frames of a walk of so many steps through a simulated room."""
-    sequence = RoomSequence(make_room(0), steps, DEFAULT_CAMERA.resized(width, height))
-    return list(islice(sequence, frames))
+def walk(frames: int, width: int, height: int) -> list[RgbdFrame]:
+    """Render one lap through a simulated room."""
+    camera = DEFAULT_CAMERA.resized(width, height)
+    return list(RoomSequence(make_room(0), frames, camera, laps=1))
 
 
 def preset_file(name: str) -> list[str]:

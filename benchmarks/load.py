@@ -139,13 +139,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description='Load the graph with a camera and ask meanwhile.')
     parser.add_argument('--width', type=int, default=640)
     parser.add_argument('--height', type=int, default=480)
-    parser.add_argument('--frames', type=int, default=360)
-    parser.add_argument('--steps', type=int, default=1080, help='of the walk: 1 m/s at 30 Hz')
+    parser.add_argument('--frames', type=int, default=300, help='of a lap through a room')
     parser.add_argument('--queries', type=int, default=60)
     parser.add_argument('--seconds', type=float, default=60.0)
     parser.add_argument('--preset', default='', help='of config/presets, such as cpu')
     arguments = parser.parse_args()
-    frames = walk(arguments.frames, arguments.width, arguments.height, arguments.steps)
+    frames = walk(arguments.frames, arguments.width, arguments.height)
     reliable = {'sensor_qos': 'reliable'}  # best effort loses large images on loopback
     nodes = {MAPPING: reliable, GROUNDING: {'device': 'cpu'}, OVERLAY: reliable}
     with running(arguments.preset, **nodes) as robot:

@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument('--max-voxels', type=int, default=60_000)
     parser.add_argument('--allowed-growth', type=float, default=0.05, help='of memory: a share')
     arguments = parser.parse_args()
-    frames = walk(60, arguments.width, arguments.height, 60)
+    frames = walk(60, arguments.width, arguments.height)
     camera = {'sensor_qos': 'reliable', 'pose_timeout': 10.0}  # the machine may be busy
     mapping = {
         **camera,

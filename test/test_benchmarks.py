@@ -63,7 +63,7 @@ def test_a_growing_map_makes_no_keyframe_dearer_and_stays_within_its_bound(measu
 
 def test_under_load_the_real_nodes_fuse_and_answer(measure):
     pytest.importorskip('rclpy', reason='ROS 2 is not installed')
-    options = '--width 80 --height 60 --frames 8 --steps 24 --queries 2 --seconds 3 --preset cpu'
+    options = '--width 80 --height 60 --frames 24 --queries 2 --seconds 3 --preset cpu'
     rows = measure('load', options)
     # The preset lets 5 a second through; what is counted may be older than the clock.
     assert 0 < rows['keyframes fused']['value'] < 10

@@ -48,6 +48,19 @@ def test_a_problem_that_lasts_is_logged_ever_less_often_and_a_new_one_at_once(cl
     assert lines[-1].endswith('after a while')
 
 
+def test_debug_hears_of_every_problem_and_every_step_but_not_of_every_callback():
+    warned: list[str] = []
+    said: list[str] = []
+    report = Report(warned.append, said.append)
+    report.problem('no_data', 'no camera')
+    report.problem('no_data', 'no camera')
+    report.time('fuse', 0.0123)
+    report.timed('callback', lambda: None)()
+    assert warned == ['no data (1 so far): no camera']
+    assert said == ['no data (2 so far): no camera', 'fuse: 12.3 ms']
+    assert set(report.latencies()) == {'fuse', 'callback'}
+
+
 def test_the_level_is_that_of_the_worst_problem_of_late(clock):
     report = Report(lambda text: None)
     assert report.health() == (OK, '')

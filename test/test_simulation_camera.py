@@ -151,6 +151,16 @@ def test_the_walk_is_smooth_at_head_height_and_clear_of_furniture():
         assert np.ptp(eyes[:, :2], axis=0).max() > 1.0
 
 
+def test_one_lap_of_many_frames_is_the_same_walk_slowly(room):
+    quick, slow = (np.array(camera_path(room, n, laps=1)) for n in (60, 600))
+    steps, slow_steps = (
+        np.linalg.norm(np.diff(path[:, :3, 3], axis=0), axis=1) for path in (quick, slow)
+    )
+    assert slow_steps.max() < 0.2 * steps.max()
+    away = np.linalg.norm(quick[:, None, :3, 3] - slow[None, :, :3, 3], axis=-1)
+    assert away.min(axis=1).max() < 0.1  # what smoothing and the sway of the hand take
+
+
 def test_sixty_frames_show_every_object_of_most_rooms():
     complete, rooms = 0, 8
     camera = DEFAULT_CAMERA.resized(80, 60)
@@ -168,6 +178,11 @@ def test_sixty_frames_show_every_object_of_most_rooms():
 def test_a_path_of_one_frame_is_refused(room):
     with pytest.raises(ValueError, match='num_frames is 1'):
         camera_path(room, 1)
+
+
+def test_no_lap_is_refused(room):
+    with pytest.raises(ValueError, match='laps is 0'):
+        camera_path(room, 60, laps=0)
 
 
 @pytest.mark.parametrize(

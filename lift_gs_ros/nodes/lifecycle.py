@@ -14,6 +14,7 @@ from typing import Any
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, LifecycleState, ManagedEntity, TransitionCallbackReturn
 from rclpy.lifecycle.node import LifecycleNodeMixin
+from rclpy.logging import LoggingSeverity
 from rclpy.node import Node
 
 from lift_gs_ros.nodes.parameters import Parameter, declare
@@ -68,7 +69,7 @@ class ManagedNode(ManagedEntity, ABC):
         self.node = _Node(name, **node_options)
         self.finished, self.failure = threading.Event(), ''
         self.values = declare(self.node, parameters)
-        self.report = Report(self.node.get_logger().warning)
+        self.report = Report(self.node.get_logger().warning, self._debug)
         self.state = 'unconfigured'
         self._in_transition = threading.Lock()
         self._error: Exception | None = None
@@ -99,6 +100,11 @@ class ManagedNode(ManagedEntity, ABC):
     def _state(self) -> dict[str, object]:
         """Return what /diagnostics shall say beside the counters; the node is configured."""
         return {}
+
+    def _debug(self, text: str) -> None:
+        logger = self.node.get_logger()
+        if logger.is_enabled_for(LoggingSeverity.DEBUG):  # else it looks up who called, each time
+            logger.debug(text)
 
     def start(self) -> None:
         """Bring the node up, unless that is left to a lifecycle manager; raises what prevents it.

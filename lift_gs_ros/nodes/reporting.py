@@ -36,11 +36,16 @@ class Report:
     """Counters, latencies and problems by name. Thread-safe.
 
     A problem that lasts is logged at once, after ``period`` seconds, and then half as often each
-    time, down to once in five minutes.
+    time, down to once in five minutes. ``debug`` hears of every time, and of each step of the work.
     """
 
-    def __init__(self, warn: Callable[[str], object], period: float = 5.0) -> None:
-        self._warn = warn
+    def __init__(
+        self,
+        warn: Callable[[str], object],
+        debug: Callable[[str], object] = lambda text: None,
+        period: float = 5.0,
+    ) -> None:
+        self._warn, self._debug = warn, debug
         self._period = period
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
@@ -63,11 +68,12 @@ class Report:
             if now - problem.last > QUIET:
                 problem.pause = 0.0
             problem.level, problem.reason, problem.last = level, str(reason), now
-            if now - problem.logged < problem.pause:
-                return
-            problem.logged = now
-            problem.pause = min(max(2 * problem.pause, self._period), LONGEST_SILENCE)
-        self._warn(f'{name.replace("_", " ")} ({count} so far): {reason}')
+            is_news = now - problem.logged >= problem.pause
+            if is_news:
+                problem.logged = now
+                problem.pause = min(max(2 * problem.pause, self._period), LONGEST_SILENCE)
+        log = self._warn if is_news else self._debug
+        log(f'{name.replace("_", " ")} ({count} so far): {reason}')
 
     def clear(self, name: str) -> bool:
         """Note that a problem is over; True where there was one."""
@@ -76,19 +82,23 @@ class Report:
 
     def time(self, stage: str, seconds: float) -> None:
         """Note how long a stage of the work took."""
+        self._note(stage, seconds)
+        self._debug(f'{stage}: {1e3 * seconds:.1f} ms')
+
+    def _note(self, stage: str, seconds: float) -> None:
         with self._lock:
             samples = self._samples.setdefault(stage, deque(maxlen=WINDOW_SAMPLES))
             samples.append((time.monotonic(), 1e3 * seconds))
 
     def timed(self, stage: str, callback: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the callback with its duration noted."""
+        """Return the callback with its duration noted, but not logged: they are many."""
 
         def call(*arguments: Any) -> Any:
             begin = time.monotonic()
             try:
                 return callback(*arguments)
             finally:
-                self.time(stage, time.monotonic() - begin)
+                self._note(stage, time.monotonic() - begin)
 
         return call
 

@@ -20,26 +20,35 @@ _RANGE = (0.9, 4.5)  # metres from which an object is well seen
 
 
 def camera_path(
-    room: Room, num_frames: int, seed: int = 0, scene: RoomScene | None = None
+    room: Room,
+    num_frames: int,
+    seed: int = 0,
+    scene: RoomScene | None = None,
+    laps: int | None = None,
 ) -> list[FloatArray]:
     """Walk a handheld camera through the free space of a room, at 0.8 to 1.6 m height.
 
-    Every 60 frames make a lap with viewpoints of its own, from which together every object is
-    looked at where some free place allows it. Returns ``world_from_camera`` (4, 4) for each frame.
-    ``scene`` saves building it again. Raises ValueError where the number of frames is below 2.
+    Each lap has viewpoints of its own, from which together every object is looked at where some
+    free place allows it. Without ``laps`` every 60 frames are one: steps of some 0.1 m, for looking
+    at a room in few frames. Returns ``world_from_camera`` (4, 4) for each frame. ``scene`` saves
+    building it again. Raises ValueError where the number of frames is below 2, or of laps below 1.
     """
     if num_frames < 2:
         raise ValueError(f'num_frames is {num_frames}, expected at least 2')
+    if laps is None:
+        laps = max(1, round(num_frames / _FRAMES_PER_LAP))
+    elif laps < 1:
+        raise ValueError(f'laps is {laps}, expected at least 1')
     scene = scene or RoomScene(room)
     rng = np.random.default_rng([room.seed, SPLITS.index(room.split), 13, seed])
     space = FreeSpace(room)
-    laps = max(1, round(num_frames / _FRAMES_PER_LAP))
     stops = [stop for _ in range(laps) for stop in _plan_lap(scene, space, rng)]
     times, states = _timeline(stops, space)
     frames = np.linspace(0, times[-1], num_frames)
     track = np.stack([np.interp(frames, times, column) for column in states.T], axis=1)
-    track = _smoothed(room, track, num_frames / laps / _FRAMES_PER_LAP)
-    return _poses(track, rng)
+    frames_per_step = num_frames / laps / _FRAMES_PER_LAP
+    track = _smoothed(room, track, frames_per_step)
+    return _poses(track, max(1.0, frames_per_step), rng)
 
 
 def _plan_lap(
@@ -177,10 +186,12 @@ def _gaussian(values: FloatArray, sigma: float) -> FloatArray:
     return np.stack(columns, axis=1)
 
 
-def _poses(track: FloatArray, rng: np.random.Generator) -> list[FloatArray]:
+def _poses(
+    track: FloatArray, frames_per_step: float, rng: np.random.Generator
+) -> list[FloatArray]:
     """Turn x, y, z, heading, pitch (N, 5) into poses, with the sway of a hand."""
     phase = rng.uniform(0, 2 * np.pi, 4)
-    step = np.arange(len(track))
+    step = np.arange(len(track)) / frames_per_step
     bob = 0.02 * np.sin(0.9 * step + phase[0])
     roll = 0.03 * np.sin(0.31 * step + phase[1]) + 0.015 * np.sin(0.83 * step + phase[2])
     poses = []

@@ -31,12 +31,13 @@ class RoomSequence:
         rate: float = 10.0,
         seed: int = 0,
         noise: DepthNoise | None = None,
+        laps: int | None = None,  # through the room; see camera_path
     ) -> None:
         self.name = f'simulated room {room.seed} ({room.split})'
         self.rate = rate  # Hz
         self.room = room
         self.scene = RoomScene(room)
-        self.path = camera_path(room, num_frames, seed, self.scene)  # world_from_camera each
+        self.path = camera_path(room, num_frames, seed, self.scene, laps)  # world_from_camera
         self._camera = SimulatedCamera(camera, noise)
 
     def __len__(self) -> int:
