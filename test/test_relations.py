@@ -287,6 +287,43 @@ class TestNoneOfThem:
     def test_where_nothing_stands_on_it_all_lose(self, head, language, text):
         assert self.scores(head, language, text, [self.ON_THE_FLOOR])[2] < 0.4
 
+    def test_it_may_be_the_table_that_is_less_likely(self, head, language):
+        """Of two tables the mug is on the one with the lower score."""
+        things = [*self.THINGS, box(-2, -2, 0.37, (1.2, 0.8, 0.74))]
+        positions = np.concatenate([thing.corners() for thing in things]).astype(np.float32)
+        other = Proposal(0.9, np.arange(24, 32), np.ones(8, np.float32))
+        text = 'the mug on the table'
+
+        def best(tables, mugs):
+            resolved = resolve_reference(
+                head, language.encode_prompt(text), noun_phrases(text), [mugs, tables], positions,
+                lambda place: MIDDLE,
+            )  # fmt: skip
+            return resolved[0][0]
+
+        found = best([other, self.TABLE], [self.ON_THE_FLOOR, self.ON_IT])
+        assert found.point_indices[0] == 8
+        assert found.score > 0.5
+        assert best([other], [self.ON_THE_FLOOR, self.ON_IT]).score < 0.4
+
+    def test_nothing_stands_beside_itself(self, head, language):
+        """Two chairs side by side, a third, likelier one by itself."""
+        chairs = [box(x, 0, 0.45, (0.5, 0.5, 0.9)) for x in (-3.0, 1.0, 1.6)]
+        positions = np.concatenate([chair.corners() for chair in chairs]).astype(np.float32)
+        found = [
+            Proposal(score, np.arange(8 * i, 8 * i + 8), np.ones(8, np.float32))
+            for i, score in enumerate((0.8, 0.75, 0.7))
+        ]
+        text = 'the chair next to the chair'
+        phrases = noun_phrases(text)
+        assert [phrase.is_target for phrase in phrases] == [True, False]
+        best, second, last = resolve_reference(
+            head, language.encode_prompt(text), phrases, [found, found], positions,
+            lambda place: MIDDLE,
+        )[0]  # fmt: skip
+        assert last.point_indices[0] == 0
+        assert last.score < 0.4 < second.score
+
     def test_a_plain_name_is_no_matter_of_place(self, head, language):
         assert self.scores(head, language, 'the mug', [self.ON_THE_FLOOR]) == {2: 0.8}
 

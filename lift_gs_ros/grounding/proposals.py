@@ -88,6 +88,13 @@ def select_proposals(
     return best_of(chosen)
 
 
+def is_same(one: Proposal, other: Proposal) -> bool:
+    """Say whether two masks are the same thing: their IoU."""
+    a, b = one.point_indices, other.point_indices
+    shared = len(np.intersect1d(a, b, assume_unique=True))
+    return shared > SAME_THING * (len(a) + len(b) - shared)
+
+
 def best_of(proposals: Sequence[Proposal]) -> list[Proposal]:
     """Sort proposals, best first, and keep the best of those that overlap much.
 

@@ -186,9 +186,7 @@ def _gaussian(values: FloatArray, sigma: float) -> FloatArray:
     return np.stack(columns, axis=1)
 
 
-def _poses(
-    track: FloatArray, frames_per_step: float, rng: np.random.Generator
-) -> list[FloatArray]:
+def _poses(track: FloatArray, frames_per_step: float, rng: np.random.Generator) -> list[FloatArray]:
     """Turn x, y, z, heading, pitch (N, 5) into poses, with the sway of a hand."""
     phase = rng.uniform(0, 2 * np.pi, 4)
     step = np.arange(len(track)) / frames_per_step
