@@ -64,7 +64,8 @@ class Bench:
     def __init__(self, **changed) -> None:
         values = {parameter.name: parameter.default for parameter in GROUNDING}
         self.grounder, self.answers = CountingGrounder(), []
-        self.report = Report(lambda text: None)
+        self.told: list[str] = []
+        self.report = Report(lambda text: None, self.told.append)
         self.answering = Answering(
             {**values, 'answer_rate': 1e9, **changed},
             lambda: self.grounder,
@@ -105,6 +106,14 @@ def test_the_last_answer_knows_every_chunk_however_many_came_at_once():
     count = len(bench.answers)
     bench.step(2)
     assert len(bench.answers) == count, 'nothing has changed'
+
+
+def test_whoever_reads_the_log_sees_in_one_line_what_was_asked_and_answered():
+    bench = Bench()
+    bench.put(7, version=1)
+    bench.answering.ask(Question('the red\nmug'))
+    bench.step(2)
+    assert bench.told == [r"'the red\nmug': 7"]
 
 
 def test_a_chunk_that_changes_all_the_time_is_encoded_again_at_answer_rate_and_a_new_one_at_once():

@@ -317,12 +317,12 @@ class TestNoneOfThem:
         text = 'the chair next to the chair'
         phrases = noun_phrases(text)
         assert [phrase.is_target for phrase in phrases] == [True, False]
-        best, second, last = resolve_reference(
+        *_, last = resolve_reference(
             head, language.encode_prompt(text), phrases, [found, found], positions,
             lambda place: MIDDLE,
         )[0]  # fmt: skip
         assert last.point_indices[0] == 0
-        assert last.score < 0.4 < second.score
+        assert last.score < 0.2
 
     def test_a_plain_name_is_no_matter_of_place(self, head, language):
         assert self.scores(head, language, 'the mug', [self.ON_THE_FLOOR]) == {2: 0.8}

@@ -51,14 +51,25 @@ def test_a_problem_that_lasts_is_logged_ever_less_often_and_a_new_one_at_once(cl
 def test_debug_hears_of_every_problem_and_every_step_but_not_of_every_callback():
     warned: list[str] = []
     said: list[str] = []
-    report = Report(warned.append, said.append)
-    report.problem('no_data', 'no camera')
-    report.problem('no_data', 'no camera')
+    report = Report(warned.append, debug=said.append)
+    report.problem('no_data', 'no camera\nof any kind')
+    report.problem('no_data', 'no camera\nof any kind')
     report.time('fuse', 0.0123)
     report.timed('callback', lambda: None)()
-    assert warned == ['no data (1 so far): no camera']
+    assert warned == ['no data (1 so far): no camera\nof any kind']
     assert said == ['no data (2 so far): no camera', 'fuse: 12.3 ms']
     assert set(report.latencies()) == {'fuse', 'callback'}
+
+
+def test_of_many_things_done_in_a_second_one_is_told(clock):
+    informed: list[str] = []
+    debug: list[str] = []
+    report = Report(lambda text: None, informed.append, debug.append)
+    for number in range(30):
+        report.done(str(number))
+        clock.now += 0.1
+    assert len(informed) == 3
+    assert len(debug) == 27
 
 
 def test_the_level_is_that_of_the_worst_problem_of_late(clock):

@@ -18,7 +18,7 @@ from training.report import (
     read_results,
     rows_a,
     rows_b,
-    rows_c,
+    rows_of,
     table,
 )
 from training.trainer import Stopped
@@ -64,13 +64,14 @@ def test_rows_hold_the_results_of_their_own_experiments(tmp_path):
     assert rows['| from scratch, 10% of the labels'][1:4] == ['1', '20.0', '10.0']
 
 
-def test_maps_of_several_rooms_stand_below_single_ones(tmp_path):
+def test_each_file_of_a_folder_is_a_row_named_after_it(tmp_path):
     for name, accuracy in (('3_rooms_in_a_map', 0.4), ('8_rooms_in_a_map', 0.3)):
         (tmp_path / f'{name}.json').write_text(json.dumps(_scores(accuracy)))
-    lines = table(rows_c({'shipped': _scores(0.8), 'chance': _scores(0.01)}, tmp_path))
+    lines = table(rows_of(tmp_path))
     assert [line.split(' | ')[0::2][:2] for line in lines[2:]] == [
-        ['| single rooms', '80.0'], ['| 3 rooms in a map', '40.0'], ['| 8 rooms in a map', '30.0'],
+        ['| 3 rooms in a map', '40.0'], ['| 8 rooms in a map', '30.0'],
     ]  # fmt: skip
+    assert rows_of(tmp_path / 'nowhere') == []
 
 
 def test_rows_of_the_losses_are_those_without_labels_scratch_and_those_with(tmp_path):
@@ -98,9 +99,10 @@ def _report(monkeypatch, results: Path, document: Path, *more: str) -> str:
     return document.read_text()
 
 
-def test_the_whole_report_is_four_tables_with_the_numbers_of_the_files(tmp_path, monkeypatch):
+def test_the_whole_report_is_five_tables_with_the_numbers_of_the_files(tmp_path, monkeypatch):
     results, document = tmp_path / 'results', tmp_path / 'docs' / 'results.md'
     (results / 'houses').mkdir(parents=True)
+    (results / 'again').mkdir()
     document.parent.mkdir()
     document.write_text(f'before\n{report.BEGIN}\nold\n{report.END}\nafter\n')
     with pytest.raises(SystemExit):  # nothing there yet
@@ -114,6 +116,7 @@ def test_the_whole_report_is_four_tables_with_the_numbers_of_the_files(tmp_path,
     whole['nouns_held_out'] = {'acc50': 0.17, 'n': 3}
     (results / 'shipped.json').write_text(json.dumps(whole))
     (results / 'houses' / '3_rooms_in_a_map.json').write_text(json.dumps(_scores(0.4)))
+    (results / 'again' / 'scratch,_10%_of_the_labels.json').write_text(json.dumps(_scores(0.6)))
     log = tmp_path / 'log.csv'
     log.write_text('step,loss,named,oracle_iou\n' + ''.join(f'{i},1,0.5,0.5\n' for i in range(50)))
     text = _report(monkeypatch, results, document, '--logs', f'run={log}')
@@ -125,7 +128,7 @@ def test_the_whole_report_is_four_tables_with_the_numbers_of_the_files(tmp_path,
         assert (document.parent / 'images' / name).stat().st_size > 5000
     assert '](images/data_ratio.png)' in text
     parts = text.split('### Table ')[1:]
-    assert [part[0] for part in parts] == list('ABCD')
+    assert [part[0] for part in parts] == list('ABCDE')
     names = [[line.split(' | ')[0] for line in part.splitlines()[4:] if line[:1] == '|']
              for part in parts]  # fmt: skip
     assert names == [
@@ -135,6 +138,7 @@ def test_the_whole_report_is_four_tables_with_the_numbers_of_the_files(tmp_path,
         ['| single rooms', '| 3 rooms in a map'],
         ['| from scratch, 10% of the labels', '| from scratch, 100% of the labels',
          '| the weights that ship', '| no feature, all labels'],
+        ['| scratch, 10% of the labels'],
     ]  # fmt: skip
     masks = parts[3].splitlines()
     shipped = next(line for line in masks if line.startswith('| the weights that ship'))

@@ -37,6 +37,7 @@ BEGIN = '<!-- made by training.report, not by hand -->'
 END = '<!-- end of what training.report made -->'
 SHIPPED = 'shipped'  # result file of the checkpoint in the package
 HOUSES = 'houses'  # folder beside it, of its results in maps of several rooms
+AGAIN = 'again'  # folder beside it, of a pretraining and fine-tunings as the code is now
 COLUMNS = {  # title: group and key in evaluate.json
     'colour-nouns @0.25': ('colour_nouns', 'acc25'),
     '@0.5': ('colour_nouns', 'acc50'),
@@ -188,26 +189,30 @@ def rows_b(results: list[Result]) -> Rows:
     return rows
 
 
-def rows_c(baselines: dict[str, dict], folder: Path) -> Rows:
-    """Compare single rooms with maps of several, a row for each result file of a folder."""
-    rows = [('single rooms', [baselines[SHIPPED]])] if SHIPPED in baselines else []
+def rows_of(folder: Path) -> Rows:
+    """Read what ``training.evaluate`` wrote into a folder: a row for each file, named after it."""
     files = sorted(folder.glob('*.json'))
-    return rows + [(path.stem.replace('_', ' '), [read_json(path, dict)]) for path in files]
+    return [(path.stem.replace('_', ' '), [read_json(path, dict)]) for path in files]
 
 
-def tables(results: list[Result], baselines: dict[str, dict], houses: Path) -> list[str]:
+def tables(results: list[Result], baselines: dict[str, dict], folder: Path) -> list[str]:
     """All tables, each below its title."""
     rows, losses = rows_a(results, baselines), rows_b(results)
     lines = ['### Table A: scratch against pretrained', '', *table(rows)]
     if any(result.experiment.pretraining in WITHOUT for result in results):
         lines += ['', '### Table B: the losses of pretraining', '', *table(losses)]
-    if houses.exists():
+    if houses := rows_of(folder / HOUSES):
         title = '### Table C: several rooms in one map'
-        lines += ['', title, '', *table(rows_c(baselines, houses))]
+        single = [('single rooms', [baselines[SHIPPED]])] if SHIPPED in baselines else []
+        lines += ['', title, '', *table(single + houses)]
     seen = [scores for _, scores in rows]
     rows += [(name, scores) for name, scores in losses if scores not in seen]
     title = '### Table D: masks, several targets, and more of what is held out'
-    return [*lines, '', title, '', *table(rows, MASK_COLUMNS)]
+    lines += ['', title, '', *table(rows, MASK_COLUMNS)]
+    if again := rows_of(folder / AGAIN):
+        title = '### Table E: scratch at its plateau against a pretraining, as the code is now'
+        lines += ['', title, '', *table(again)]
+    return lines
 
 
 def plot_ratios(results: list[Result], path: Path) -> None:
@@ -271,7 +276,7 @@ def main() -> None:
     lines = [
         f'{evaluation["rooms"]} test rooms, seed {evaluation["seed"]}; percent.',
         '',
-        *tables(results, baselines, options.results / HOUSES),
+        *tables(results, baselines, options.results),
     ]
     picture = Path('images') / 'data_ratio.png'
     (options.into.parent / picture).parent.mkdir(parents=True, exist_ok=True)

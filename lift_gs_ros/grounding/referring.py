@@ -74,20 +74,25 @@ def resolve_reference(
 
     tried = [[(anchor, box(anchor)) for anchor in found] for _, found in anchors[:MAX_ANCHORS]]
     factors = np.zeros(len(own))
-    for trial in product(*tried):
+    need = 1.0  # for less likely anchors: that nothing stands so to the likeliest, tried first
+    trials = list(product(*tried))
+    for number, trial in enumerate(trials):
         places = [place for _, place in trial]
-        share = np.prod(
-            [anchor.score / found[0][0].score for (anchor, _), found in zip(trial, tried)]
-        )
         some = [i for i, r in enumerate(rivals) if not any(is_same(r, a) for a, _ in trial)]
         if not some:
             continue
+        share = np.prod(
+            [anchor.score / found[0][0].score for (anchor, _), found in zip(trial, tried)]
+        )
         if is_anything:
             judged = np.array([judge([i], places)[0] for i in some])
         else:
             *probability, none = judge(some, places)
-            judged = np.array(probability) / max(probability) * (1 - none if places else 1)
+            judged = need * np.array(probability) / max(probability) * (1 - none if places else 1)
         factors[some] = np.maximum(factors[some], share * judged)
+        if number == 0 and len(trials) > 1 and not is_anything:
+            # Of one candidate at a time the head is surer than of all together.
+            need = min(judge([i], places)[-1] for i in some)
     if is_anything:
         factors *= anchors[0][1][0].score  # on what is not there stands nothing
     else:

@@ -182,6 +182,7 @@ class Answering:
             if reason is not None and question.text.strip():  # an empty one clears: no loss
                 self._report.problem('refused_queries', reason)
             answer = self._timed(answers[question.text], question.arrived)
+            self._report.done(_in_words(answer))
             if question.reply is not None:
                 question.reply.set_result(answer)
             else:
@@ -275,3 +276,13 @@ class Answering:
             message=reason,
             map=self.summary,
         )
+
+
+def _in_words(answer: Grounding) -> str:
+    """Say in a line what was asked and answered; whatever the query holds, it is one line."""
+    query = repr(answer.query[:80])
+    if answer.message:
+        return f'{query}: {answer.message}'
+    targets = [instance.score for instance in answer.targets]
+    found = f'{len(targets)} found, score {max(targets):.2f}' if targets else 'not here'
+    return f'{query}: {found}, none_score {answer.none_score:.2f}, {answer.latency.total_ms:.0f} ms'

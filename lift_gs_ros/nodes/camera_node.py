@@ -113,7 +113,9 @@ class CameraNode(ManagedNode):
     def _finish(self) -> None:
         for publisher in (self._color, self._depth):
             publisher.wait_for_all_acked(Duration(seconds=1))
-        self.node.get_logger().info('the sequence is over (loop: true plays it again)')
+        self.node.get_logger().info(
+            'the sequence is over: the map stays, and can be asked (loop: true plays it again)'
+        )
         self._worker.stopped.set()
         self.finished.set()
 

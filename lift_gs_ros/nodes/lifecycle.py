@@ -69,7 +69,8 @@ class ManagedNode(ManagedEntity, ABC):
         self.node = _Node(name, **node_options)
         self.finished, self.failure = threading.Event(), ''
         self.values = declare(self.node, parameters)
-        self.report = Report(self.node.get_logger().warning, self._debug)
+        logger = self.node.get_logger()
+        self.report = Report(logger.warning, logger.info, self._debug)
         self.state = 'unconfigured'
         self._in_transition = threading.Lock()
         self._error: Exception | None = None

@@ -36,17 +36,20 @@ class Report:
     """Counters, latencies and problems by name. Thread-safe.
 
     A problem that lasts is logged at once, after ``period`` seconds, and then half as often each
-    time, down to once in five minutes. ``debug`` hears of every time, and of each step of the work.
+    time, down to once in five minutes. ``debug`` hears of every time, and of each step of the work;
+    ``inform`` of what was done for somebody, once a second at most.
     """
 
     def __init__(
         self,
         warn: Callable[[str], object],
+        inform: Callable[[str], object] = lambda text: None,
         debug: Callable[[str], object] = lambda text: None,
         period: float = 5.0,
     ) -> None:
-        self._warn, self._debug = warn, debug
+        self._warn, self._inform, self._debug = warn, inform, debug
         self._period = period
+        self._informed = -np.inf  # seconds, time.monotonic
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()
         self._problems: dict[str, _Problem] = {}
@@ -72,8 +75,20 @@ class Report:
             if is_news:
                 problem.logged = now
                 problem.pause = min(max(2 * problem.pause, self._period), LONGEST_SILENCE)
-        log = self._warn if is_news else self._debug
-        log(f'{name.replace("_", " ")} ({count} so far): {reason}')
+        text = f'{name.replace("_", " ")} ({count} so far): {reason}'
+        if is_news:
+            self._warn(text)
+        else:
+            self._debug(text.partition('\n')[0])
+
+    def done(self, text: str) -> None:
+        """Log what was done for somebody; of many in a second the first."""
+        now = time.monotonic()
+        with self._lock:
+            is_first = now - self._informed >= 1.0
+            if is_first:
+                self._informed = now
+        (self._inform if is_first else self._debug)(text)
 
     def clear(self, name: str) -> bool:
         """Note that a problem is over; True where there was one."""
