@@ -58,6 +58,12 @@ def test_a_blank_query_has_no_answer(grounder, query):
     assert grounder.ground(query).message == 'empty query'
 
 
+@pytest.mark.parametrize('query', ['???', '…', '\N{ROBOT FACE}', '--'])
+def test_a_query_without_a_word_has_no_answer(grounder, query):
+    fill(grounder, slab())
+    assert grounder.ground(query).message == 'the query has no words'
+
+
 def test_instances_are_made_of_map_points_each_once(grounder):
     cloud = slab()
     fill(grounder, cloud)

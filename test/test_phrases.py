@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lift_gs_ros.model.phrases import is_place, noun_phrases
+from lift_gs_ros.model.phrases import is_negated, is_place, noun_phrases
 
 QUERIES = [
     '<which chair> is closest to [the door]?',
@@ -228,6 +228,40 @@ def test_a_target_that_names_no_kind_is_open_where_that_is_understood(text, said
     phrases = noun_phrases(text)
     assert [p.open for p in phrases if p.open is not None] == ([] if said is None else [said])
     assert all(phrase.is_target for phrase in phrases if phrase.open is not None)
+
+
+@pytest.mark.parametrize(
+    ('text', 'each'),
+    [
+        ('the mugs on the table', True),
+        ('show me all the mugs on the table', True),
+        ('every mug on the table', True),
+        ('which two chairs are next to the window?', True),
+        ('two of the chairs next to the table', True),
+        ('everything on the table', True),
+        ('the mug on the table', False),
+        ('one of the mugs on the table', False),
+        ('the chest of drawers next to the bed', False),
+        ('the cactus next to the glass table', False),
+        ('all mugs', False),
+        # What stands so depends on what else does.
+        ('the chairs closest to the door', False),
+        ('the two tallest chairs next to the door', False),
+        ('the mugs that are not on the table', False),
+        ('the mugs and the plates on the table', False),
+    ],
+)
+def test_several_things_are_told_from_one_where_each_may_stand_so(text, each):
+    assert [phrase.each for phrase in noun_phrases(text) if phrase.is_target][0] is each
+
+
+@pytest.mark.parametrize(
+    ('words', 'denied'),
+    [("that isn’t on", True), ('that is not on', True), ('without', True), ('on', False),
+     ('next to a knotty', False)],
+)  # fmt: skip
+def test_words_that_deny(words, denied):
+    assert is_negated(words) is denied
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.proposals import Proposal
 from lift_gs_ros.grounding.referring import resolve_reference
+from lift_gs_ros.grounding.sentences import Sentence
 from lift_gs_ros.model.checkpoint import CheckpointError
 from lift_gs_ros.model.language import load_language_encoder
 from lift_gs_ros.model.phrases import noun_phrases
@@ -266,10 +267,10 @@ class TestNoneOfThem:
         Proposal(0.8, np.arange(8 * i, 8 * i + 8), np.ones(8, np.float32)) for i in range(3)
     )
 
-    def scores(self, head, language, text, mugs):
+    def scores(self, head, language, text, mugs, tables=(TABLE,)):
         positions = np.concatenate([thing.corners() for thing in self.THINGS]).astype(np.float32)
         phrases = noun_phrases(text)
-        found = [mugs if p.is_target else [self.TABLE] for p in phrases]
+        found = [mugs if p.is_target else list(tables) for p in phrases]
         resolved = resolve_reference(
             head, language.encode_prompt(text), phrases, found, positions, lambda place: MIDDLE
         )
@@ -324,6 +325,23 @@ class TestNoneOfThem:
         assert last.point_indices[0] == 0
         assert last.score < 0.2
 
+    @pytest.mark.parametrize('text', ['the mug on the piano', 'the mugs on the piano'])
+    def test_on_what_is_not_there_stands_nothing(self, head, language, text):
+        mugs, piano = [self.ON_THE_FLOOR, self.ON_IT], replace(self.TABLE, score=0.03)
+        assert max(self.scores(head, language, text, mugs, [piano]).values()) < 0.2
+
+    @pytest.mark.parametrize(
+        'text', ['the mug not on the table', "a mug that isn't on the table", 'mugs not on a table']
+    )
+    def test_what_is_denied_is_not_answered_with_the_opposite(self, head, language, text):
+        scores = self.scores(head, language, text, [self.ON_THE_FLOOR, self.ON_IT])
+        assert scores == {1: 0.8, 2: 0.8}
+
+    def test_a_part_may_have_the_mask_of_the_whole(self, head, language):
+        part = replace(self.TABLE, score=0.02)
+        text = 'the table with four legs'
+        assert self.scores(head, language, text, [self.TABLE], [part])[0] > 0.6
+
     def test_a_plain_name_is_no_matter_of_place(self, head, language):
         assert self.scores(head, language, 'the mug', [self.ON_THE_FLOOR]) == {2: 0.8}
 
@@ -346,7 +364,7 @@ class TestAnything:
             Proposal(0.8 - 0.01 * i, np.arange(8 * i, 8 * i + 8), np.ones(8, np.float32), name)
             for i, name in enumerate(self.THINGS)
         ]
-        phrases = noun_phrases(text)
+        text, phrases = Sentence.whole(text).to_judge
         anchor = [] if 'piano' in text else [replace(every[0], score=1 - doubt)]
         found = [every if p.is_target else anchor for p in phrases]
         resolved = resolve_reference(
@@ -362,6 +380,9 @@ class TestAnything:
             ('what is on the table?', {'mug', 'book'}),
             ('show me all the objects under the desk', {'ball'}),
             ('is there anything next to the table?', {'chair'}),
+            # As if all were what the noun says.
+            ('all the mugs on the table', {'mug', 'book'}),
+            ('the chairs next to the table', {'chair'}),
         ],
     )
     def test_all_that_stands_so_is_meant(self, head, language, text, names):

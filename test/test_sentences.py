@@ -33,3 +33,13 @@ def test_a_query_is_not_as_many_questions_as_somebody_likes():
     assert len(Sentence.of_things(chain(MOST_THINGS)).texts) == MOST_THINGS
     assert Sentence.of_things(chain(MOST_THINGS + 1)).texts == [chain(MOST_THINGS + 1)]
     assert Sentence.of_things('the mug on the desk behind the mug').texts == ['the mug', 'the desk']
+
+
+def test_several_things_are_judged_as_everything_that_stands_so():
+    sentence = Sentence.whole('find all the mugs on the table in the kitchen')
+    text, phrases = sentence.to_judge
+    assert text == 'find everything on the table in the kitchen'
+    assert [text[p.begin : p.end] for p in phrases] == ['everything', 'the table', 'the kitchen']
+    assert sentence.names == ['all the mugs', 'the table', 'the kitchen']
+    single = Sentence.whole('find the mug on the table')
+    assert single.to_judge == (single.text, single.phrases)

@@ -26,7 +26,7 @@ from lift_gs_ros.model.tokens import LanguageTokens
 
 def assemble(
     sentence: Sentence,
-    tokens: LanguageTokens,  # of the whole sentence
+    tokens: LanguageTokens,  # of ``sentence.to_judge``
     found: Mapping[str, Finds],  # of each text that is asked for it
     nouns: Sequence[tuple[Sentence, Finds]] | None,  # for a target that names none
     encoded_map: EncodedMap,
@@ -61,7 +61,7 @@ def assemble(
         proposals = [own if p.open is None else everything for own, p in zip(proposals, phrases)]
     if relations is not None:
         proposals = resolve_reference(
-            relations, tokens, phrases, proposals, positions, encoded_map.middle_around
+            relations, tokens, sentence.to_judge[1], proposals, positions, encoded_map.middle_around
         )
     answers: list[tuple[Phrase, Proposal, Box]] = []
     target_score = 0.0

@@ -40,6 +40,7 @@ from lift_gs_ros.model.checkpoint import load_checkpoint
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
 from lift_gs_ros.model.lift_gs import LiftGS
 from lift_gs_ros.model.naming import Naming
+from lift_gs_ros.model.phrases import noun_phrases
 from lift_gs_ros.model.questions import Reading
 from lift_gs_ros.model.relations import RelationHead
 
@@ -314,6 +315,8 @@ class Grounder:
         message = ''
         if not query.strip():
             message = 'empty query'
+        elif not noun_phrases(query):
+            message = 'the query has no words'
         elif not self._clouds:
             message = 'no map yet'
         elif not self._encoded:
@@ -395,7 +398,7 @@ class Grounder:
         return {
             i: assemble(
                 sentence,
-                self._language.encode_prompt(sentence.text),
+                self._language.encode_prompt(sentence.to_judge[0]),
                 found,
                 self._nouns(sentence, chunks_of),
                 self._view(),

@@ -91,6 +91,8 @@ def select_proposals(
 def is_same(one: Proposal, other: Proposal) -> bool:
     """Say whether two masks are the same thing: their IoU."""
     a, b = one.point_indices, other.point_indices
+    if a[-1] < b[0] or b[-1] < a[0]:
+        return False
     shared = len(np.intersect1d(a, b, assume_unique=True))
     return shared > SAME_THING * (len(a) + len(b) - shared)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.proposals import MIN_LIKELIHOOD, Positions, Proposal, is_same
-from lift_gs_ros.model.phrases import Phrase, is_place
+from lift_gs_ros.model.phrases import Phrase, bare_noun, is_negated, is_place, says_where
 from lift_gs_ros.model.relations import (
     MAX_ANCHORS,
     Reference,
@@ -21,6 +21,7 @@ from lift_gs_ros.model.relations import (
 from lift_gs_ros.model.tokens import LanguageTokens
 
 MOST_ANCHORS = 4  # proposals of a phrase that are tried
+SURELY_THERE = 0.25  # score from which on the likeliest one is no reason to doubt an answer
 
 
 def resolve_reference(
@@ -34,13 +35,14 @@ def resolve_reference(
     """Weigh the candidates of the target by what the sentence says of it beside its noun.
 
     The likeliest keeps its score, the others lose in proportion; where the sentence says how the
-    target stands to something else, all lose by how likely it is that none of them stands so. What
-    the other phrases name is no more certain ("the mug on the table", of two tables): each of their
-    likely proposals is tried, for as much as it is likely, and a candidate counts as in the trial
-    that suits it best. Nothing stands in a relation to itself, and "the room" is no anchor. A
-    prompt that asks for several things is left as it is, and so is a target with a single candidate
-    and nothing to compare it with. Where anything that stands so is asked for ("everything on the
-    table"), each candidate is judged by itself.
+    target stands to something else, all lose by how likely it is that none of them stands so. Of
+    the other phrases the best proposal counts, and further ones as far as nothing stands so to the
+    best and as they are what the phrase names ("the mug on the table", of two tables). On what is
+    hardly there ("on the piano") stands nothing. "The room" is no anchor, and no chair is the one
+    that it stands beside. A prompt that asks for several things is left as it is, and so is a
+    target with a single candidate and nothing to compare it with, and what is denied ("not on the
+    table"). Where all that stands so is asked for ("everything on the table", ``Phrase.each``),
+    each candidate is judged by itself.
     """
     targets = [i for i, phrase in enumerate(phrases) if phrase.is_target]
     if len(targets) != 1 or not proposals[targets[0]]:
@@ -52,10 +54,13 @@ def resolve_reference(
         if not (phrase.is_target or is_place(tokens.text[phrase.begin : phrase.end]))
     ]
     anchors = [(phrase, _likely(found)[:MOST_ANCHORS]) for phrase, found in mentioned if found]
-    is_anything, rivals = target.open is not None, _likely(own)
-    if is_anything and mentioned and not anchors:
+    rivals = _likely(own)
+    if target.each and mentioned and not anchors:
         return [[] if phrase is target else list(own) for phrase, own in zip(phrases, proposals)]
-    if own[0].score <= 0 or not (anchors or (len(rivals) >= 2 and not is_anything)):
+    if own[0].score <= 0 or not (anchors or (len(rivals) >= 2 and not target.each)):
+        return list(proposals)
+    links = [_link(tokens.text, phrases, phrase) for phrase, _ in anchors]
+    if any(is_negated(link) for link in links):
         return list(proposals)
 
     def box(proposal: Proposal) -> Box:
@@ -72,30 +77,35 @@ def resolve_reference(
         features = relation_features([boxes[i] for i in some], likelihood, places, middle)
         return head.probabilities(features, reference)
 
-    tried = [[(anchor, box(anchor)) for anchor in found] for _, found in anchors[:MAX_ANCHORS]]
+    kind = _kind(tokens.text, target)
+    alike = [_kind(tokens.text, phrase) == kind for phrase, _ in anchors[:MAX_ANCHORS]]
+    stands = [says_where(link) for link in links]
+    trials = list(product(*(found for _, found in anchors[:MAX_ANCHORS])))
     factors = np.zeros(len(own))
     need = 1.0  # for less likely anchors: that nothing stands so to the likeliest, tried first
-    trials = list(product(*tried))
     for number, trial in enumerate(trials):
-        places = [place for _, place in trial]
-        some = [i for i, r in enumerate(rivals) if not any(is_same(r, a) for a, _ in trial)]
+        places = [box(anchor) for anchor in trial]
+        itself = [anchor for anchor, of_kind in zip(trial, alike) if of_kind or target.each]
+        some = [i for i, rival in enumerate(rivals) if not any(is_same(rival, a) for a in itself)]
         if not some:
             continue
-        share = np.prod(
-            [anchor.score / found[0][0].score for (anchor, _), found in zip(trial, tried)]
-        )
-        if is_anything:
+        # On what is not there stands nothing.
+        share = np.prod([anchor.score for anchor in trial])
+        if number == 0 and not target.each:
+            share = np.prod(
+                [min(1.0, anchor.score / SURELY_THERE) for anchor, on in zip(trial, stands) if on]
+            )
+        if target.each:
             judged = np.array([judge([i], places)[0] for i in some])
         else:
             *probability, none = judge(some, places)
-            judged = need * np.array(probability) / max(probability) * (1 - none if places else 1)
+            best = max(*probability, 1e-30)  # a candidate a mile away has none at all
+            judged = need * np.array(probability) / best * (1 - none if places else 1)
         factors[some] = np.maximum(factors[some], share * judged)
-        if number == 0 and len(trials) > 1 and not is_anything:
+        if number == 0 and len(trials) > 1 and not target.each:
             # Of one candidate at a time the head is surer than of all together.
             need = min(judge([i], places)[-1] for i in some)
-    if is_anything:
-        factors *= anchors[0][1][0].score  # on what is not there stands nothing
-    else:
+    if not target.each:
         factors[len(rivals) :] = factors.max()
     weighed = [replace(p, score=float(p.score * factor)) for p, factor in zip(own, factors)]
     resolved = list(proposals)
@@ -106,3 +116,13 @@ def resolve_reference(
 def _likely(proposals: Sequence[Proposal]) -> list[Proposal]:
     """Keep those, best first, that are rivals of the best one."""
     return [p for p in proposals if p.score >= MIN_LIKELIHOOD * proposals[0].score]
+
+
+def _kind(text: str, phrase: Phrase) -> str:
+    return bare_noun(text[phrase.begin : phrase.end]).lower().split()[-1]
+
+
+def _link(text: str, phrases: Sequence[Phrase], phrase: Phrase) -> str:
+    """Return what is said between a phrase and the one before it."""
+    before = max((p.end for p in phrases if p.end <= phrase.begin), default=0)
+    return text[before : phrase.begin]

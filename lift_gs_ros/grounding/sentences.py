@@ -8,7 +8,7 @@ for other sentences with the same words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lift_gs_ros.model.phrases import Phrase, noun_phrases
 
@@ -54,3 +54,21 @@ class Sentence:
     def texts(self) -> list[str]:
         """What is asked, once each."""
         return list(dict.fromkeys(text for text in self.asked if text is not None))
+
+    @property
+    def to_judge(self) -> tuple[str, list[Phrase]]:
+        """What the relation head reads, and its phrases: for several things "everything on ...".
+
+        That one it has learnt to answer for each thing by itself.
+        """
+        target = next((p for p in self.phrases if p.each and p.open is None), None)
+        if target is None:
+            return self.text, self.phrases
+        text = f'{self.text[: target.begin]}everything{self.text[target.end :]}'
+        longer = len(text) - len(self.text)
+        return text, [
+            replace(p, begin=p.begin + longer * (p is not target), end=p.end + longer)
+            if p.begin >= target.begin
+            else p
+            for p in self.phrases
+        ]

@@ -71,6 +71,8 @@ ALSO_NOUNS = _words(
 )  # "trash can"
 BODY = _words('stand sit look face')  # "if you stand at", but "the TV stand"
 QUANTITIES = _words('one two three four five most many several')  # "one of the chairs"
+SEVERAL = QUANTITIES - {'one'} | _words('all both every each these those')
+NEGATIONS = _words('not never without except')
 COMMAND_GROUPS = (
     r'(?:get|aim|shine|point|put|give|chuck) (?:us |me )?(?:your|a|the) '
     r'(?:pointer|laser|light|torch|beam|eyes|finger) (?:on|at|onto|to|towards)|'

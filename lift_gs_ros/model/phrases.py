@@ -25,6 +25,9 @@ class Phrase:
     # What is said of a target that names no kind: '' of "everything", 'red' of "the red things".
     # None: it names one, or it is asked for in a way that needs one ("something to sit on").
     open: str | None = None
+    # All that stands so to the one other phrase is asked for: "everything on the table", "the mugs
+    # on the table". How one stands is no matter of the others.
+    each: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def noun_phrases(text: str) -> list[Phrase]:
     tokens = _tokens(text)
     chunks = _without_addressed([chunk for chunk in _chunks(tokens) if _names_something(chunk)])
     if not chunks:
-        return _with_open_target(text, tokens, [_whole(text)])
+        return _with_each(text, tokens, [_whole(text)])
     targets = _targets(chunks)
     chunks, targets = _without_ones(chunks, targets)
     if any(token.word in lexicon.DESCRIBING for token in tokens):
@@ -78,7 +81,7 @@ def noun_phrases(text: str) -> list[Phrase]:
         Phrase(chunk.tokens[0].begin, chunk.tokens[-1].end, is_target)
         for chunk, is_target in zip(chunks, targets)
     ]
-    return _with_open_target(text, tokens, phrases)
+    return _with_each(text, tokens, phrases)
 
 
 def bare_noun(phrase: str) -> str:
@@ -94,19 +97,33 @@ def is_place(phrase: str) -> bool:
     return bare_noun(phrase).lower().split()[-1] in lexicon.PLACES
 
 
-def _with_open_target(text: str, tokens: list[_Token], phrases: list[Phrase]) -> list[Phrase]:
-    """Mark a target that names no kind, where it is the only one and at most one thing anchors it.
+def is_negated(text: str) -> bool:
+    """Say whether words deny something: "that is not on", "without"."""
+    words = text.lower().replace('’', "'").split()
+    return any(word in lexicon.NEGATIONS or word.endswith("n't") for word in words)
 
-    Of how it stands there only what the relation head judges of one thing alone is understood.
+
+def says_where(text: str) -> bool:
+    """Say whether words tell what a thing stands on, under or next to; "closest to" does not."""
+    return not lexicon.STANDING.isdisjoint(text.lower().split())
+
+
+def _with_each(text: str, tokens: list[_Token], phrases: list[Phrase]) -> list[Phrase]:
+    """Mark a target that names no kind, or several things, if it is the only one.
+
+    Several things are marked where one thing anchors them, others where at most one does. Of how it
+    stands there only what the relation head judges of one thing alone is understood.
     """
     targets = [phrase for phrase in phrases if phrase.is_target]
-    said = _left_open(text[targets[0].begin : targets[0].end])
-    if len(targets) != 1 or said is None:
+    name = text[targets[0].begin : targets[0].end]
+    said = _left_open(name)
+    if len(targets) != 1 or (said is None and not _is_several(name)):
         return phrases
     [target] = targets
     others = [p for p in phrases if not p.is_target]
     anchors = [p for p in others if not is_place(text[p.begin : p.end])]
-    if len(anchors) > 1 or any(phrase.begin < target.end for phrase in others):
+    is_fit = len(anchors) == 1 or (said is not None and not anchors)
+    if not is_fit or any(phrase.begin < target.end for phrase in others):
         return phrases
 
     def between(begin: int, end: int) -> set[str]:
@@ -122,7 +139,17 @@ def _with_open_target(text: str, tokens: list[_Token], phrases: list[Phrase]) ->
             return phrases
     if not between(rest, len(text)) <= lexicon.AROUND:
         return phrases
-    return [replace(p, open=said) if p.is_target else p for p in phrases]
+    return [replace(p, open=said, each=True) if p.is_target else p for p in phrases]
+
+
+def _is_several(phrase: str) -> bool:
+    """Say whether a phrase names several things: "all mugs", "the two chairs", "every lamp"."""
+    words = phrase.lower().split()
+    if words[0] == 'one' or not lexicon.RANKS.isdisjoint(words):
+        return False
+    noun = bare_noun(phrase).lower().split(' of ')[0].split()[-1]  # "chest of drawers"
+    is_plural = noun.endswith('s') and not noun.endswith(('ss', 'us', 'is'))
+    return is_plural or not lexicon.SEVERAL.isdisjoint(words)
 
 
 def _left_open(phrase: str) -> str | None:

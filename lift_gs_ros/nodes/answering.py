@@ -280,9 +280,9 @@ class Answering:
 
 def _in_words(answer: Grounding) -> str:
     """Say in a line what was asked and answered; whatever the query holds, it is one line."""
-    query = repr(answer.query[:80])
-    if answer.message:
-        return f'{query}: {answer.message}'
-    targets = [instance.score for instance in answer.targets]
-    found = f'{len(targets)} found, score {max(targets):.2f}' if targets else 'not here'
-    return f'{query}: {found}, none_score {answer.none_score:.2f}, {answer.latency.total_ms:.0f} ms'
+    said = repr(answer.query[:80])
+    scores = [instance.score for instance in answer.targets]
+    if scores or not answer.message:
+        found = f'{len(scores)} found, score {max(scores):.2f}' if scores else 'not here'
+        said += f': {found}, none_score {answer.none_score:.2f}, {answer.latency.total_ms:.0f} ms'
+    return ': '.join([said, *answer.message.splitlines()[:1]])
