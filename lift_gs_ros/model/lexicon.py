@@ -21,7 +21,7 @@ RELATIONS = _words(
     'from in-between inbetween infront ontop alongside atop amid amidst amongst before after to '
     'toward towards through beyond past off upon of for as down not is are was were be being '
     "has have had that that's which which's who where it's it he she they them him someone "
-    'somebody'
+    'somebody except'
 )
 SUBORDINATE = _words('if when whenever while since because as')  # what they say is no request
 # What belongs to no name: it parts two of them, and says nothing of how they stand.

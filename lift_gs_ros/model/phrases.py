@@ -276,7 +276,7 @@ def _tells_a_place(tokens: list[_Token]) -> bool:
         return True
     words = [word for token in tokens[:2] for word in token.word.split()]
     first = words[1:] if words and words[0] in lexicon.PARTICIPLES - lexicon.STANDING else words
-    return bool(first) and first[0] in lexicon.STANDING
+    return bool(first) and (first[0] in lexicon.STANDING or tokens[0].kind == 'relation')
 
 
 def _chunks(tokens: list[_Token]) -> list[_Chunk]:
