@@ -10,6 +10,8 @@ from lift_gs_ros.model.phrases import is_negated, is_place, noun_phrases
 QUERIES = [
     '<which chair> is closest to [the door]?',
     'show me <which lamp> is on [the desk]',
+    '<what is> behind [the door]?',
+    '<every chair> except [the red chair]',
     '<the black chair> close to [the table] near [the wall]',
     'find me <the red mug>',
     'find me <the red mug> next to [the sink].',

@@ -244,9 +244,10 @@ def plot_training(logs: dict[str, Path], path: Path) -> None:
             smooth = np.convolve(rows[column], np.ones(window) / window, 'valid')
             axis.plot(rows['step'][window - 1 :], smooth, label=name)
             axis.set(xlabel='step', title=column)
-    axes[0].legend()
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    lines = axes[0].get_legend_handles_labels()
+    figure.legend(*lines, loc='center left', bbox_to_anchor=(1.0, 0.5))
+    figure.savefig(path, dpi=120, bbox_inches='tight')
     plt.close(figure)
 
 

@@ -80,20 +80,21 @@ def resolve_reference(
     kind = _kind(tokens.text, target)
     alike = [_kind(tokens.text, phrase) == kind for phrase, _ in anchors[:MAX_ANCHORS]]
     stands = [says_where(link) for link in links]
-    trials = list(product(*(found for _, found in anchors[:MAX_ANCHORS])))
+    tried = [[(anchor, box(anchor)) for anchor in found] for _, found in anchors[:MAX_ANCHORS]]
+    trials = list(product(*tried))
     factors = np.zeros(len(own))
     need = 1.0  # for less likely anchors: that nothing stands so to the likeliest, tried first
     for number, trial in enumerate(trials):
-        places = [box(anchor) for anchor in trial]
-        itself = [anchor for anchor, of_kind in zip(trial, alike) if of_kind or target.each]
+        places = [place for _, place in trial]
+        itself = [anchor for (anchor, _), same in zip(trial, alike) if same or target.each]
         some = [i for i, rival in enumerate(rivals) if not any(is_same(rival, a) for a in itself)]
         if not some:
             continue
         # On what is not there stands nothing.
-        share = np.prod([anchor.score for anchor in trial])
+        share = np.prod([anchor.score for anchor, _ in trial])
         if number == 0 and not target.each:
             share = np.prod(
-                [min(1.0, anchor.score / SURELY_THERE) for anchor, on in zip(trial, stands) if on]
+                [min(1.0, a.score / SURELY_THERE) for (a, _), on in zip(trial, stands) if on]
             )
         if target.each:
             judged = np.array([judge([i], places)[0] for i in some])
