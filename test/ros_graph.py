@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 import rclpy
 from nav_msgs.msg import Odometry
-from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import qos_profile_sensor_data
@@ -50,14 +50,14 @@ class Graph:
     def client(self, name: str = 'client') -> Node:
         """Add a plain node."""
         node = Node(name, context=self.context)
-        self._spin(node, SingleThreadedExecutor(context=self.context))
+        self._spin(node)
         return node
 
     def add(self, make, **parameters):
         """Add one of the package's nodes (a class that takes node options) and start it."""
         overrides = [Parameter(name, value=value) for name, value in parameters.items()]
         adapter = make(context=self.context, parameter_overrides=overrides)
-        self._spin(adapter.node, MultiThreadedExecutor(4, context=self.context), adapter)
+        self._spin(adapter.node, adapter)
         adapter.start()
         return adapter
 
@@ -74,7 +74,8 @@ class Graph:
             for entry in reversed(self._running):
                 stack.callback(self._stop, *entry)
 
-    def _spin(self, node, executor, adapter=None) -> None:
+    def _spin(self, node, adapter=None) -> None:
+        executor = SingleThreadedExecutor(context=self.context)
         executor.add_node(node)
         ending = threading.Event()
         target = executor.spin
@@ -86,13 +87,10 @@ class Graph:
 
     @staticmethod
     def _stop(node, executor, thread, ending, adapter) -> None:
-        ended = adapter is None or adapter.stop(PATIENCE)
+        ended = adapter is None or (adapter.stop(PATIENCE) and adapter.long_calls.wait(PATIENCE))
         ending.set()
         executor.shutdown()
         thread.join(PATIENCE)
-        if isinstance(executor, MultiThreadedExecutor):
-            # rclpy's shutdown does not wait for callbacks, which would use what is destroyed next.
-            executor._executor.shutdown()
         node.destroy_node()
         assert ended, 'the worker did not end'
 

@@ -14,7 +14,7 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 import yaml  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from rcl_interfaces.srv import DescribeParameters, SetParameters  # noqa: E402
-from rclpy.executors import MultiThreadedExecutor  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from ros_graph import CAMERA, PATIENCE, FakeCamera, wait_until  # noqa: E402
@@ -521,7 +521,7 @@ def test_a_callback_that_fails_is_an_error_leaves_a_node_its_ears_and_does_not_c
     graph,
 ):
     node = Node('unlucky', context=graph.context)
-    executor = MultiThreadedExecutor(2, context=graph.context)
+    executor = SingleThreadedExecutor(context=graph.context)
     executor.add_node(node)
     calls: list[int] = []
 

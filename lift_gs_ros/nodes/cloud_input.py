@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -39,13 +38,12 @@ class CloudInput:
         self._topic = node.resolve_topic_name(topic)
         self._clouds: BoundedQueue[PointCloud2] = BoundedQueue(1)
         self._worker = Worker('cloud map', self._step, self._on_error)
-        self._group = MutuallyExclusiveCallbackGroup()
         self._subscription: Subscription | None = None
         self._qos: tuple[ReliabilityPolicy, DurabilityPolicy] | None = None
         self._frame_id, self._has_map, self._began = '', False, time.monotonic()
         self._begin_map()
         clock = Clock(clock_type=ClockType.STEADY_TIME)
-        self._timer = node.create_timer(LOOK_SECONDS, self._subscribe, self._group, clock=clock)
+        self._timer = node.create_timer(LOOK_SECONDS, self._subscribe, clock=clock)
 
     def start(self) -> None:
         """Begin to work."""
@@ -83,7 +81,6 @@ class CloudInput:
             self._topic,
             self._on_cloud,
             QoSProfile(depth=1, reliability=qos[0], durability=qos[1]),
-            callback_group=self._group,
         )
 
     def _miss(self) -> None:

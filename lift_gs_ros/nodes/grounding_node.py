@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from std_msgs.msg import String
 
 from lift_gs_ros import msg
@@ -119,19 +118,14 @@ class GroundingNode(ManagedNode):
         self._encodings = EncodingServices(
             self.values, self._grounder, self._answering, self._ask_worker
         )
-        # A group each: who waits for an answer, a picture or a disk does not keep others waiting.
-        for services in (
-            [(Ground, 'ground', self._on_ground)],
-            [(Cancel, 'cancel', self._on_cancel)],
-            [(Render, 'render', self._on_render)],
-            [
-                (SaveMap, 'save_encodings', self._on_save),
-                (LoadMap, 'load_encodings', self._on_load),
-            ],
-        ):
-            group = MutuallyExclusiveCallbackGroup()
-            for kind, name, serve in services:
-                self.node.create_service(kind, f'~/{name}', serve, callback_group=group)
+        # Apart: who waits for an answer, a picture or a disk does not keep others waiting.
+        self.serve((Ground, 'ground', self._on_ground))
+        self.serve((Cancel, 'cancel', self._on_cancel))
+        self.serve((Render, 'render', self._on_render))
+        self.serve(
+            (SaveMap, 'save_encodings', self._on_save),
+            (LoadMap, 'load_encodings', self._on_load),
+        )
 
     def _subscribe(self) -> None:
         self._inputs = inputs = Inputs(self.node, self.report, expected='nothing')
@@ -144,8 +138,7 @@ class GroundingNode(ManagedNode):
             # A map that is finished no longer changes; that nobody publishes it is a fault.
             qos = LATCHED_CHUNKS
             inputs.subscribe(msg.MapChunk, 'map_chunks', self._on_chunk, qos, expected='publisher')
-        group = MutuallyExclusiveCallbackGroup()
-        inputs.subscribe(String, 'query', self._on_query, QUERIES, group)
+        inputs.subscribe(String, 'query', self._on_query, QUERIES)
 
     def _on_chunk(self, message: msg.MapChunk) -> None:
         try:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rclpy.callback_groups import CallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
@@ -92,7 +91,6 @@ class Inputs:
         topic: str,
         callback: Callable,
         qos: QoSProfile,
-        group: CallbackGroup | None = None,
         expected: Expected | None = None,
     ) -> Subscription:
         """Subscribe; a ValueError of the callback is reported and does not leave it."""
@@ -109,7 +107,7 @@ class Inputs:
                 self._report.problem(f'bad_messages_on_{topic}', error)
 
         entry.subscription = self._node.create_subscription(
-            kind, topic, receive, qos, event_callbacks=self._events(entry), callback_group=group
+            kind, topic, receive, qos, event_callbacks=self._events(entry)
         )
         self._inputs.append(entry)
         return entry.subscription

@@ -17,6 +17,7 @@ from rclpy.lifecycle.node import LifecycleNodeMixin
 from rclpy.logging import LoggingSeverity
 from rclpy.node import Node
 
+from lift_gs_ros.nodes.long_calls import LongCalls, Serve
 from lift_gs_ros.nodes.parameters import Parameter, declare
 from lift_gs_ros.nodes.reporting import Diagnostics, Report
 
@@ -30,7 +31,9 @@ class _Node(LifecycleNode):
         Node.__init__(self, name, **options)
         # LifecycleNode has no argument for this.
         LifecycleNodeMixin.__init__(self, callback_group=MutuallyExclusiveCallbackGroup())
-        self._service_change_state.callback = self._answered(self._service_change_state.callback)
+        self.long_calls = LongCalls(self)
+        service = self._service_change_state
+        service.callback = self.long_calls.beside(self._answered(service.callback))
 
     def _answered(self, change_state: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         """Refuse a transition that the state does not have; rclpy would raise, and never answer."""
@@ -67,6 +70,7 @@ class ManagedNode(ManagedEntity, ABC):
         self, name: str, parameters: Sequence[Parameter], node_options: dict[str, Any]
     ) -> None:
         self.node = _Node(name, **node_options)
+        self.long_calls = self.node.long_calls
         self.finished, self.failure = threading.Event(), ''
         self.values = declare(self.node, parameters)
         logger = self.node.get_logger()
@@ -97,6 +101,13 @@ class ManagedNode(ManagedEntity, ABC):
     @abstractmethod
     def stop(self, timeout: float) -> bool:
         """End the worker, because the process ends; True when it has ended."""
+
+    def serve(self, *services: tuple[type, str, Serve]) -> None:
+        """Advertise services (type, name, callback) that may take long; one of them at a time."""
+        group = MutuallyExclusiveCallbackGroup()
+        for kind, name, serve in services:
+            callback = self.long_calls.beside(serve)
+            self.node.create_service(kind, f'~/{name}', callback, callback_group=group)
 
     def _state(self) -> dict[str, object]:
         """Return what /diagnostics shall say beside the counters; the node is configured."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.node import Node
 from std_srvs.srv import Trigger
 
 from lift_gs_ros.mapping.map_file import MapFile
 from lift_gs_ros.nodes.jobs import Jobs
+from lift_gs_ros.nodes.lifecycle import ManagedNode
+from lift_gs_ros.nodes.long_calls import Serve
 from lift_gs_ros.nodes.mapper import Mapper
-from lift_gs_ros.nodes.reporting import Report
 from lift_gs_ros.srv import LoadMap, SaveMap
 
 WORKER_SECONDS = 10.0  # the worker may be waiting for a pose
@@ -45,40 +44,36 @@ class MapServices:
 
     def __init__(
         self,
-        node: Node,
+        node: ManagedNode,
         folder: str,
         mapper: Mapper,
         jobs: Jobs,
         reset: Callable[[], None],
-        state: Callable[[], str],  # of the node; only an active one has a worker
-        report: Report,
     ) -> None:
         # No shell has looked at a parameter.
         self._folder = Path(folder).expanduser()
         self._mapper, self._jobs, self._new_map = mapper, jobs, reset
-        self._state, self._report = state, report
-        group = MutuallyExclusiveCallbackGroup()
+        self._node = node
 
-        def advertise(kind: type, name: str, serve: Callable[..., str], failed: str) -> None:
-            def callback(request, response):
-                return self._answer(response, lambda: serve(request), failed)
+        def answering(serve: Callable[[Any], str], failed: str) -> Serve:
+            return lambda request, response: self._answer(response, lambda: serve(request), failed)
 
-            node.create_service(kind, f'~/{name}', callback, callback_group=group)
-
-        advertise(Trigger, 'reset', self._reset, 'failed_resets')
-        advertise(SaveMap, 'save_map', self._save, 'failed_saves')
-        advertise(LoadMap, 'load_map', self._load, 'failed_loads')
+        node.serve(
+            (Trigger, 'reset', answering(self._reset, 'failed_resets')),
+            (SaveMap, 'save_map', answering(self._save, 'failed_saves')),
+            (LoadMap, 'load_map', answering(self._load, 'failed_loads')),
+        )
 
     def _answer(self, response: _Response, serve: Callable[[], str], failed: str) -> _Response:
         """Say what was done, or why not, and count that; nothing that is asked may end the node."""
         try:
-            if self._state() != 'active':
-                raise RuntimeError(f'the node is {self._state()}')
+            if self._node.state != 'active':  # no worker
+                raise RuntimeError(f'the node is {self._node.state}')
             response.message = serve()
             response.success = True
         except Exception as error:
             response.message = str(error) or type(error).__name__
-            self._report.problem(failed, response.message)
+            self._node.report.problem(failed, response.message)
         return response
 
     def _reset(self, _request: Trigger.Request) -> str:

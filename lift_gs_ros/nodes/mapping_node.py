@@ -133,15 +133,7 @@ class MappingNode(ManagedNode):
         self._chunk_publisher = node.create_publisher(
             MapChunk, 'map_chunks', LATCHED_CHUNKS, event_callbacks=matched
         )
-        MapServices(
-            node,
-            self.values['map_folder'],
-            self._mapper,
-            self._jobs,
-            self._new_map,
-            lambda: self.state,
-            self.report,
-        )
+        MapServices(self, self.values['map_folder'], self._mapper, self._jobs, self._new_map)
 
     def _on_info(self, info: CameraInfo) -> None:
         self._info = info

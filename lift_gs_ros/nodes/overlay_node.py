@@ -10,7 +10,6 @@ import math
 import time
 from typing import Any
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
@@ -76,13 +75,12 @@ class OverlayNode(ManagedNode):
         # A calibration holds until there is another.
         inputs.subscribe(CameraInfo, 'rgb/camera_info', self._on_info, qos, expected='once')
         answers = self._answers
-        group = MutuallyExclusiveCallbackGroup()
         for kind, topic, callback, depth in (
             (msg.Grounding, 'grounding', answers.on_grounding, latched(100)),
             (msg.StandingQueries, 'standing_queries', answers.on_standing_queries, LATCHED),
             (PointCloud2, 'masks', answers.on_masks, LATCHED),
         ):
-            inputs.subscribe(kind, topic, callback, depth, group, expected='nothing')
+            inputs.subscribe(kind, topic, callback, depth, expected='nothing')
         clock = Clock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(LOOK_SECONDS, self._follow_readers, clock=clock)
         self._worker.start()
@@ -108,9 +106,7 @@ class OverlayNode(ManagedNode):
         if wanted and self._image_input is None:
             kind, topic = image_topic(self.node, 'rgb/image', self.values['rgb_transport'])
             qos = SENSOR_QOS[self.values['sensor_qos']]
-            self._image_input = self._inputs.subscribe(
-                kind, topic, self._images.put, qos, MutuallyExclusiveCallbackGroup()
-            )
+            self._image_input = self._inputs.subscribe(kind, topic, self._images.put, qos)
         elif not wanted and self._image_input is not None:
             self._inputs.unsubscribe(self._image_input)
             self._image_input = None

@@ -7,7 +7,6 @@ from typing import Any
 
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
@@ -40,8 +39,6 @@ class PoseInput:
         """Listen to what the poses come from."""
         if self.tf is not None:
             self.tf.listen(node)
-        # A group of their own: poses must not queue behind images, which wait for them.
-        group = MutuallyExclusiveCallbackGroup()
         kinds: dict[str, tuple[type, str, Callable]] = {
             'odometry': (Odometry, 'odometry', self._on_odometry),
             'pose': (PoseStamped, 'pose', lambda m: self._on_pose(m.header, m.pose)),
@@ -52,7 +49,7 @@ class PoseInput:
             ),
         }
         if self._values['pose_source'] in kinds:
-            inputs.subscribe(*kinds[self._values['pose_source']], qos, group)
+            inputs.subscribe(*kinds[self._values['pose_source']], qos)
 
     def _on_odometry(self, message: Odometry) -> None:
         self.child_frame = frame_name(message.child_frame_id)

@@ -9,14 +9,14 @@ import threading
 from collections.abc import Callable
 
 import rclpy
-from rclpy.executors import Executor, MultiThreadedExecutor
+from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from lift_gs_ros.nodes.lifecycle import ManagedNode
 from lift_gs_ros.nodes.reporting import ERROR, Report
 
-THREADS = 5  # sensors, queries, two services that wait for an answer or a disk, timers
 STOP_SECONDS = 3.0  # ros2 launch sends SIGTERM five seconds after SIGINT
+ANSWER_SECONDS = 0.5  # for those who are told that the node ends
 
 
 def spin(executor: Executor, report: Report, ending: threading.Event) -> None:
@@ -59,7 +59,7 @@ def run(name: str, make: Callable[[], ManagedNode], args: list[str] | None = Non
         rclpy.logging.get_logger(name).fatal(f'cannot start: {error}')
         rclpy.try_shutdown()
         sys.exit(1)
-    executor = MultiThreadedExecutor(THREADS)
+    executor = SingleThreadedExecutor()  # nodes/long_calls.py says why
     executor.add_node(adapter.node)
     ending = threading.Event()
     arguments = executor, adapter.report, ending
@@ -73,8 +73,9 @@ def run(name: str, make: Callable[[], ManagedNode], args: list[str] | None = Non
     ended = adapter.stop(STOP_SECONDS) and not starting.is_alive()
     if adapter.failure:
         adapter.node.get_logger().fatal(adapter.failure)
+    adapter.long_calls.wait(ANSWER_SECONDS)
     ending.set()
-    executor.shutdown(timeout_sec=0.5)
+    executor.shutdown()
     spinning.join(0.5)
     if ended and not spinning.is_alive():
         adapter.node.destroy_node()
