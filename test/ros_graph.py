@@ -87,7 +87,7 @@ class Graph:
 
     @staticmethod
     def _stop(node, executor, thread, ending, adapter) -> None:
-        ended = adapter is None or (adapter.stop(PATIENCE) and adapter.long_calls.wait(PATIENCE))
+        ended = adapter is None or (adapter.stop(PATIENCE) and adapter.wait_for_calls(PATIENCE))
         ending.set()
         executor.shutdown()
         thread.join(PATIENCE)

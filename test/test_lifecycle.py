@@ -1,6 +1,7 @@
 """Lifecycle of the nodes in a real graph: what a manager such as nav2's sees and does."""
 
 import gc
+import threading
 
 import pytest
 
@@ -8,7 +9,7 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
-from ros_graph import wait_until  # noqa: E402
+from ros_graph import PATIENCE, wait_until  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
 from test_nodes import (  # noqa: E402
@@ -154,6 +155,28 @@ def test_shutdown_by_the_manager_ends_the_process_from_every_state(graph, client
         assert node.finished.is_set()
         assert not node.failure
         graph.remove(node)
+
+
+def test_whoever_waits_for_a_node_that_is_shut_down_is_told_so(graph, client):
+    node = graph.add(MappingNode, autostart=False)
+    assert change(client, 'mapping_node', CONFIGURE, ACTIVATE)
+    busy, go_on = threading.Event(), threading.Event()
+
+    def work() -> None:
+        busy.set()
+        go_on.wait(PATIENCE)
+
+    threading.Thread(target=node._jobs.ask, args=(work, PATIENCE), daemon=True).start()
+    wait_until(busy.is_set, 'the work')
+    reset = client.create_client(Trigger, 'mapping_node/reset')
+    assert reset.wait_for_service(PATIENCE)
+    answer = reset.call_async(Trigger.Request())
+    wait_until(lambda: len(node._jobs._waiting), 'the call')
+    threading.Timer(0.2, go_on.set).start()
+    assert change(client, 'mapping_node', Transition.TRANSITION_ACTIVE_SHUTDOWN)
+    wait_until(answer.done, 'an answer')
+    assert (answer.result().success, answer.result().message) == (False, 'the node is inactive')
+    assert 'failed_callbacks' not in node.report.counts()
 
 
 def test_a_transition_that_the_state_does_not_have_is_refused_and_changes_nothing(graph, client):

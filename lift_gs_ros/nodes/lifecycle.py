@@ -21,6 +21,7 @@ from lift_gs_ros.nodes.long_calls import LongCalls, Serve
 from lift_gs_ros.nodes.parameters import Parameter, declare
 from lift_gs_ros.nodes.reporting import Diagnostics, Report
 
+ANSWER_SECONDS = 0.5  # for those who are told that the node is inactive, or ends
 DEACTIVATE_SECONDS = 30.0  # for the step that a worker is in: one keyframe, or one chunk on a CPU
 
 
@@ -31,9 +32,9 @@ class _Node(LifecycleNode):
         Node.__init__(self, name, **options)
         # LifecycleNode has no argument for this.
         LifecycleNodeMixin.__init__(self, callback_group=MutuallyExclusiveCallbackGroup())
-        self.long_calls = LongCalls(self)
+        self.transitions = LongCalls(self)
         service = self._service_change_state
-        service.callback = self.long_calls.beside(self._answered(service.callback))
+        service.callback = self.transitions.beside(self._answered(service.callback))
 
     def _answered(self, change_state: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         """Refuse a transition that the state does not have; rclpy would raise, and never answer."""
@@ -70,7 +71,7 @@ class ManagedNode(ManagedEntity, ABC):
         self, name: str, parameters: Sequence[Parameter], node_options: dict[str, Any]
     ) -> None:
         self.node = _Node(name, **node_options)
-        self.long_calls = self.node.long_calls
+        self._calls = LongCalls(self.node)
         self.finished, self.failure = threading.Event(), ''
         self.values = declare(self.node, parameters)
         logger = self.node.get_logger()
@@ -106,8 +107,12 @@ class ManagedNode(ManagedEntity, ABC):
         """Advertise services (type, name, callback) that may take long; one of them at a time."""
         group = MutuallyExclusiveCallbackGroup()
         for kind, name, serve in services:
-            callback = self.long_calls.beside(serve)
+            callback = self._calls.beside(serve)
             self.node.create_service(kind, f'~/{name}', callback, callback_group=group)
+
+    def wait_for_calls(self, timeout: float) -> bool:
+        """Wait until all who called have an answer; True when that is so within ``timeout`` s."""
+        return self._calls.wait(timeout) and self.node.transitions.wait(timeout)
 
     def _state(self) -> dict[str, object]:
         """Return what /diagnostics shall say beside the counters; the node is configured."""
@@ -180,6 +185,7 @@ class ManagedNode(ManagedEntity, ABC):
 
     def _cleanup(self) -> None:
         self.state = 'unconfigured'
+        self._calls.wait(ANSWER_SECONDS)  # who waited was turned away by deactivate
         self._destroy(self._entities() - self._always)
         self.cleanup()
 

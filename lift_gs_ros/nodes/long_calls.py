@@ -19,7 +19,7 @@ class LongCalls:
 
     rclpy's executors put the list of all that they wait for together anew for each message, the
     one of several threads two or three times. So a node has an executor of one thread, which must
-    wait for nothing but messages. As many threads run as there are callback groups with services.
+    wait for nothing but messages. At most one thread runs for each callback group with services.
     """
 
     def __init__(self, node: Node) -> None:

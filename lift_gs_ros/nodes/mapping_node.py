@@ -94,8 +94,11 @@ class MappingNode(ManagedNode):
         self._info = None
 
     def stop(self, timeout: float) -> bool:
-        """End the worker."""
-        return self._worker.stop(timeout)
+        """End the worker; whoever waits for it is told."""
+        ended = self._worker.stop(timeout)
+        if self.state != 'unconfigured':
+            self._jobs.close('the node is shutting down')
+        return ended
 
     def _make_registration(self) -> DepthRegistration | None:
         if self.values['depth_registration'] == 'none':

@@ -12,11 +12,10 @@ import rclpy
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
-from lift_gs_ros.nodes.lifecycle import ManagedNode
+from lift_gs_ros.nodes.lifecycle import ANSWER_SECONDS, ManagedNode
 from lift_gs_ros.nodes.reporting import ERROR, Report
 
 STOP_SECONDS = 3.0  # ros2 launch sends SIGTERM five seconds after SIGINT
-ANSWER_SECONDS = 0.5  # for those who are told that the node ends
 
 
 def spin(executor: Executor, report: Report, ending: threading.Event) -> None:
@@ -73,9 +72,9 @@ def run(name: str, make: Callable[[], ManagedNode], args: list[str] | None = Non
     ended = adapter.stop(STOP_SECONDS) and not starting.is_alive()
     if adapter.failure:
         adapter.node.get_logger().fatal(adapter.failure)
-    adapter.long_calls.wait(ANSWER_SECONDS)
+    ended &= adapter.wait_for_calls(ANSWER_SECONDS)
     ending.set()
-    executor.shutdown()
+    executor.shutdown(timeout_sec=0.5)
     spinning.join(0.5)
     if ended and not spinning.is_alive():
         adapter.node.destroy_node()

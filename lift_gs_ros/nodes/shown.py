@@ -39,9 +39,10 @@ class CurrentAnswers:
         """Take in the points of all objects."""
         columns = columns_from_message(message, ('x', 'y', 'z', 'instance_id'))
         points = np.stack([columns[name] for name in 'xyz'], axis=-1)
-        ids = columns['instance_id']
+        order = np.argsort(columns['instance_id'], kind='stable')
+        names, begins = np.unique(columns['instance_id'][order], return_index=True)
         with self._lock:
-            self._points = {int(i): points[ids == i] for i in np.unique(ids)}
+            self._points = dict(zip(names.tolist(), np.split(points[order], begins[1:])))
 
     def shown(self) -> list[Shown]:
         """Return the objects to draw, the surest last, on top of the others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -29,7 +30,7 @@ from lift_gs_ros.nodes.parameters import VIEWER
 from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE, SENSOR_QOS, latched
 from lift_gs_ros.nodes.reporting import ERROR
 from lift_gs_ros.nodes.runner import run
-from lift_gs_ros.nodes.worker import Worker
+from lift_gs_ros.nodes.worker import BoundedQueue, Worker
 from lift_gs_ros.viewer.address import is_local
 from lift_gs_ros.viewer.viewer import Viewer
 
@@ -55,7 +56,8 @@ class ViewerNode(ManagedNode):
     def activate(self) -> None:
         """Subscribe and show."""
         self._map_id: int | None = None
-        self._answers = AnswerPairs()
+        self._answers, self._due = AnswerPairs(), 0.0
+        self._to_show: BoundedQueue[Grounding] = BoundedQueue(100)
         self._pose: PoseStamped | None = None
         self._image: Image | CompressedImage | None = None
         self._info: CameraInfo | None = None
@@ -154,8 +156,7 @@ class ViewerNode(ManagedNode):
 
     def _show(self, grounding: Grounding | None) -> None:
         if grounding is not None:
-            self.viewer.show(grounding)
-            self.report.count('answers')
+            self._to_show.put(grounding)
 
     def _on_pose(self, pose: PoseStamped) -> None:
         self._pose = pose
@@ -174,7 +175,13 @@ class ViewerNode(ManagedNode):
                 self.viewer.set_facts(device=values.get('device', ''))
 
     def _step(self) -> None:
-        self._worker.stopped.wait(1 / self.values['update_rate'])
+        grounding = self._to_show.get(timeout=0.1)
+        if grounding is not None:
+            self.viewer.show(grounding)
+            self.report.count('answers')
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + 1 / self.values['update_rate']
         with self._lock:
             updates, self._chunks = list(self._chunks.values()), {}
         for update in updates:
