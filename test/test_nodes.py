@@ -1,5 +1,7 @@
 """The nodes in a real graph of rclpy on its own domain; only the model is a stand-in here."""
 
+import os
+import subprocess
 import sys
 import threading
 import time
@@ -17,7 +19,7 @@ from rcl_interfaces.srv import DescribeParameters, SetParameters  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.node import Node  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
-from ros_graph import CAMERA, PATIENCE, FakeCamera, wait_until  # noqa: E402
+from ros_graph import CAMERA, PATIENCE, FakeCamera, domain_id, wait_until  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
@@ -595,6 +597,19 @@ class Robot:
 @pytest.fixture
 def robot(graph, client):
     return Robot(graph, client, answer_rate=20.0)
+
+
+def test_the_client_in_the_docs_gets_an_answer(graph, client):
+    robot = Robot(graph, client)
+    robot.send_chunk()
+    wait_until(lambda: robot.ask('the wall').instances, 'the map')
+    page = (Path(__file__).parents[1] / 'docs' / 'your_robot.md').read_text()
+    program = page.partition('```python\n')[2].partition('```')[0]
+    environment = {**os.environ, 'ROS_DOMAIN_ID': str(domain_id())}
+    command = [sys.executable, '-c', program]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith('odom 1 ')
 
 
 def test_a_query_before_the_map_is_told_so_and_answered_when_there_is_one(robot):
