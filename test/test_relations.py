@@ -19,6 +19,8 @@ from lift_gs_ros.model.relations import (
     FEATURES,
     Reference,
     RelationHead,
+    as_array,
+    many_relation_features,
     relation_features,
 )
 from lift_gs_ros.simulation.relations import RoomFacts
@@ -138,9 +140,30 @@ class TestShippedHead:
         again = RelationHead.load('minilm', path)
         reference = Reference.read(language.encode('the chair next to the bed'), (4, 9), [(18, 25)])
         features = relation_features([box(1, 0), box(4, 0)], np.ones(2), [box(0, 0)], MIDDLE)
-        np.testing.assert_allclose(
-            again.probabilities(features, reference), head.probabilities(features, reference)
-        )
+        cases = features[None], np.ones((1, 2), bool), reference
+        np.testing.assert_allclose(again.probabilities(*cases), head.probabilities(*cases))
+
+    def test_many_cases_at_once_are_as_one_after_the_other(self, head, language):
+        rng = np.random.default_rng(0)
+        reference = Reference.read(language.encode('the chair next to the bed'), (4, 9), [(18, 25)])
+        boxes = [box(*rng.uniform(-3, 3, 2)) for _ in range(6)]
+        likelihood = np.zeros((3, 4))
+        which, counts = rng.integers(6, size=(3, 4)), (4, 1, 3)
+        middles = rng.uniform(-1, 1, (3, 3))
+        for row, count in zip(likelihood, counts):
+            row[:count] = [1, *rng.uniform(0.1, 1, count - 1)]
+        for anchors in ([], [box(0, 1)], [box(0, 1), box(2, 2)]):
+            many = many_relation_features(
+                as_array(boxes)[which], likelihood, np.stack([as_array(anchors)] * 3), middles
+            )
+            found = head.probabilities(many, likelihood > 0, reference)
+            for i, count in enumerate(counts):
+                some = [boxes[k] for k in which[i, :count]]
+                one = relation_features(some, likelihood[i, :count], anchors, middles[i])
+                np.testing.assert_allclose(many[i, :count], one, rtol=1e-6)
+                alone = head.probabilities(one[None], np.ones((1, count), bool), reference)[0]
+                np.testing.assert_allclose(found[i, [*range(count), -1]], alone, rtol=1e-4)
+                assert not found[i, count:-1].any()
 
 
 def test_training_learns_more_than_chance_and_writes_its_log(language, tmp_path, monkeypatch):

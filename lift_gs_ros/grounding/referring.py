@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -16,7 +16,8 @@ from lift_gs_ros.model.relations import (
     MAX_ANCHORS,
     Reference,
     RelationHead,
-    relation_features,
+    as_array,
+    many_relation_features,
 )
 from lift_gs_ros.model.tokens import LanguageTokens
 
@@ -66,52 +67,103 @@ def resolve_reference(
     def box(proposal: Proposal) -> Box:
         return Box.from_points(positions[proposal.point_indices])
 
-    boxes = [box(rival) for rival in rivals]
-    scores = np.array([rival.score for rival in rivals])
     spans = [(phrase.begin, phrase.end) for phrase, _ in anchors]
     reference = Reference.read(tokens, (target.begin, target.end), spans)
-
-    def judge(some: list[int], places: list[Box]) -> NDArray[np.floating]:
-        middle = middle_around((places or boxes)[0].center)  # of the anchor's room, if there is one
-        likelihood = scores[some] / scores[some[0]]
-        features = relation_features([boxes[i] for i in some], likelihood, places, middle)
-        return head.probabilities(features, reference)
-
+    judge = _Judge(head, reference, rivals, [box(rival) for rival in rivals], middle_around)
     kind = _kind(tokens.text, target)
     alike = [_kind(tokens.text, phrase) == kind for phrase, _ in anchors[:MAX_ANCHORS]]
     stands = [says_where(link) for link in links]
     tried = [[(anchor, box(anchor)) for anchor in found] for _, found in anchors[:MAX_ANCHORS]]
-    trials = list(product(*tried))
-    factors = np.zeros(len(own))
-    need = 1.0  # for less likely anchors: that nothing stands so to the likeliest, tried first
-    for number, trial in enumerate(trials):
-        places = [place for _, place in trial]
-        itself = [anchor for (anchor, _), same in zip(trial, alike) if same or target.each]
-        some = [i for i, rival in enumerate(rivals) if not any(is_same(rival, a) for a in itself)]
-        if not some:
-            continue
-        # On what is not there stands nothing.
+    trials = []
+    for number, trial in enumerate(product(*tried)):
         share = np.prod([anchor.score for anchor, _ in trial])
-        if number == 0 and not target.each:
+        if number == 0 and not target.each:  # on what is not there stands nothing
             share = np.prod(
                 [min(1.0, a.score / SURELY_THERE) for (a, _), on in zip(trial, stands) if on]
             )
-        if target.each:
-            judged = np.array([judge([i], places)[0] for i in some])
-        else:
-            *probability, none = judge(some, places)
-            best = max(*probability, 1e-30)  # a candidate a mile away has none at all
-            judged = need * np.array(probability) / best * (1 - none if places else 1)
-        factors[some] = np.maximum(factors[some], share * judged)
-        if number == 0 and len(trials) > 1 and not target.each:
-            # Of one candidate at a time the head is surer than of all together.
-            need = min(judge([i], places)[-1] for i in some)
-    if not target.each:
+        itself = [anchor for (anchor, _), same in zip(trial, alike) if same or target.each]
+        some = [i for i, rival in enumerate(rivals) if not any(is_same(rival, a) for a in itself)]
+        trials.append(_Trial(some, tuple(place for _, place in trial), float(share)))
+    factors = np.zeros(len(own))
+    if target.each:
+        factors[: len(rivals)] = judge.each(trials)
+    else:
+        factors[: len(rivals)] = judge.best(trials)
         factors[len(rivals) :] = factors.max()
     weighed = [replace(p, score=float(p.score * factor)) for p, factor in zip(own, factors)]
     resolved = list(proposals)
     resolved[targets[0]] = sorted(weighed, key=lambda proposal: -proposal.score)
     return resolved
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """One proposal for each anchor, and the candidates that are none of them."""
+
+    some: list[int]  # of the rivals, the best first
+    places: tuple[Box, ...]
+    share: float  # how likely the anchors are what the sentence names
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Asks the relation head about all trials at once."""
+
+    head: RelationHead
+    reference: Reference
+    rivals: Sequence[Proposal]
+    boxes: Sequence[Box]  # of the rivals
+    middle_around: Callable[[NDArray[np.floating]], NDArray[np.floating]]
+
+    def best(self, trials: Sequence[_Trial]) -> NDArray[np.floating]:
+        """Return how well each rival (n,) fits beside the others, in its best trial."""
+        factors = np.zeros(len(self.rivals))
+        asked = [trial for trial in trials if trial.some]
+        if not asked:
+            return factors
+        probabilities = self._ask(asked)
+        first, need = trials[0], 1.0
+        if len(trials) > 1 and first.some:
+            # Less likely anchors need that nothing stands so to the likeliest, which is tried
+            # first. Of one candidate at a time the head is surer than of all together.
+            need = self._ask(_one_by_one(first))[:, -1].min()
+        for trial, (*probability, none) in zip(asked, probabilities):
+            # A candidate a mile away has none at all.
+            fit = np.array(probability[: len(trial.some)]) / max(*probability, 1e-30)
+            share = trial.share * (1.0 if trial is first else need)
+            stands = 1 - none if trial.places else 1.0
+            factors[trial.some] = np.maximum(factors[trial.some], share * stands * fit)
+        return factors
+
+    def each(self, trials: Sequence[_Trial]) -> NDArray[np.floating]:
+        """Return how well each rival (n,) fits by itself, in its best trial."""
+        factors = np.zeros(len(self.rivals))
+        asked = [one for trial in trials for one in _one_by_one(trial)]
+        if asked:
+            fits = [one.share for one in asked] * self._ask(asked)[:, 0]
+            np.maximum.at(factors, [one.some[0] for one in asked], fits)
+        return factors
+
+    def _ask(self, trials: Sequence[_Trial]) -> NDArray[np.floating]:
+        """Return probabilities (B, n + 1) of the first of ``some`` on, and of none of them."""
+        own, scores = as_array(self.boxes), np.array([rival.score for rival in self.rivals])
+        shape = len(trials), max(len(trial.some) for trial in trials)
+        which, likelihood = np.zeros(shape, int), np.zeros(shape)
+        for row, trial in enumerate(trials):
+            which[row, : len(trial.some)] = trial.some
+            likelihood[row, : len(trial.some)] = scores[trial.some] / scores[trial.some[0]]
+        places = np.stack([as_array(trial.places) for trial in trials])
+        # Of the anchor's room, if there is an anchor.
+        around = [(trial.places or self.boxes)[0] for trial in trials]
+        middles = {id(box): self.middle_around(box.center) for box in around}
+        features = many_relation_features(
+            own[which], likelihood, places, np.stack([middles[id(box)] for box in around])
+        )
+        return self.head.probabilities(features, likelihood > 0, self.reference)
+
+
+def _one_by_one(trial: _Trial) -> list[_Trial]:
+    return [replace(trial, some=[candidate]) for candidate in trial.some]
 
 
 def _likely(proposals: Sequence[Proposal]) -> list[Proposal]:

@@ -69,38 +69,55 @@ def relation_features(
 
     Nothing depends on the heading of the map's axes but the extents of the boxes.
     """
-    centers = np.stack([box.center for box in candidates])
-    sizes = np.stack([np.maximum(box.size, 0.01) for box in candidates])
-    anchors = anchors[:MAX_ANCHORS]
-    floor_sizes = np.sort(sizes[:, :2], axis=1)
+    own, others = (as_array(boxes)[None] for boxes in (candidates, anchors))
+    return many_relation_features(own, np.asarray(likelihood)[None], others, middle[None])[0]
+
+
+def as_array(boxes: Sequence[Box]) -> NDArray[np.floating]:
+    """Return centres and sizes of boxes: (n, 2, 3)."""
+    return np.array([(box.center, box.size) for box in boxes]).reshape(-1, 2, 3)
+
+
+def many_relation_features(
+    candidates: NDArray[np.floating],  # (B, n, 2, 3) of ``as_array``
+    likelihood: NDArray[np.floating],  # (B, n), 0 where there is no such candidate
+    anchors: NDArray[np.floating],  # (B, a, 2, 3)
+    middles: NDArray[np.floating],  # (B, 3)
+) -> Array:
+    """Do what ``relation_features`` does for many cases at once: (B, n, C)."""
+    centers, sizes = candidates[..., 0, :], np.maximum(candidates[..., 1, :], 0.01)
+    is_there = likelihood > 0
+    count = np.minimum(is_there.sum(axis=1), 8) / 8
     parts = [
-        np.log(floor_sizes),
-        np.log(sizes[:, 2:]),
-        np.log(likelihood)[:, None],
-        np.full((len(centers), 1), min(len(centers), 8) / 8),
-        _ranks(-sizes[:, 2], likelihood),
-        _ranks(-sizes.prod(axis=1), likelihood),
-        _ranks(-centers[:, 2], likelihood),
+        np.log(np.sort(sizes[..., :2], axis=-1)),
+        np.log(sizes[..., 2:]),
+        np.log(np.where(is_there, likelihood, 1))[..., None],
+        np.broadcast_to(count[:, None, None], (*likelihood.shape, 1)),
+        _ranks(-sizes[..., 2], likelihood),
+        _ranks(-sizes.prod(axis=-1), likelihood),
+        _ranks(-centers[..., 2], likelihood),
     ]
-    parts += [_to_anchor(centers, sizes, likelihood, anchor, middle) for anchor in anchors]
-    parts += [np.zeros((len(centers), _ANCHOR_CHANNELS))] * (MAX_ANCHORS - len(anchors))
-    pairs = [(anchors[0], anchors[1]), (anchors[1], anchors[0])] if len(anchors) == 2 else []
+    ways = [anchors[:, i, None] for i in range(min(anchors.shape[1], MAX_ANCHORS))]
+    parts += [_to_anchor(centers, sizes, likelihood, way, middles[:, None]) for way in ways]
+    parts += [np.zeros((*likelihood.shape, _ANCHOR_CHANNELS))] * (MAX_ANCHORS - len(ways))
+    pairs = [(ways[0], ways[1]), (ways[1], ways[0])] if len(ways) == 2 else []
     parts += [_seen_from(centers, likelihood, viewer, anchor) for viewer, anchor in pairs]
-    parts += [np.zeros((len(centers), _VIEW_CHANNELS))] * (2 - len(pairs))
-    return np.concatenate(parts, axis=1).astype(np.float32)
+    parts += [np.zeros((*likelihood.shape, _VIEW_CHANNELS))] * (2 - len(pairs))
+    return np.concatenate(parts, axis=-1).astype(np.float32)
 
 
 def _ranks(values: NDArray[np.floating], likelihood: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Turn the order of values (n,), lowest first, into channels (n, RANKS + 2); ties share.
+    """Turn the order of values (B, n), lowest first, into channels (B, n, RANKS + 2); ties share.
 
     A candidate counts as much as it is likely: one that hardly is what the noun says hardly makes
     the next one the second.
     """
-    place = (values[:, None] > values[None]) @ likelihood
-    behind = (values[:, None] < values[None]) @ likelihood
+    here, there = values[..., :, None], values[..., None, :]
+    place = ((here > there) @ likelihood[..., None])[..., 0]
+    behind = ((here < there) @ likelihood[..., None])[..., 0]
     columns = [np.maximum(1 - np.abs(place - rank), 0) for rank in range(RANKS)]
     columns += [np.maximum(1 - behind, 0), np.exp(-place)]
-    return np.stack(columns, axis=1).astype(float)
+    return np.stack(columns, axis=-1).astype(float)
 
 
 _ANCHOR_CHANNELS = 11 + RANKS + 2
@@ -108,44 +125,52 @@ _VIEW_CHANNELS = 6 + RANKS + 2
 
 
 def _to_anchor(
-    centers: NDArray[np.floating],
+    centers: NDArray[np.floating],  # (B, n, 3)
     sizes: NDArray[np.floating],
-    likelihood: NDArray[np.floating],
-    anchor: Box,
-    middle: NDArray[np.floating],
+    likelihood: NDArray[np.floating],  # (B, n)
+    anchor: NDArray[np.floating],  # (B, 1, 2, 3)
+    middle: NDArray[np.floating],  # (B, 1, 3)
 ) -> NDArray[np.floating]:
     """How far from an anchor, above or below it, and on which side of it."""
-    offset = centers - anchor.center
-    way = np.linalg.norm(offset[:, :2], axis=1)
-    apart = np.maximum(np.abs(offset) - (sizes + anchor.size) / 2, 0)
-    gap = np.linalg.norm(apart[:, :2], axis=1)
-    inward = (middle - anchor.center)[:2]
+    place, size = anchor[..., 0, :], anchor[..., 1, :]
+    lower, upper = place - size / 2, place + size / 2
+    offset = centers - place
+    way = np.linalg.norm(offset[..., :2], axis=-1)
+    apart = np.maximum(np.abs(offset) - (sizes + size) / 2, 0)
+    gap = np.linalg.norm(apart[..., :2], axis=-1)
+    inward = (middle - place)[..., :2]
     columns = [
-        np.ones(len(centers)),
+        np.ones_like(way),
         way,
-        np.linalg.norm(offset, axis=1),
+        np.linalg.norm(offset, axis=-1),
         gap,
         np.log(way + 0.05),
         np.log(gap + 0.05),
-        offset[:, 2],
-        centers[:, 2] - sizes[:, 2] / 2 - anchor.upper[2],  # stands on it: 0
-        centers[:, 2] + sizes[:, 2] / 2 - anchor.lower[2],
-        anchor.upper[2] - centers[:, 2] - sizes[:, 2] / 2,  # lower than its top: positive
-        offset[:, :2] @ inward / (np.linalg.norm(inward) + 0.1),  # in front of it
+        offset[..., 2],
+        centers[..., 2] - sizes[..., 2] / 2 - upper[..., 2],  # stands on it: 0
+        centers[..., 2] + sizes[..., 2] / 2 - lower[..., 2],
+        upper[..., 2] - centers[..., 2] - sizes[..., 2] / 2,  # lower than its top: positive
+        # In front of it.
+        (offset[..., :2] * inward).sum(axis=-1) / (np.linalg.norm(inward, axis=-1) + 0.1),
     ]
-    return np.concatenate([np.stack(columns, axis=1), _ranks(gap + 0.1 * way, likelihood)], axis=1)
+    ranks = _ranks(gap + 0.1 * way, likelihood)
+    return np.concatenate([np.stack(columns, axis=-1), ranks], axis=-1)
 
 
 def _seen_from(
-    centers: NDArray[np.floating], likelihood: NDArray[np.floating], viewer: Box, anchor: Box
+    centers: NDArray[np.floating],  # (B, n, 3)
+    likelihood: NDArray[np.floating],  # (B, n)
+    viewer: NDArray[np.floating],  # (B, 1, 2, 3)
+    anchor: NDArray[np.floating],
 ) -> NDArray[np.floating]:
     """Left or right of an anchor as seen from a viewer; between the two."""
-    sight = (anchor.center - viewer.center)[:2]
-    length = np.linalg.norm(sight) + 1e-3
-    offset, away = (centers - anchor.center)[:, :2], (centers - viewer.center)[:, :2]
-    lateral = (sight[0] * offset[:, 1] - sight[1] * offset[:, 0]) / length
-    along = away @ sight / length**2
-    turn = np.arctan2(sight[0] * away[:, 1] - sight[1] * away[:, 0], away @ sight)
+    sight = (anchor - viewer)[..., 0, :2]
+    length = np.linalg.norm(sight, axis=-1) + 1e-3
+    offset, away = ((centers - box[..., 0, :])[..., :2] for box in (anchor, viewer))
+    lateral = (sight[..., 0] * offset[..., 1] - sight[..., 1] * offset[..., 0]) / length
+    ahead = (away * sight).sum(axis=-1)
+    along = ahead / length**2
+    turn = np.arctan2(sight[..., 0] * away[..., 1] - sight[..., 1] * away[..., 0], ahead)
     columns = [
         lateral,
         turn,
@@ -154,7 +179,7 @@ def _seen_from(
         np.abs(lateral) / length,
         np.log(np.abs(lateral) + 0.05),
     ]
-    return np.concatenate([np.stack(columns, axis=1), _ranks(-lateral, likelihood)], axis=1)
+    return np.concatenate([np.stack(columns, axis=-1), _ranks(-lateral, likelihood)], axis=-1)
 
 
 FEATURES = 5 + 3 * (RANKS + 2) + MAX_ANCHORS * _ANCHOR_CHANNELS + 2 * _VIEW_CHANNELS
@@ -186,7 +211,7 @@ class RelationHead(nn.Module):
         self,
         features: Tensor,  # (B, n, FEATURES)
         is_candidate: Tensor,  # (B, n) bool; others are padding
-        words: Tensor,  # (B, T, D)
+        words: Tensor,  # (B, T, D), or (1, T, D) for all, as what follows
         is_word: Tensor,  # (B, T) bool; others are padding
         target: Tensor,  # (B, D)
         links: Tensor,  # (B, MAX_ANCHORS, D)
@@ -205,19 +230,23 @@ class RelationHead(nn.Module):
         return torch.cat([scores, self.none(others[:, 0])], dim=1).log_softmax(dim=1)
 
     @torch.inference_mode()
-    def probabilities(self, features: Array, reference: Reference) -> Array:
-        """Return probabilities (n + 1,) of the candidates of one sentence, and of none of them."""
-        rows = torch.from_numpy(features)[None]
+    def probabilities(
+        self, features: Array, is_candidate: NDArray[np.bool_], reference: Reference
+    ) -> Array:
+        """Return probabilities (B, n + 1) of candidates (B, n), and of none, for one sentence.
+
+        ``features`` are (B, n, C): the same words may be about many cases.
+        """
         words = torch.from_numpy(reference.words)[None]
         log_probability = self(
-            rows,
-            torch.ones(rows.shape[:2], dtype=torch.bool),
+            torch.from_numpy(features),
+            torch.from_numpy(is_candidate),
             words,
             torch.ones(words.shape[:2], dtype=torch.bool),
             torch.from_numpy(reference.target)[None],
             torch.from_numpy(reference.links)[None],
         )
-        return log_probability[0].exp().numpy()
+        return log_probability.exp().numpy()
 
     def save(self, path: str | Path, language: str, notes: dict) -> None:
         """Write the weights (float16) with the language encoder that they were trained with."""
