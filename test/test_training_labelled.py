@@ -34,6 +34,7 @@ from training.data.labelled_sample import (
 )
 from training.data.queries import Caption, Query, QueryMix
 from training.data.room_cache import save_room
+from training.data.rooms import STRUCTURE
 from training.engine import Batch
 from training.evaluation.rooms import EvaluationRoom, evaluation_room
 from training.labelled_objective import LabelledObjective, LabelledWeights
@@ -156,12 +157,25 @@ def test_everything_with_a_point_has_a_caption_and_sentences_are_about_what_has_
     assert sorted(simulated.captions) == sorted(
         set(simulated.instance_ids[simulated.instance_ids > 0])
     )
-    assert 3 < len(visible) < len(simulated.captions) <= len(truth.room.objects)
-    for number, caption in simulated.captions.items():
+    things = {i: caption for i, caption in simulated.captions.items() if i < STRUCTURE}
+    assert 3 < len(visible) < len(things) <= len(truth.room.objects)
+    for number, caption in things.items():
         assert _is(truth.room, number, caption)
     told = {i for sentence in simulated.sentences for own in sentence.instances for i in own}
     assert told <= set(visible)
-    assert simulated.instance_ids.min() == 0  # floor and walls are nobody's instance
+    assert simulated.instance_ids.min() == 0  # nobody's: noise far from any surface
+
+
+def test_floor_and_walls_have_captions_or_they_would_be_taught_not_to_be_there(simulated):
+    structure = {i: c for i, c in simulated.captions.items() if i >= STRUCTURE}
+    assert sorted(set(structure.values())) == ['floor', 'wall']
+    of = {text: simulated.positions[simulated.instance_ids == i] for i, text in structure.items()}
+    assert np.abs(of['floor'][:, 2]).mean() < 0.05
+    assert np.ptp(of['wall'][:, 2]) > 1
+    assert np.isin(simulated.instance_ids, list(structure)).mean() > 0.3
+
+
+def test_a_scene_knows_how_many_points_it_has(simulated):
     assert len(simulated.instance_ids) == len(simulated.positions) == len(simulated.colors)
 
 
@@ -329,8 +343,8 @@ def test_what_the_crop_cuts_is_not_asked_for_as_something_absent():
             assert not any(phrase.describes(Caption.parse(name)) for name in visible)
 
 
-def test_a_crop_keeps_what_it_cuts_of_floor_and_walls_as_points_that_nobody_asks_for():
-    scene, states = labelled_structure(), set()
+def test_a_crop_keeps_what_it_cuts_of_floor_and_walls_and_asks_for_it():
+    scene, asked_for = labelled_structure(), set()
     whole = np.bincount(scene.instance_ids)
     settings = {'whole_scene': 0, 'max_points': 3000, 'augmentation': PLAIN}
     for seed in range(60):
@@ -341,16 +355,20 @@ def test_a_crop_keeps_what_it_cuts_of_floor_and_walls_as_points_that_nobody_asks
         assert set(np.flatnonzero(cut)) <= {1, 2, 3}  # half a chair is not there
         assert counts[1] > 500
         assert counts[4:].any()  # it lies around a chair
-        assert np.array_equal(sample.instance_ids == -1, cut[number])
-        lost = [Caption.parse(scene.captions[i]) for i in np.flatnonzero(cut)]
+        assert (sample.instance_ids >= 0).all()
         for asked in sample.queries:
-            for text, begin, end in asked.query.phrases:
-                phrase = Caption.parse(asked.query.texts[text][begin:end])
-                assert not any(phrase.kind == caption.kind for caption in lost)
-                states.add((phrase.kind, bool(cut[2]), bool(counts[3])))
-    assert ('chair', True, True) in states  # beside a whole wall and one that is cut
-    assert ('wall', True, True) not in states
-    assert {i for _, *own in states for i in own} == {True, False}
+            names = [asked.query.texts[text][b:e] for text, b, e in asked.query.phrases]
+            phrases = [Caption.parse(name) for name in names]
+            meant = {
+                i: phrase.kind
+                for i, caption in scene.captions.items()
+                for phrase in phrases
+                if phrase.describes(Caption.parse(caption)) and counts[i] > 9
+            }
+            found = sorted(sample.captions[row] for row in asked.instances)
+            assert found == sorted(scene.captions[i] for i in meant)
+            asked_for |= {(kind, bool(cut[i])) for i, kind in meant.items()}
+    assert {('chair', False), ('floor', True), ('wall', True), ('wall', False)} <= asked_for
 
 
 def test_a_scene_of_nothing_but_floor_and_walls_is_cut_around_these():

@@ -21,6 +21,7 @@ from lift_gs_ros.simulation.rooms import SPLITS
 from lift_gs_ros.simulation.words import nouns_of
 from training.data.build import build_files
 from training.data.cache_files import list_files, read_arrays, write_arrays
+from training.data.rooms import STRUCTURE
 from training.evaluation.rooms import evaluation_room
 
 VERSION = 1
@@ -63,7 +64,7 @@ class LabelledScene:
     name: str
     positions: NDArray[np.float32]  # (N, 3) metres
     colors: NDArray[np.float32]  # (N, 3) in [0, 1]
-    instance_ids: NDArray[np.int32]  # (N,) > 0; 0 where a point belongs to no labelled thing
+    instance_ids: NDArray[np.int32]  # (N,) > 0; 0 where a point belongs to nothing that is labelled
     captions: dict[int, str]  # of all things with a point: colour and noun, or a category alone
     sentences: list[Sentence]
 
@@ -126,12 +127,18 @@ def build_scene(seed: int, split: str) -> LabelledScene:
         specific = [noun.text for noun in nouns_of(thing) if noun.variants]
         noun = rng.choice(specific) if specific else thing.kind
         captions[thing.instance_id] = f'{thing.color_name} {noun}'
+    # And of floor and walls, for the same reason.
+    structure = {STRUCTURE - part.structure_id: part.name for part in room.structure}
+    ids = np.where(
+        labelled.instance_ids < 0, STRUCTURE - labelled.instance_ids, labelled.instance_ids
+    )
+    captions |= {int(i): structure[int(i)] for i in np.unique(ids) if i > STRUCTURE}
     expressions = make_expressions(room, 0, SENTENCES, visible, limit=PER_KIND)
     return LabelledScene(
         f'{split}_{seed:06d}',
         labelled.cloud.positions,
         labelled.cloud.colors,
-        np.maximum(labelled.instance_ids, 0),
+        ids.astype(np.int32),
         captions,
         [Sentence.of(expression) for expression in expressions],
     )

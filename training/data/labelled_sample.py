@@ -80,10 +80,10 @@ def make_labelled_sample(
         crop = nearest_on_floor(scene.positions, center, settings.max_points)
     before = (scene.instance_ids[:, None] == numbers).sum(axis=0)
     inside = (scene.instance_ids[crop][:, None] == numbers).sum(axis=0)
-    is_cut = inside < MIN_SHARE * before
     # What the crop cuts leaves it altogether: half a chair is neither a chair nor background. But
-    # furniture stands on something: what is there of floor and walls stays, without a label.
-    crop &= ~np.isin(scene.instance_ids, numbers[is_cut & is_thing])
+    # furniture stands on something, and a part of a floor is a floor: that stays.
+    is_cut = (inside < MIN_SHARE * before) & is_thing
+    crop &= ~np.isin(scene.instance_ids, numbers[is_cut])
     if not crop.any():
         crop[:], is_cut[:] = True, False
     if asks_sentences and rng.uniform() < 0.5:  # mirrored scenes are not asked for left or right
@@ -95,8 +95,6 @@ def make_labelled_sample(
     row_of = {int(number): row for row, number in enumerate(shown)}
     captions = [scene.captions[number] for number in row_of]
     hardly = [scene.captions[int(n)] for n in numbers[counts > 0] if n not in shown]
-    unlabelled = {kind for kind, lost in zip(kinds, is_cut & (counts > 0)) if lost}
-    askable = [caption for caption in captions if Caption.parse(caption).kind not in unlabelled]
     sentences = [
         sentence
         for sentence in scene.sentences
@@ -109,10 +107,9 @@ def make_labelled_sample(
         if asks_sentences and sentences and rng.uniform() < settings.sentences:
             queries.append(_ask(sentences[rng.integers(len(sentences))], row_of))
         else:
-            # What can hardly be seen is not asked for, and neither is it absent. A wall that the
-            # crop leaves whole is not asked for beside one that it cuts.
+            # What can hardly be seen is not asked for, and neither is it absent.
             views, limit = [captions, hardly], settings.max_instances
-            query = make_query(views, askable, settings.query, limit, rng)
+            query = make_query(views, captions, settings.query, limit, rng)
             asked = np.flatnonzero(query.satisfied[0].any(axis=1))
             queries.append(LabelledQuery(query, asked, query.satisfied[0][asked]))
     rows = np.full(int(scene.instance_ids.max()) + 1, -1)
