@@ -33,7 +33,7 @@ class _Node(LifecycleNode):
         # LifecycleNode has no argument for this.
         LifecycleNodeMixin.__init__(self, callback_group=MutuallyExclusiveCallbackGroup())
         self.transitions = LongCalls(self)
-        service = self._service_change_state
+        service: Any = self._service_change_state  # typed for plain functions only
         service.callback = self.transitions.beside(self._answered(service.callback))
 
     def _answered(self, change_state: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
