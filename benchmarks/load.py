@@ -65,11 +65,15 @@ class Asker:
     def __init__(self, robot: Robot) -> None:
         self._robot = robot
         self._client = robot.node.create_client(Ground, f'{GROUNDING}/ground')
+        self._rng = np.random.default_rng(0)
         self._queries = [expression.text for expression in make_expressions(make_room(0), 0)]
         robot.wait_for(self._client.service_is_ready, 'the service ground')
 
     def ask(self, count: int, pause: float) -> NDArray[np.float64]:
-        """Ask so often; returns milliseconds (count, 2): from question to answer, and decoding."""
+        """Ask so often, at times that nothing else keeps; ``pause`` seconds apart on average.
+
+        Returns milliseconds (count, 2): from question to answer, and of decoding.
+        """
         times = []
         for i in range(count):
             query = self._queries[i % len(self._queries)]
@@ -80,7 +84,7 @@ class Asker:
             if grounding.message:
                 raise RuntimeError(f"'{query}': {grounding.message}")
             times.append((1e3 * took, grounding.decode_ms))
-            time.sleep(pause)
+            time.sleep(self._rng.uniform(0, 2 * pause))
         return np.array(times)
 
 
