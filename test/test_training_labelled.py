@@ -75,8 +75,8 @@ def test_damaged_foreign_and_old_files_are_refused_by_name(tmp_path):
     path = tmp_path / 'boxes.npz'
     save_scene(path, three_boxes())
     data = dict(np.load(path))
-    np.savez(path, **{**data, 'version': 0})
-    with pytest.raises(ValueError, match=r'boxes\.npz has version 0, expected 1'):
+    np.savez(path, **{**data, 'version': 1})
+    with pytest.raises(ValueError, match=r'boxes\.npz has version 1, expected 2'):
         load_scene(path)
     np.savez(path, positions=data['positions'])
     with pytest.raises(ValueError, match=r'boxes\.npz is no labelled scene'):
@@ -164,6 +164,7 @@ def test_everything_with_a_point_has_a_caption_and_sentences_are_about_what_has_
     told = {i for sentence in simulated.sentences for own in sentence.instances for i in own}
     assert told <= set(visible)
     assert simulated.instance_ids.min() == 0  # nobody's: noise far from any surface
+    assert len(simulated.instance_ids) == len(simulated.positions) == len(simulated.colors)
 
 
 def test_floor_and_walls_have_captions_or_they_would_be_taught_not_to_be_there(simulated):
@@ -173,10 +174,6 @@ def test_floor_and_walls_have_captions_or_they_would_be_taught_not_to_be_there(s
     assert np.abs(of['floor'][:, 2]).mean() < 0.05
     assert np.ptp(of['wall'][:, 2]) > 1
     assert np.isin(simulated.instance_ids, list(structure)).mean() > 0.3
-
-
-def test_a_scene_knows_how_many_points_it_has(simulated):
-    assert len(simulated.instance_ids) == len(simulated.positions) == len(simulated.colors)
 
 
 def test_phrases_are_the_words_that_are_meant(simulated, truth):

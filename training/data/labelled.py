@@ -21,10 +21,10 @@ from lift_gs_ros.simulation.rooms import SPLITS
 from lift_gs_ros.simulation.words import nouns_of
 from training.data.build import build_files
 from training.data.cache_files import list_files, read_arrays, write_arrays
-from training.data.rooms import STRUCTURE
+from training.data.rooms import STRUCTURE, structure_name, with_structure
 from training.evaluation.rooms import evaluation_room
 
-VERSION = 1
+VERSION = 2  # 1: floor and walls of simulated rooms without a label
 WHAT, MODULE = 'labelled scene', 'training.data.labelled'
 OTHERWISE = ', those of ScanNet with python -m training.data.scannet_labels'
 MODULES = f'{MODULE} (of ScanNet: training.data.scannet_labels)'
@@ -128,17 +128,14 @@ def build_scene(seed: int, split: str) -> LabelledScene:
         noun = rng.choice(specific) if specific else thing.kind
         captions[thing.instance_id] = f'{thing.color_name} {noun}'
     # And of floor and walls, for the same reason.
-    structure = {STRUCTURE - part.structure_id: part.name for part in room.structure}
-    ids = np.where(
-        labelled.instance_ids < 0, STRUCTURE - labelled.instance_ids, labelled.instance_ids
-    )
-    captions |= {int(i): structure[int(i)] for i in np.unique(ids) if i > STRUCTURE}
+    ids = with_structure(labelled.instance_ids)
+    captions |= {int(i): structure_name(room, int(i)) for i in np.unique(ids) if i > STRUCTURE}
     expressions = make_expressions(room, 0, SENTENCES, visible, limit=PER_KIND)
     return LabelledScene(
         f'{split}_{seed:06d}',
         labelled.cloud.positions,
         labelled.cloud.colors,
-        ids.astype(np.int32),
+        ids,
         captions,
         [Sentence.of(expression) for expression in expressions],
     )

@@ -110,14 +110,24 @@ def teacher_labels(
     return masks, [_caption(room, int(source), rng) for source in sources]
 
 
+def with_structure(ids: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Give floor and walls, below 0 in the simulation's ids, numbers above ``STRUCTURE``."""
+    return np.where(ids < 0, STRUCTURE - ids, ids).astype(np.int32)
+
+
+def structure_name(room: Room, instance: int) -> str:
+    """Name what has such a number: floor or wall."""
+    return next(s.name for s in room.structure if s.structure_id == STRUCTURE - instance)
+
+
 def _instances(ids: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Give floor and walls numbers too, for a teacher masks them; -1 where nothing is."""
-    return np.where(ids > 0, ids, np.where(ids < 0, STRUCTURE - ids, -1))
+    """Number what a teacher masks; -1 where nothing is."""
+    return np.where(ids == 0, -1, with_structure(ids))
 
 
 def _caption(room: Room, instance: int, rng: np.random.Generator) -> str:
     if instance >= STRUCTURE:
-        return next(s.name for s in room.structure if s.structure_id == STRUCTURE - instance)
+        return structure_name(room, instance)
     thing = room.object(instance)
     color = thing.color_name
     if rng.uniform() < WRONG_COLOR:
