@@ -45,7 +45,9 @@ class CountingGrounder:
     def update(self, key, cloud) -> None:
         self.dirty.append(key)
 
-    def encode(self, budget=None) -> bool:
+    def encode(self, budget=None, between=lambda: None) -> bool:
+        between()
+        between()
         self.encoded.add(self.dirty.pop(0))
         return bool(self.dirty)
 
@@ -116,11 +118,52 @@ def test_whoever_reads_the_log_sees_in_one_line_what_was_asked_and_answered():
     assert bench.told == [r"'the red\nmug': 7"]
 
 
+def test_a_query_does_not_wait_for_an_encoding_but_a_flood_does_not_hold_it_up():
+    bench = Bench()
+    bench.put(0, version=1)
+    bench.step(2)
+    encode = bench.grounder.encode
+
+    def encode_while_asked(budget, between) -> bool:
+        def ask() -> None:
+            bench.answering.ask(Question('the red mug'))
+            between()
+
+        return encode(budget, ask)
+
+    bench.grounder.encode = encode_while_asked
+    bench.put(1, version=2)
+    bench.step()
+    assert bench.answers == ['0', '0 1'], 'one in between, and again with the new chunk'
+    bench.step()
+    assert bench.answers == ['0', '0 1', '0 1'], 'the second question had to wait'
+
+
+def test_a_chunk_is_not_lost_for_an_answer_in_between_that_can_not_be_given():
+    bench = Bench()
+    bench.put(0, version=1)
+    bench.step(2)
+    bench.put(1, version=2)
+    encode = bench.grounder.encode
+
+    def encode_while_asked(budget, between) -> bool:
+        answered: Future = Future()
+        answered.set_result(None)
+        bench.answering.ask(Question('the red mug', answered))
+        return encode(budget, between)
+
+    bench.grounder.encode = encode_while_asked
+    bench.step()
+    assert bench.report.counts()['errors'] == 1
+    assert bench.grounder.encoded == {(0, 0, 0), (1, 0, 0)}
+    assert 'failed_encodes' not in bench.report.counts()
+
+
 def test_a_chunk_that_changes_all_the_time_is_encoded_again_at_answer_rate_and_a_new_one_at_once():
     bench = Bench(answer_rate=4.0)
     rounds: list = []
     encode = bench.grounder.encode
-    bench.grounder.encode = lambda budget=None: rounds.append(bench.grounder.dirty[0]) or encode()
+    bench.grounder.encode = lambda **_: rounds.append(bench.grounder.dirty[0]) or encode()
     begin = time.monotonic()
     version = 0
     while time.monotonic() < begin + 0.9:  # changes much faster
@@ -273,7 +316,7 @@ def test_a_chunk_that_cannot_be_encoded_is_an_error_and_the_others_follow():
     bench.put(1, version=1)
     encode, failures = bench.grounder.encode, []
 
-    def fail_once(budget=None):
+    def fail_once(budget, between):
         if not failures:
             failures.append(bench.grounder.dirty.pop(0))
             raise RuntimeError('no kernel')

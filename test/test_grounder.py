@@ -130,6 +130,28 @@ def test_an_answer_names_the_map_that_was_encoded_and_not_one_that_has_only_arri
     assert (answer.map.version, answer.stamp) == (8, 43)
 
 
+def test_what_is_asked_in_the_midst_of_an_encoding_is_answered_from_what_was_encoded_before(
+    grounder,
+):
+    fill(grounder, slab())
+    breaks: list = []
+    grounder.encode(budget=1, between=lambda: breaks.append(grounder.ground('the red mug')))
+    assert not breaks, 'there is nothing to answer from'
+    grounder.encode()
+    before = grounder.ground('the red mug')
+    fill(grounder, slab(seed=1))
+    grounder.set_map(MapSummary(version=8), stamp=43)
+    grounder.encode(between=lambda: breaks.append(grounder.ground('the red mug')))
+    first, last = breaks[0], breaks[-1]
+    assert (first.map.version, last.map.version) == (7, 8), 'one chunk after the other'
+    assert first.to_json()['instances'] == before.to_json()['instances']
+    after = grounder.ground('the red mug')
+    grounder.clear()
+    fill(grounder, slab(seed=1))
+    undisturbed = grounder.ground('the red mug')
+    assert [i.score for i in after.instances] == [i.score for i in undisturbed.instances]
+
+
 def test_a_chunk_that_can_not_be_encoded_does_not_hold_up_the_others(grounder):
     cloud = slab()
     far = PointCloud(np.array([[0, 0, 0], [1e5, 0, 0]]), np.zeros((2, 3)))

@@ -91,7 +91,7 @@ class FakeGrounder:
             self.clouds[key] = cloud
         self.dirty.add(key)
 
-    def encode(self, budget=None):
+    def encode(self, budget=None, between=None):
         for _ in range(min(len(self.dirty), budget or len(self.dirty))):
             self.dirty.pop()
         return bool(self.dirty)

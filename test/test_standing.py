@@ -28,7 +28,7 @@ class HalvesGrounder(CountingGrounder):
         super().clear()
         self.rounds: dict[int, int] = {}
 
-    def encode(self, budget=None) -> bool:
+    def encode(self, budget=None, between=None) -> bool:
         number = self.dirty[0][0]
         self.rounds[number] = self.rounds.get(number, 0) + 1
         return super().encode(budget)

@@ -21,6 +21,7 @@ from torch import Tensor
 from lift_gs_ros.geometry import Camera, FloatArray, PointCloud
 from lift_gs_ros.grounding.asking import Asker
 from lift_gs_ros.grounding.assembly import assemble
+from lift_gs_ros.grounding.breaks import Breaks
 from lift_gs_ros.grounding.components import warm_up
 from lift_gs_ros.grounding.encoded_map import EncodedChunk, EncodedMap
 from lift_gs_ros.grounding.encoding_file import (
@@ -166,48 +167,65 @@ class Grounder:
                 if not np.array_equal(before, after):
                     self._dirty[other] = None
 
-    def encode(self, budget: int | None = None) -> bool:
+    def encode(
+        self, budget: int | None = None, between: Callable[[], object] = lambda: None
+    ) -> bool:
         """Encode up to ``budget`` changed chunks (all by default); True while some remain.
+
+        ``between`` is called after each layer where that takes long, on a CPU, unless nothing is
+        encoded yet. It may call ``ground``, which answers from the encodings that there are.
 
         A chunk that can not be encoded raises, and is not tried again before it changes: what was
         known of it stays, and the next call goes on with the others.
         """
-        begin = time.perf_counter()
+        breaks = Breaks(between)
+
+        def layer_ends() -> None:
+            if self._encoded and self.device == 'cpu':
+                breaks()
+
         while self._dirty and (budget is None or budget > 0):
             key = next(iter(self._dirty))
-            del self._dirty[key]
-            self._encoded[key] = self._encode_chunk(key)
+            try:
+                self._encoded[key] = self._encode_chunk(key, layer_ends)
+            finally:
+                self._dirty.pop(key, None)
             self._encoded_view = None
-            self._dirty.pop(key, None)  # moving to another device has put it back
             budget = None if budget is None else budget - 1
             self._encoded_map, self._encoded_stamp = self._map, self._stamp
-        self._encode_ms += 1e3 * (time.perf_counter() - begin)
+        self._encode_ms += 1e3 * breaks.worked
         return bool(self._dirty)
 
-    def _encode_chunk(self, key: ChunkKey) -> EncodedChunk:
+    def _encode_chunk(self, key: ChunkKey, between: Callable[[], object]) -> EncodedChunk:
         """Encode a chunk; short of memory, without its neighbours' context, then on the CPU."""
         size, overlap = self.settings.chunk_size, self.settings.chunk_overlap
         for context in (overlap, 0.0):
             try:
-                return self._encode_cloud(*with_halo(self._clouds, key, size, context))
+                return self._encode_cloud(*with_halo(self._clouds, key, size, context), between)
             except torch.OutOfMemoryError:
                 torch.cuda.empty_cache()
                 points = len(self._clouds[key])
                 self.warn(f'chunk {key} of {points} points with {context} m of context')
         self._leave_gpu()
-        return self._encode_cloud(*with_halo(self._clouds, key, size, overlap))
+        return self._encode_cloud(*with_halo(self._clouds, key, size, overlap), between)
 
     def _leave_gpu(self) -> None:
         self.warn('the model works on the CPU from now on, until it is told to go back')
         self.to('cpu')
 
     @torch.inference_mode()
-    def _encode_cloud(self, cloud: PointCloud, is_core: NDArray[np.bool_]) -> EncodedChunk:
+    def _encode_cloud(
+        self,
+        cloud: PointCloud,
+        is_core: NDArray[np.bool_],
+        between: Callable[[], object],
+    ) -> EncodedChunk:
         num_core, points = int(is_core.sum()), (cloud.positions, cloud.colors)
         fingerprint = cloud_fingerprint(cloud, num_core)
         saved = self._saved.pop(fingerprint, None)
         if saved is None:
-            encoding = self._model.encode([points])[0]
+            with self._model.unet.calling(between):
+                encoding = self._model.encode([points])[0]
         else:
             encoding = self._model.restore(points, *saved)
         self._encodings_made += 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -152,6 +153,21 @@ class SparseUNet(nn.Module):
         return nn.Sequential(
             *(ResidualBlock(self.backend, i, o, level) for i, o in zip(widths, widths[1:]))
         )
+
+    @contextmanager
+    def calling(self, between: Callable[[], object]) -> Iterator[None]:
+        """Call a function after each convolution, until the block ends."""
+
+        def call(*_: object) -> None:
+            between()
+
+        layers = [module for module in self.modules() if isinstance(module, ConvNorm)]
+        handles = [layer.register_forward_hook(call) for layer in layers]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def forward(self, voxels: Voxels) -> tuple[Tensor, Tensor, Tensor]:
         """Compute features F per voxel and the coarser features that become visual tokens.

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lift_gs_ros.grounding.breaks import Breaks
 from lift_gs_ros.grounding.instances import Grounding, MapSummary
 from lift_gs_ros.nodes.conversions import ChunkUpdate
 from lift_gs_ros.nodes.jobs import Jobs
@@ -41,6 +42,9 @@ class News:
 class Answering:
     """Queries first, then one encoding at a time, then what ``jobs`` are asked for.
 
+    A query that comes during an encoding is answered in the midst of it, from the encodings of
+    before. Once in each: were there always a query, none would end.
+
     ``put_chunk`` and ``ask`` may be called from any thread, ``step`` only from one worker, which
     alone touches the grounder. ``values`` are the parameters of grounding_node.
     """
@@ -60,7 +64,7 @@ class Answering:
         self._grounder: Grounds | None = None
         self._standing = StandingQueries()
         self.jobs = Jobs()
-        self._to_encode = self._encoded = self._stale = False
+        self._to_encode = self._encoded = self._stale = self._answered_between = False
         self._due = 0.0
         self._untidy = 0  # encodings since memory was last given back
         self._again: list[str] = []  # standing queries whose turn to be answered again is to come
@@ -132,20 +136,30 @@ class Answering:
     def _encode_one(self) -> None:
         assert self._grounder is not None
         if self._to_encode:
-            begin = time.monotonic()
+            breaks, self._answered_between = Breaks(self._answer_between), False
             try:
-                self._to_encode = self._grounder.encode(budget=1)
+                self._to_encode = self._grounder.encode(budget=1, between=breaks)
             except Exception as error:  # the next chunk may fit, and this one when it changes
                 text = f'{type(error).__name__}: {error}'
                 self._report.problem('failed_encodes', text, ERROR)
                 return
-            self._report.time('encode', time.monotonic() - begin)
+            self._report.time('encode', breaks.worked)
             self._encoded = True
             self._stale = True  # whatever was answered before knew less
             self._untidy += 1
             if self._untidy >= TIDY_EVERY:
                 self._untidy = 0
                 return_freed_memory()
+
+    def _answer_between(self) -> None:
+        if not self._encoded or self._answered_between:
+            return
+        if questions := self._questions.take_all():
+            self._answered_between = True
+            try:
+                self._answer(questions)
+            except Exception as error:  # the chunk is as good as before
+                self._report.problem('errors', f'{type(error).__name__}: {error}', ERROR)
 
     def _take_chunks(self) -> None:
         assert self._grounder is not None

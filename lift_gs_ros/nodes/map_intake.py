@@ -40,8 +40,10 @@ class Grounds(Protocol):
     def update(self, key: ChunkKey, cloud: PointCloud) -> None:
         """Replace a chunk."""
 
-    def encode(self, budget: int | None = None) -> bool:
-        """Encode changed chunks; True while some remain."""
+    def encode(
+        self, budget: int | None = None, between: Callable[[], object] = lambda: None
+    ) -> bool:
+        """Encode changed chunks; True while some remain. In ``between`` it answers queries."""
 
     def set_map(self, summary: MapSummary, stamp: int) -> None:
         """Note which map the chunks come from."""
