@@ -134,48 +134,37 @@ class _Pass:
         """Let every sentence's proposals read the scene's tokens inside their masks."""
         rows = torch.cat([inside.masks for inside in attended])
         tokens = torch.cat([self._tiles.starts[inside.tile] + inside.places for inside in attended])
-        order = torch.argsort(rows // self._count, stable=True)
-        counts = torch.bincount(rows // self._count, minlength=len(proposals)).tolist()
-        parts = zip(
-            proposals, (rows % self._count)[order].split(counts), tokens[order].split(counts)
-        )
-        return torch.stack(
-            [self._read_one(layer_index, layer, i, *part) for i, part in enumerate(parts)]
-        )
-
-    def _read_one(
-        self,
-        layer_index: int,
-        layer: DecoderLayer,
-        sentence: int,
-        proposals: Tensor,  # (m, H) of one sentence
-        rows: Tensor,  # (n,) which of them reads
-        tokens: Tensor,  # (n,) which token
-    ) -> Tensor:
+        sentence = rows // self._count
         read = torch.empty_like(proposals)
-        wide = torch.bincount(rows, minlength=len(proposals)) > WIDE
-        by_place = self._places[sentence].argsort()  # tokens are in the order of their places
-        narrow = by_place[~wide[by_place]].split(ROWS_AT_ONCE)
-        for group in [*narrow, *wide.nonzero()[:, 0].split(ROWS_AT_ONCE)]:
-            if not len(group):
-                continue
-            row_in_group = torch.full_like(by_place, -1)
-            row_in_group[group] = torch.arange(len(group), device=group.device)
-            own = row_in_group[rows] >= 0
+        for origin in self._origins.unique(dim=0):
+            same = (self._origins == origin).all(dim=1)
+            own = same[sentence]
             used, columns = tokens[own].unique(return_inverse=True)
-            inside = wide.new_zeros(len(group), len(used))
-            inside[row_in_group[rows[own]], columns] = True
-            read[group] = layer.read_scene(
-                proposals[group],
+            keys, values = layer.placed(
                 self._tiles.gather('keys', layer_index, used),
                 self._tiles.gather('values', layer_index, used),
                 fourier_features(
-                    self._tiles.positions[used] - self._origins[sentence],
-                    self._decoder.config.position_bands,
+                    self._tiles.positions[used] - origin, self._decoder.config.position_bands
                 ),
-                inside,
             )
+            number = same.cumsum(dim=0) - 1  # of each sentence, among those of this origin
+            inside = own.new_zeros(int(same.sum()), self._count, len(used))
+            inside[number[sentence[own]], rows[own] % self._count, columns] = True
+            for i, reads in zip(same.nonzero()[:, 0].tolist(), inside):
+                for group in self._groups(i, reads):
+                    seen = reads[group].any(dim=0).nonzero()[:, 0]
+                    read[i, group] = layer.read_scene(
+                        proposals[i, group], keys[seen], values[seen], reads[group][:, seen]
+                    )
         return read
+
+    def _groups(self, sentence: int, inside: Tensor) -> list[Tensor]:
+        """Group the proposals of a sentence, of which each reads some tokens: (m, V) bool."""
+        wide = inside.sum(dim=1) > WIDE
+        by_place = self._places[sentence].argsort()  # tokens are in the order of their places
+        narrow = by_place[~wide[by_place]].split(ROWS_AT_ONCE)
+        groups = [*narrow, *wide.nonzero()[:, 0].split(ROWS_AT_ONCE)]
+        return [group for group in groups if len(group)]
 
     def measure(self, attended: Iterable[Inside]) -> ProposalGeometry:
         """Measure where the masks are; a token counts as many times as it has points."""

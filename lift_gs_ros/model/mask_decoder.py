@@ -113,20 +113,21 @@ class DecoderLayer(nn.Module):
         geometry: ProposalGeometry | None,  # of the current masks; None before the first
     ) -> Tensor:
         """Return the refined proposals (m, H)."""
-        read = self.read_scene(proposals, keys, values, waves, attended)
+        read = self.read_scene(proposals, *self.placed(keys, values, waves), attended)
         return self.refine(proposals + self.dropout(read), language, geometry)
+
+    def placed(self, keys: Tensor, values: Tensor, waves: Tensor) -> tuple[Tensor, Tensor]:
+        """Add their places (V, fourier) to keys and values (V, H) of the scene."""
+        return keys + self.position_key(waves), values + self.position_value(waves)
 
     def read_scene(
         self,
         proposals: Tensor,  # (m, H)
-        keys: Tensor,  # (V, H)
-        values: Tensor,  # (V, H)
-        waves: Tensor,  # (V, fourier)
+        keys: Tensor,  # (V, H) placed
+        values: Tensor,  # (V, H) placed
         attended: Tensor | None,  # (m, V)
     ) -> Tensor:
         """Return what the proposals read in the scene: (m, H)."""
-        keys = keys + self.position_key(waves)
-        values = values + self.position_value(waves)
         return self.scene_attention(self.norms[0](proposals), keys, values, attended)
 
     def refine(
