@@ -23,7 +23,7 @@ from lift_gs_ros.model.questions import Question, Reading
 from lift_gs_ros.model.seeds import REACH
 from lift_gs_ros.model.tiles import Inside, Tiles
 
-WIDE = 4096  # tokens; proposals that read more (empty masks: all) are computed by themselves
+WIDE = 1024  # tokens; proposals that read more (empty masks: all) are computed by themselves
 ROWS_AT_ONCE = 32  # other proposals, near each other: the fewer, the fewer tokens they read
 
 
@@ -134,12 +134,14 @@ class _Pass:
         """Let every sentence's proposals read the scene's tokens inside their masks."""
         rows = torch.cat([inside.masks for inside in attended])
         tokens = torch.cat([self._tiles.starts[inside.tile] + inside.places for inside in attended])
-        sentence = rows // self._count
-        read = torch.empty_like(proposals)
+        proposals, read = proposals.flatten(0, 1), torch.empty_like(proposals).flatten(0, 1)
+        origin_of_row = self._origins.repeat_interleave(self._count, dim=0)
         for origin in self._origins.unique(dim=0):
-            same = (self._origins == origin).all(dim=1)
-            own = same[sentence]
-            used, columns = tokens[own].unique(return_inverse=True)
+            same = (origin_of_row == origin).all(dim=1)
+            readers, number = same.nonzero()[:, 0], same.cumsum(dim=0) - 1
+            used, columns = tokens[same[rows]].unique(return_inverse=True)
+            inside = same.new_zeros(len(readers), len(used))
+            inside[number[rows[same[rows]]], columns] = True
             keys, values = layer.placed(
                 self._tiles.gather('keys', layer_index, used),
                 self._tiles.gather('values', layer_index, used),
@@ -147,24 +149,22 @@ class _Pass:
                     self._tiles.positions[used] - origin, self._decoder.config.position_bands
                 ),
             )
-            number = same.cumsum(dim=0) - 1  # of each sentence, among those of this origin
-            inside = own.new_zeros(int(same.sum()), self._count, len(used))
-            inside[number[sentence[own]], rows[own] % self._count, columns] = True
-            for i, reads in zip(same.nonzero()[:, 0].tolist(), inside):
-                for group in self._groups(i, reads):
-                    seen = reads[group].any(dim=0).nonzero()[:, 0]
-                    read[i, group] = layer.read_scene(
-                        proposals[i, group], keys[seen], values[seen], reads[group][:, seen]
-                    )
-        return read
+            for group in self._groups(readers, inside):
+                seen = inside[group].any(dim=0).nonzero()[:, 0]
+                read[readers[group]] = layer.read_scene(
+                    proposals[readers[group]], keys[seen], values[seen], inside[group][:, seen]
+                )
+        return read.unflatten(0, (-1, self._count))
 
-    def _groups(self, sentence: int, inside: Tensor) -> list[Tensor]:
-        """Group the proposals of a sentence, of which each reads some tokens: (m, V) bool."""
+    def _groups(self, rows: Tensor, inside: Tensor) -> list[Tensor]:
+        """Group proposals (n,), of which each reads some tokens (n, V) bool: numbers in ``rows``.
+
+        Tokens are in the order of their places, so that neighbours read much the same.
+        """
         wide = inside.sum(dim=1) > WIDE
-        by_place = self._places[sentence].argsort()  # tokens are in the order of their places
-        narrow = by_place[~wide[by_place]].split(ROWS_AT_ONCE)
-        groups = [*narrow, *wide.nonzero()[:, 0].split(ROWS_AT_ONCE)]
-        return [group for group in groups if len(group)]
+        by_place = self._places.flatten()[rows].argsort()
+        parts = by_place[~wide[by_place]], wide.nonzero()[:, 0]
+        return [group for part in parts for group in part.split(ROWS_AT_ONCE) if len(group)]
 
     def measure(self, attended: Iterable[Inside]) -> ProposalGeometry:
         """Measure where the masks are; a token counts as many times as it has points."""
