@@ -88,7 +88,7 @@ def machine(busy: float) -> str:
     cores = len(os.sched_getaffinity(0))
     quiet = 'nothing else running' if busy < 0.5 else 'OTHER PROGRAMS WERE RUNNING'
     return (
-        f'{cores} cores of {names[0] if names else platform.machine()}, '
+        f'{cores} core{"s" * (cores > 1)} of {names[0] if names else platform.machine()}, '
         f'Python {platform.python_version()}, load average {busy:.1f} at the start: {quiet}.'
     )
 
