@@ -94,6 +94,14 @@ def test_what_waits_is_answered_in_one_batch_topic_and_service_alike(bench):
     assert reply.result(0).query == 'the mug'
 
 
+def test_of_many_that_ask_together_the_first_do_not_wait_for_the_last(bench):
+    texts = [f'thing {letter}' for letter in 'abcdefghi']
+    bench.ask(*texts)
+    batches = bench.grounder.batches
+    assert [text for batch in batches for text in batch] == texts
+    assert 1 < max(map(len, batches)) < len(texts)
+
+
 def test_only_queries_whose_chunks_changed_are_answered_again_with_the_version_of_the_map(bench):
     bench.ask('even', 'odd')  # about chunks 0 and 1
     bench.answers.clear()

@@ -19,7 +19,7 @@ from lift_gs_ros.nodes.standing import StandingQueries
 from lift_gs_ros.nodes.worker import BoundedQueue
 
 TIDY_EVERY = 50  # encodings; each leaves holes of another size in the memory
-AGAIN_AT_ONCE = 4  # standing queries; on a large map each may take a second of a CPU
+AT_ONCE = 4  # queries: on a large map each may take seconds of a CPU, and they end together
 
 
 @dataclass
@@ -125,7 +125,7 @@ class Answering:
         if question is not None:
             if question.reply is None and not self._encoded:
                 self._encode_one()  # a first answer soon; the other chunks follow
-            self._answer([question, *self._questions.take_all()])
+            self._answer_all([question, *self._questions.take_all()])
         self._encode_one()
         if self._stale and not self._again and time.monotonic() >= self._due:
             self._stale, self._again = False, self._standing.texts
@@ -157,7 +157,7 @@ class Answering:
         if questions := self._questions.take_all():
             self._answered_between = True
             try:
-                self._answer(questions)
+                self._answer_all(questions)
             except Exception as error:  # the chunk is as good as before
                 self._report.problem('errors', f'{type(error).__name__}: {error}', ERROR)
 
@@ -181,6 +181,10 @@ class Answering:
         settings = replace(self._grounder.settings, **thresholds)
         if settings != self._grounder.settings:
             self._grounder.settings, self._stale = settings, True
+
+    def _answer_all(self, questions: Sequence[Question]) -> None:
+        for first in range(0, len(questions), AT_ONCE):
+            self._answer(questions[first : first + AT_ONCE])
 
     def _answer(self, questions: Sequence[Question]) -> None:
         """Answer to the services that asked, and on the topics; all at once."""
@@ -221,7 +225,7 @@ class Answering:
     def _answer_again(self) -> None:
         """Answer some of those whose turn it is: what is asked meanwhile must not wait for all."""
         assert self._grounder is not None
-        turn, self._again = self._again[:AGAIN_AT_ONCE], self._again[AGAIN_AT_ONCE:]
+        turn, self._again = self._again[:AT_ONCE], self._again[AT_ONCE:]
         before = [answer for answer in self._standing.answers if answer.query in turn]
         begin = time.monotonic()
         if self.summary.chunks:
