@@ -24,6 +24,30 @@ from lift_gs_ros.model.relations import RelationHead
 from lift_gs_ros.model.tokens import LanguageTokens
 
 
+class Selection:
+    """Chooses the proposals of phrases, of each once, however many sentences name it."""
+
+    def __init__(
+        self,
+        settings: GrounderSettings,
+        naming: Naming | None,  # None: a phrase competes with nothing but what is asked with it
+    ) -> None:
+        self._settings, self._naming = settings, naming
+        self._chosen: dict[tuple[Finds, tuple[int, int], str], list[Proposal]] = {}
+
+    def of(self, own: Finds, span: tuple[int, int], name: str) -> list[Proposal]:
+        """Return what answers the characters ``span`` of a text, best first."""
+        key = own, span, name
+        if key not in self._chosen:
+            on_phrase = phrase_tokens(own.tokens.spans, span)
+            probability = own.span_probability(on_phrase).float().cpu()
+            if self._naming is not None:
+                probability = probability * self._naming.probability(own.features, name)
+            threshold = self._settings.score_threshold
+            self._chosen[key] = select_proposals(own, probability.numpy(), threshold, name)
+        return self._chosen[key]
+
+
 def assemble(
     sentence: Sentence,
     tokens: LanguageTokens,  # of ``sentence.to_judge``
@@ -31,22 +55,14 @@ def assemble(
     nouns: Sequence[tuple[Sentence, Finds]] | None,  # for a target that names none
     encoded_map: EncodedMap,
     settings: GrounderSettings,
-    naming: Naming | None,  # None: a phrase competes with nothing but what is asked with it
+    selection: Selection,
     relations: RelationHead | None,  # None: what a sentence says beside its nouns is not read
     registry: InstanceRegistry,
 ) -> tuple[list[GroundedInstance], float]:
     """Return the instances, targets first and best first, and the score of there being none."""
     phrases, positions = sentence.phrases, encoded_map.positions
-
-    def proposals_of(own: Finds, span: tuple[int, int], name: str) -> list[Proposal]:
-        on_phrase = phrase_tokens(own.tokens.spans, span)
-        probability = own.span_probability(on_phrase).float().cpu()
-        if naming is not None:
-            probability = probability * naming.probability(own.features, name)
-        return select_proposals(own, probability.numpy(), settings.score_threshold, name)
-
     proposals = [
-        [] if text is None else proposals_of(found[text], span, name)
+        [] if text is None else selection.of(found[text], span, name)
         for text, span, name in zip(sentence.asked, sentence.spans, sentence.names)
     ]
     if nouns is not None:
@@ -55,7 +71,7 @@ def assemble(
                 proposal
                 for prompt, own in nouns
                 for span, name in zip(prompt.spans, prompt.names)
-                for proposal in proposals_of(own, span, name)
+                for proposal in selection.of(own, span, name)
             ]
         )
         proposals = [own if p.open is None else everything for own, p in zip(proposals, phrases)]

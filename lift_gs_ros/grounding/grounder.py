@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lift_gs_ros.geometry import Camera, FloatArray, PointCloud
 from lift_gs_ros.grounding.asking import Asker
-from lift_gs_ros.grounding.assembly import assemble
+from lift_gs_ros.grounding.assembly import Selection, assemble
 from lift_gs_ros.grounding.breaks import Breaks
 from lift_gs_ros.grounding.components import warm_up
 from lift_gs_ros.grounding.encoded_map import EncodedChunk, EncodedMap
@@ -413,6 +413,7 @@ class Grounder:
         texts = list(dict.fromkeys(t for sentence in sentences.values() for t in sentence.texts))
         asked, chosen = [readings[text] for text in texts], [chunks_of[text] for text in texts]
         found = dict(zip(texts, self._asker.find(self._view(), asked, chosen, self.settings)))
+        selection = Selection(self.settings, self._naming)
         return {
             i: assemble(
                 sentence,
@@ -421,7 +422,7 @@ class Grounder:
                 self._nouns(sentence, chunks_of),
                 self._view(),
                 self.settings,
-                self._naming,
+                selection,
                 self._relations,
                 self._registry,
             )
