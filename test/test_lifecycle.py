@@ -157,6 +157,20 @@ def test_shutdown_by_the_manager_ends_the_process_from_every_state(graph, client
         graph.remove(node)
 
 
+def test_what_the_executor_waits_for_is_destroyed_by_its_own_thread(graph, client, monkeypatch):
+    """rclpy raises in its wait where an event goes under it, as that of a publisher."""
+    node = graph.add(MappingNode, autostart=False)
+    [executor] = [thread for _, _, thread, _, adapter in graph._running if adapter is node]
+    threads, destroy = [], node.node.destroy_publisher
+    monkeypatch.setattr(
+        node.node,
+        'destroy_publisher',
+        lambda entity: threads.append(threading.current_thread()) or destroy(entity),
+    )
+    assert change(client, 'mapping_node', CONFIGURE, ACTIVATE, DEACTIVATE, CLEANUP)
+    assert set(threads) == {executor}
+
+
 def test_whoever_waits_for_a_node_that_is_shut_down_is_told_so(graph, client):
     node = graph.add(MappingNode, autostart=False)
     assert change(client, 'mapping_node', CONFIGURE, ACTIVATE)

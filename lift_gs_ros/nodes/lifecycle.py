@@ -22,6 +22,7 @@ from lift_gs_ros.nodes.parameters import Parameter, declare
 from lift_gs_ros.nodes.reporting import Diagnostics, Report
 
 ANSWER_SECONDS = 0.5  # for those who are told that the node is inactive, or ends
+DESTROY_SECONDS = 2.0  # for the executor, which waits for nothing but messages
 DEACTIVATE_SECONDS = 30.0  # for the step that a worker is in: one keyframe, or one chunk on a CPU
 
 
@@ -212,6 +213,20 @@ class ManagedNode(ManagedEntity, ABC):
         return {*senders, *node.subscriptions, *node.timers}
 
     def _destroy(self, entities: Iterable[Any]) -> None:
+        """Destroy entities where the executor is not just looking at them: in its own thread.
+
+        What is destroyed under it may raise in its wait (rclpy does not expect it of events), and
+        a response may find its service gone.
+        """
+        entities, executor = list(entities), self.node.executor
+        if executor is None or not entities:
+            return self._destroy_now(entities)
+        done = threading.Event()
+        executor.create_task(self._destroy_now, entities).add_done_callback(lambda _: done.set())
+        if not done.wait(DESTROY_SECONDS):  # it does not spin, or no longer
+            self._destroy_now(entities)
+
+    def _destroy_now(self, entities: Iterable[Any]) -> None:
         node = self.node
         for entity in entities:
             _ = (
