@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from lift_gs_ros import output
+from lift_gs_ros.geometry import FloatArray
 from lift_gs_ros.grounding.grounder import Grounder, GrounderSettings
 from lift_gs_ros.grounding.instances import Grounding, MapSummary
 from lift_gs_ros.mapping.cloud_map import voxel_map_of
@@ -21,15 +22,17 @@ from lift_gs_ros.sequences import Sequence, open_sequence
 from lift_gs_ros.sequences.topic_flags import add_topic_flags, bag_topics
 
 
-def fuse(sequence: Sequence, voxel_map: VoxelMap) -> None:
-    """Fuse the keyframes of a sequence into a map."""
-    keyframes = KeyframeSelector()
+def fuse(sequence: Sequence, voxel_map: VoxelMap) -> FloatArray | None:
+    """Fuse the keyframes of a sequence into a map; returns where the last one was taken (3,)."""
+    keyframes, camera = KeyframeSelector(), None
     for frame in sequence:
         if keyframes.is_keyframe(frame.stamp, frame.world_from_camera):
             voxel_map.integrate(frame)
+            camera = frame.world_from_camera[:3, 3]
+    return camera
 
 
-def fill(grounder: Grounder, voxel_map: VoxelMap) -> None:
+def fill(grounder: Grounder, voxel_map: VoxelMap, camera: FloatArray | None = None) -> None:
     """Hand a whole map to a grounder and encode it."""
     for key in voxel_map.chunk_keys():
         grounder.update(key, voxel_map.chunk(key))
@@ -39,35 +42,35 @@ def fill(grounder: Grounder, voxel_map: VoxelMap) -> None:
         len(voxel_map.chunk_keys()),
         voxel_map.keyframes,
     )
-    grounder.set_map(summary, voxel_map.last_stamp or 0)
+    grounder.set_map(summary, voxel_map.last_stamp or 0, camera)
     grounder.encode()
 
 
-def read_map(arguments: argparse.Namespace) -> VoxelMap:
-    """Make a map of a recording, or of a cloud in a PLY file."""
+def read_map(arguments: argparse.Namespace) -> tuple[VoxelMap, FloatArray | None]:
+    """Make a map of a recording, or of a cloud in a PLY file; and say where the camera is."""
     if Path(arguments.sequence).suffix.lower() == '.ply':
-        return voxel_map_of(read_ply(arguments.sequence))
+        return voxel_map_of(read_ply(arguments.sequence)), None
     voxel_map = VoxelMap()
-    fuse(open_sequence(arguments.sequence, bag_topics(arguments)), voxel_map)
+    camera = fuse(open_sequence(arguments.sequence, bag_topics(arguments)), voxel_map)
     if not voxel_map.keyframes:
         raise ValueError(
             f'{arguments.sequence}: no frame could be fused; what is wrong with each is logged '
             f'above, or its depth is not within {voxel_map.min_depth} to {voxel_map.max_depth} m'
         )
-    return voxel_map
+    return voxel_map, camera
 
 
 def ground(arguments: argparse.Namespace) -> int:
     """Answer queries on a recording or a cloud, write answers.json and a picture each."""
     begin = time.perf_counter()
-    voxel_map = read_map(arguments)
+    voxel_map, camera = read_map(arguments)
     print(
         f'{voxel_map.keyframes} keyframes, {voxel_map.num_voxels} voxels, '
         f'{len(voxel_map.chunk_keys())} chunks in {time.perf_counter() - begin:.1f} s'
     )
     settings = GrounderSettings(chunk_size=voxel_map.chunk_size)
     grounder = Grounder.load(arguments.checkpoint, arguments.device, settings)
-    fill(grounder, voxel_map)
+    fill(grounder, voxel_map, camera)
     answers = [grounder.ground(query) for query in arguments.query]
     cloud = voxel_map.to_point_cloud()
     output.write_on_map(arguments.out, answers, grounder.weights, cloud, voxel_map.voxel_size)

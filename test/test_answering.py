@@ -51,8 +51,8 @@ class CountingGrounder:
         self.encoded.add(self.dirty.pop(0))
         return bool(self.dirty)
 
-    def set_map(self, summary, stamp) -> None:
-        self.map = summary
+    def set_map(self, summary, stamp, camera=None) -> None:
+        self.map, self.camera = summary, camera
 
     def ground_many(self, queries) -> list[Grounding]:
         message = ' '.join(str(key[0]) for key in sorted(self.encoded))
@@ -90,7 +90,8 @@ class Bench:
         positions = np.tile([number, 0, 0], (points, 1))
         cloud = PointCloud(positions, np.full((points, 3), grey))
         key, summary = (number, 0, 0), MapSummary(version=version)
-        update = ChunkUpdate(key, cloud, chunk_size, 0.05, summary, version, 'map', map_id)
+        camera = np.array([version, 0, 0])
+        update = ChunkUpdate(key, cloud, chunk_size, 0.05, summary, version, 'map', map_id, camera)
         self.answering.put_chunk(update)
 
     def step(self, number: int = 1) -> None:
@@ -194,6 +195,7 @@ def test_a_chunk_that_was_held_back_makes_no_answer_older():
         bench.step()
     assert bench.answering.summary.version == 3
     assert bench.grounder.map.version == 3
+    assert bench.grounder.camera[0] == 3, 'where the newest keyframe was taken'
 
 
 def test_what_was_held_back_of_a_past_map_is_no_second_mapper():

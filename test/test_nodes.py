@@ -96,7 +96,7 @@ class FakeGrounder:
             self.dirty.pop()
         return bool(self.dirty)
 
-    def set_map(self, summary, stamp):
+    def set_map(self, summary, stamp, camera=None):
         self.map, self.stamp = summary, stamp
 
     def ground_many(self, queries):
@@ -179,6 +179,9 @@ def test_frames_become_a_map_and_chunks_with_source_stamp_and_frame(graph, clien
         assert 1_000_000_000_000 < stamp <= camera.stamp
     assert chunks[-1].voxel_size == pytest.approx(0.05)
     assert chunks[-1].keyframes >= 1
+    camera_at = mapping._mapper.last_pose[:3, 3]
+    place = chunks[-1].camera
+    np.testing.assert_allclose([place.x, place.y, place.z], camera_at, atol=0.5)
 
 
 def test_a_late_reader_of_chunks_gets_the_whole_map(graph, client, camera):

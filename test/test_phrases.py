@@ -205,6 +205,7 @@ def test_any_text_with_words_has_a_target():
         ('find all the Red things on the shelf', 'red'),
         ('something violet', 'violet'),
         ('the red thing next to the blue thing', 'red'),
+        ('what is near me', ''),
         # It takes a name, or more than one thing by itself, to say what is meant.
         ('every chair on the table', None),
         ('the object table', None),
@@ -222,7 +223,6 @@ def test_any_text_with_words_has_a_target():
         ('the red thing. the blue thing', None),
         ('what is that chair', None),
         ('what is it', None),
-        ('what is near me', None),
         ('what is behind the sofa?', None),
     ],
 )
@@ -272,3 +272,34 @@ def test_words_that_deny(words, denied):
 )
 def test_surroundings_are_no_things(phrase, expected):
     assert is_place(phrase) == expected
+
+
+@pytest.mark.parametrize(
+    ('text', 'camera'),
+    [
+        ('the chair closest to me', 'me'),
+        ('go to the closest chair to you', 'you'),
+        ('the chair nearest you', 'you'),
+        ('bring me the mug next to you', 'you'),
+        ('the chair furthest away from the robot', 'the robot'),
+        ('the third chair from you', 'you'),
+        ('not far from us there is a chair', 'us'),
+        ('can you see the cup beside yourself, please', 'yourself'),
+        ('find the chair near the table closest to me', 'me'),
+        # Who asks, who is asked, and what is somewhere else.
+        ('bring the mug to me', None),
+        ('bring the second book to me', None),
+        ('give me the nearest mug', None),
+        ('can you find us a chair near the robot vacuum', None),
+        ('find the robot', None),
+        ('the chair closest to my desk', None),
+        ('robot, come to the table near the door', None),
+        ('the chair to your left', None),
+    ],
+)
+def test_where_the_camera_is_is_told_from_what_it_sees(text, camera):
+    phrases = noun_phrases(text)
+    cameras = [text[p.begin : p.end] for p in phrases if p.is_camera]
+    assert cameras == ([] if camera is None else [camera])
+    assert [p.is_target for p in phrases].count(True) == 1
+    assert not any(p.is_target and p.is_camera for p in phrases)

@@ -218,12 +218,14 @@ class TestResolving:
         indices = np.arange(8 * number, 8 * number + 8)
         return Proposal(score, indices, np.ones(8, np.float32))
 
-    def resolve(self, head, language, text, chairs, doors):
+    def resolve(self, head, language, text, chairs, doors, camera=None):
         phrases = noun_phrases(text)
         found = [doors if 'door' in text[p.begin : p.end] else chairs for p in phrases]
         tokens = language.encode_prompt(text)
         middle = self.POSITIONS.mean(axis=0)
-        return resolve_reference(head, tokens, phrases, found, self.POSITIONS, lambda place: middle)
+        return resolve_reference(
+            head, tokens, phrases, found, self.POSITIONS, lambda place: middle, camera
+        )
 
     @pytest.mark.parametrize(
         ('text', 'number'),
@@ -239,6 +241,18 @@ class TestResolving:
         best = next(found for found, p in zip(resolved, noun_phrases(text)) if p.is_target)[0]
         assert best.point_indices[0] == 8 * number
         assert best.score == pytest.approx({0: 0.7, 2: 0.75}[number], rel=0.1)
+
+    @pytest.mark.parametrize('x', [0.5, 2.6, 4.5])
+    @pytest.mark.parametrize('text', ['the chair closest to me', 'find the chair nearest you'])
+    def test_the_closest_to_the_camera_comes_first(self, head, language, text, x):
+        chairs = [self.proposal(1, 0.8), self.proposal(2, 0.75), self.proposal(0, 0.7)]
+        found = self.resolve(head, language, text, chairs, [], np.array([x, 1.5, 1.3]))[0]
+        nearest = np.abs(np.array([1, 2.5, 4]) - x).argmin()
+        assert found[0].point_indices[0] == 8 * nearest
+        assert found[0].score > 0.6
+        assert found[1].score < 0.2
+        unknown = self.resolve(head, language, text, chairs, [])[0]
+        assert unknown[0].point_indices[0] == 8, 'the likeliest'
 
     def test_what_is_far_less_likely_is_no_candidate(self, head, language):
         chairs = [self.proposal(1, 0.8), self.proposal(2, 0.75), self.proposal(0, 0.1)]

@@ -1,12 +1,14 @@
 """The weights that ship: what they are, and that they answer rightly in rooms never trained on."""
 
 import sys
+from collections import defaultdict
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lift_gs_ros.grounding.grounder import Grounder
+from lift_gs_ros.grounding.grounder import NO_CAMERA, Grounder
+from lift_gs_ros.grounding.instances import MapSummary
 from lift_gs_ros.mapping.chunks import split_into_chunks
 from lift_gs_ros.model.checkpoint import DEFAULT_CHECKPOINT, read_metadata
 from lift_gs_ros.simulation.expressions import make_expressions
@@ -53,6 +55,32 @@ def test_what_is_absent_gets_no_answer(answered):
         answer = grounder.ground('where is the piano?')
         assert not answer.targets
         assert answer.none_score > 0.5
+
+
+def test_the_nearest_is_the_one_nearest_to_the_camera(answered):
+    right = asked = 0
+    for room, grounder in answered:
+        of_kind = defaultdict(list)
+        for number in room.visible_ids:
+            of_kind[room.room.object(number).kind].append(room.box(number))
+        for kind, boxes in of_kind.items():
+            for own in boxes if len(boxes) > 1 else []:
+                camera = own.center + [0.6, 0.4, 0.8]
+                gaps = [np.maximum(np.abs(b.center - camera) - b.size / 2, 0)[:2] for b in boxes]
+                nearest, second = np.sort(np.linalg.norm(gaps, axis=1))[:2]
+                if second - nearest < 0.3:
+                    continue
+                grounder.set_map(MapSummary(), 0, camera)
+                targets = grounder.ground(f'go to the nearest {kind}').targets
+                closest = boxes[np.linalg.norm(gaps, axis=1).argmin()]
+                right += bool(targets) and targets[0].box.iou(closest) > 0.25
+                asked += 1
+        query = 'the chair closest to me'
+        assert not grounder.ground(query).message
+        grounder.set_map(MapSummary(), 0)
+        assert grounder.ground(query).message == NO_CAMERA
+    assert asked >= 5
+    assert right >= 0.6 * asked
 
 
 def test_a_picture_of_a_room_shows_a_mask_in_the_image_and_on_the_cloud(tmp_path, monkeypatch):

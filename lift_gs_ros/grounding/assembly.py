@@ -77,7 +77,13 @@ def assemble(
         proposals = [own if p.open is None else everything for own, p in zip(proposals, phrases)]
     if relations is not None:
         proposals = resolve_reference(
-            relations, tokens, sentence.to_judge[1], proposals, positions, encoded_map.middle_around
+            relations,
+            tokens,
+            sentence.to_judge[1],
+            proposals,
+            positions,
+            encoded_map.middle_around,
+            sentence.camera,
         )
     answers: list[tuple[Phrase, Proposal, Box]] = []
     target_score = 0.0

@@ -85,6 +85,7 @@ class EncodedMap:
         self._starts = np.cumsum([0, *self._num_core])
         self.positions = CorePoints(self.chunks, self._starts)
         self._sums = np.stack([chunk.core_sum for chunk in self.chunks])  # (K, 3)
+        self._means = self._sums / np.maximum(self._num_core, 1)[:, None]
         self.places = {chunk.number: i for i, chunk in enumerate(self.chunks)}
         self.place_of_key = {key: i for i, key in enumerate(self.keys)}
 
@@ -116,11 +117,14 @@ class EncodedMap:
             scores.append(own.probabilities.float().cpu().numpy())
         return np.concatenate(indices), np.concatenate(scores)
 
+    def nearest(self, place: NDArray[np.floating], number: int) -> list[int]:
+        """Return the chunks whose points' mean is nearest to a place (3,), ``number`` at most."""
+        return np.argsort(np.linalg.norm(self._means - place, axis=1))[:number].tolist()
+
     def middle_around(self, place: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return the mean point (3,) of the chunks around a place (3,): of its room, or nearly."""
         counts = np.array(self._num_core)
-        means = self._sums / np.maximum(counts, 1)[:, None]
-        distance = np.where(counts > 0, np.linalg.norm(means - place, axis=1), np.inf)
+        distance = np.where(counts > 0, np.linalg.norm(self._means - place, axis=1), np.inf)
         near = distance <= max(SURROUNDINGS, distance.min())
         return self._sums[near].sum(axis=0) / max(counts[near].sum(), 1)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -47,9 +47,11 @@ from lift_gs_ros.model.relations import RelationHead
 
 NOUNS_IN_PROMPT = 12  # about as many phrases as in a prompt of the training
 MOST_NOUNS = 24  # that are looked for where a query asks for everything
+CAMERA_STEP = 0.25  # metres that the camera moves before it is somewhere else to standing queries
 TRUNCATED = (
     'a sentence of the query is longer than the language encoder takes: its end was not read'
 )
+NO_CAMERA = 'where the camera is is not known: how far from it something is was not read'
 
 
 def resolve_device(device: str) -> str:
@@ -132,13 +134,18 @@ class Grounder:
         self._dirty: dict[ChunkKey, None] = {}  # ordered: oldest change first
         self._map = self._encoded_map = MapSummary()
         self._stamp = self._encoded_stamp = 0
+        self._camera: FloatArray | None = None
         self._encode_ms = 0.0
         self._registry.clear()
         self._asker.clear()
 
-    def set_map(self, summary: MapSummary, stamp: int) -> None:
-        """Note which map the chunks come from; ``stamp`` (ns) is that of its newest keyframe."""
-        self._map, self._stamp = summary, stamp
+    def set_map(self, summary: MapSummary, stamp: int, camera: FloatArray | None = None) -> None:
+        """Note which map the chunks come from; ``stamp`` (ns) is that of its newest keyframe.
+
+        ``camera`` (3,) is where that was taken (map frame, metres), what "closest to me" and "the
+        nearest chair" are about; None where it is not known.
+        """
+        self._map, self._stamp, self._camera = summary, stamp, camera
 
     @property
     def num_dirty(self) -> int:
@@ -308,14 +315,13 @@ class Grounder:
         chunks_of = self._choose(readings)
         to_find: dict[int, Sentence] = {}
         for i, sentence in sentences.items():
-            basis = self._view().basis(self._union(chunks_of, sentence), self.settings)
-            before = questions[i][1]
+            basis = self._basis(sentence, chunks_of)
+            query, before = questions[i]
             if before is not None and before.basis == basis:
                 answers[i] = before
                 continue
             to_find[i] = sentence
-            is_cut = self._language.encode_prompt(sentence.text).truncated
-            answers[i] = replace(answers[i], basis=basis, message=TRUNCATED if is_cut else '')
+            answers[i] = replace(answers[i], basis=basis, message=self._unread(query))
         decode_begin = time.perf_counter()
         for i, (instances, none_score) in self._find(to_find, readings, chunks_of).items():
             answers[i] = replace(answers[i], instances=instances, none_score=none_score)
@@ -347,6 +353,13 @@ class Grounder:
             message=message,
         )
 
+    def _unread(self, query: str) -> str:
+        """Say what of a query is not answered, if anything."""
+        is_cut = self._language.encode_prompt(query).truncated
+        is_blind = self._camera is None and self._relations is not None
+        is_unplaced = is_blind and Sentence.mentions_camera(query)
+        return '; '.join([TRUNCATED] * is_cut + [NO_CAMERA] * is_unplaced)
+
     def _view(self) -> EncodedMap:
         if self._encoded_view is None:
             self._encoded_view = EncodedMap(self._encoded)
@@ -354,7 +367,9 @@ class Grounder:
 
     def _sentence(self, query: str) -> Sentence:
         """Say what is asked for a query: things by themselves where the rest is read besides."""
-        return Sentence.whole(query) if self._relations is None else Sentence.of_things(query)
+        if self._relations is None:
+            return Sentence.whole(query)
+        return Sentence.of_things(query, self._camera)
 
     def _read(self, sentences: Iterable[Sentence]) -> dict[str, Reading]:
         """Read what is asked for sentences, each text once."""
@@ -371,11 +386,24 @@ class Grounder:
         )
 
     def _union(self, chunks_of: Mapping[str, Tensor], sentence: Sentence) -> Tensor:
-        """Return the chunks (K,) bool in which any of a sentence's things is looked for."""
-        chosen = torch.zeros_like(self._view().tiles.sizes, dtype=torch.bool)
+        """Return the chunks (K,) bool in which any of a sentence's things is looked for.
+
+        Where it names none ("what is next to me?"), those next to the camera.
+        """
+        view = self._view()
+        chosen = torch.zeros_like(view.tiles.sizes, dtype=torch.bool)
         for text in sentence.texts:
             chosen = chosen | chunks_of[text]
+        if not sentence.texts and sentence.camera is not None:
+            chosen[view.nearest(sentence.camera, self.settings.max_chunks)] = True
         return chosen
+
+    def _basis(self, sentence: Sentence, chunks_of: Mapping[str, Tensor]) -> Hashable:
+        """Return what an answer rests on: the same basis, the same answer."""
+        chunks = self._view().basis(self._union(chunks_of, sentence), self.settings)
+        if sentence.camera is None:
+            return chunks
+        return chunks, tuple(np.round(sentence.camera / CAMERA_STEP).tolist())
 
     def _nouns(
         self, sentence: Sentence, chunks_of: Mapping[str, Tensor]

@@ -22,6 +22,7 @@ from lift_gs_ros.model.relations import (
 from lift_gs_ros.model.tokens import LanguageTokens
 
 MOST_ANCHORS = 4  # proposals of a phrase that are tried
+STANDS_BACK = 0.15  # metres that the camera counts as farther from everything
 SURELY_THERE = 0.25  # score from which on the likeliest one is no reason to doubt an answer
 
 
@@ -32,6 +33,7 @@ def resolve_reference(
     proposals: Sequence[list[Proposal]],  # of each phrase, best first
     positions: Positions,  # that the proposals' indices count
     middle_around: Callable[[NDArray[np.floating]], NDArray[np.floating]],  # of a place's room (3,)
+    camera: NDArray[np.floating] | None = None,  # (3,) where it is; None: not known
 ) -> list[list[Proposal]]:
     """Weigh the candidates of the target by what the sentence says of it beside its noun.
 
@@ -43,18 +45,28 @@ def resolve_reference(
     that it stands beside. A prompt that asks for several things is left as it is, and so is a
     target with a single candidate and nothing to compare it with, and what is denied ("not on the
     table"). Where all that stands so is asked for ("everything on the table", ``Phrase.each``),
-    each candidate is judged by itself.
+    each candidate is judged by itself. What is said of the camera ("closest to me") is said of a
+    box in its place.
     """
     targets = [i for i, phrase in enumerate(phrases) if phrase.is_target]
     if len(targets) != 1 or not proposals[targets[0]]:
         return list(proposals)
     own, target = proposals[targets[0]], phrases[targets[0]]
+
+    def box(proposal: Proposal) -> Box:
+        return Box.from_points(positions[proposal.point_indices])
+
+    def anchors_of(phrase: Phrase, found: list[Proposal]) -> list[_Anchor]:
+        if phrase.is_camera:
+            return [] if camera is None else [_Anchor(1.0, _around(camera))]
+        return [_Anchor(p.score, box(p), p) for p in _likely(found)[:MOST_ANCHORS]]
+
     mentioned = [
-        (phrase, found)
+        (phrase, anchors_of(phrase, found))
         for phrase, found in zip(phrases, proposals)
         if not (phrase.is_target or is_place(tokens.text[phrase.begin : phrase.end]))
     ]
-    anchors = [(phrase, _likely(found)[:MOST_ANCHORS]) for phrase, found in mentioned if found]
+    anchors = [(phrase, some) for phrase, some in mentioned if some]
     rivals = _likely(own)
     if target.each and mentioned and not anchors:
         return [[] if phrase is target else list(own) for phrase, own in zip(phrases, proposals)]
@@ -64,26 +76,22 @@ def resolve_reference(
     if any(is_negated(link) for link in links):
         return list(proposals)
 
-    def box(proposal: Proposal) -> Box:
-        return Box.from_points(positions[proposal.point_indices])
-
     spans = [(phrase.begin, phrase.end) for phrase, _ in anchors]
     reference = Reference.read(tokens, (target.begin, target.end), spans)
     judge = _Judge(head, reference, rivals, [box(rival) for rival in rivals], middle_around)
     kind = _kind(tokens.text, target)
     alike = [_kind(tokens.text, phrase) == kind for phrase, _ in anchors[:MAX_ANCHORS]]
     stands = [says_where(link) for link in links]
-    tried = [[(anchor, box(anchor)) for anchor in found] for _, found in anchors[:MAX_ANCHORS]]
     trials = []
-    for number, trial in enumerate(product(*tried)):
-        share = np.prod([anchor.score for anchor, _ in trial])
+    for number, trial in enumerate(product(*(some for _, some in anchors[:MAX_ANCHORS]))):
+        share = np.prod([anchor.score for anchor in trial])
         if number == 0 and not target.each:  # on what is not there stands nothing
             share = np.prod(
-                [min(1.0, a.score / SURELY_THERE) for (a, _), on in zip(trial, stands) if on]
+                [min(1.0, a.score / SURELY_THERE) for a, on in zip(trial, stands) if on]
             )
-        itself = [anchor for (anchor, _), same in zip(trial, alike) if same or target.each]
+        itself = [a.thing for a, same in zip(trial, alike) if a.thing and (same or target.each)]
         some = [i for i, rival in enumerate(rivals) if not any(is_same(rival, a) for a in itself)]
-        trials.append(_Trial(some, tuple(place for _, place in trial), float(share)))
+        trials.append(_Trial(some, tuple(anchor.box for anchor in trial), float(share)))
     factors = np.zeros(len(own))
     if target.each:
         factors[: len(rivals)] = judge.each(trials)
@@ -94,6 +102,15 @@ def resolve_reference(
     resolved = list(proposals)
     resolved[targets[0]] = sorted(weighed, key=lambda proposal: -proposal.score)
     return resolved
+
+
+@dataclass(frozen=True)
+class _Anchor:
+    """What a target may stand to."""
+
+    score: float
+    box: Box
+    thing: Proposal | None = None  # None: it is the camera
 
 
 @dataclass(frozen=True)
@@ -164,6 +181,14 @@ class _Judge:
 
 def _one_by_one(trial: _Trial) -> list[_Trial]:
     return [replace(trial, some=[candidate]) for candidate in trial.some]
+
+
+def _around(camera: NDArray[np.floating]) -> Box:
+    """Return a camera as a box turned inside out: it touches nothing that it is held over.
+
+    How far something is that the anchor touches, no sentence of the training says.
+    """
+    return Box(camera, np.array([-2 * STANDS_BACK, -2 * STANDS_BACK, 2 * STANDS_BACK]))
 
 
 def _likely(proposals: Sequence[Proposal]) -> list[Proposal]:

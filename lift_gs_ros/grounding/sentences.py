@@ -3,14 +3,18 @@
 Of "the mug next to the sink" the network is asked for "the mug" and for "the sink", each by itself;
 which mug is meant is for the relation head to say. In a sentence of several things the network
 takes one of them for another more often, and of a large map nothing that was found could be kept
-for other sentences with the same words.
+for other sentences with the same words. Where the camera is ("closest to me", "the nearest chair")
+is nothing to ask the network for: it is known, or the sentence is read without it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lift_gs_ros.model.phrases import Phrase, noun_phrases
+import numpy as np
+from numpy.typing import NDArray
+
+from lift_gs_ros.model.phrases import Phrase, is_place, noun_phrases, way_from_camera
 
 MOST_THINGS = 8  # asked one by one; what names more is asked as it is, for each is a question
 
@@ -19,31 +23,47 @@ MOST_THINGS = 8  # asked one by one; what names more is asked as it is, for each
 class Sentence:
     """A query with n noun phrases, in order, and for each what the network is asked."""
 
-    text: str
+    text: str  # as it was asked, or longer: "the nearest chair to me"
     phrases: list[Phrase]
     # (n,) texts to be asked, the whole query n times where it is asked at once. None: nouns are
-    # asked in its place ("everything" of "everything on the table").
+    # asked in its place ("everything" of "everything on the table"), or it is where the camera is.
     asked: list[str | None]
     spans: list[tuple[int, int]]  # (n,) characters [begin, end) of each phrase in what is asked
+    camera: NDArray[np.floating] | None = None  # (3,) metres, where it matters where that is
 
     @classmethod
     def whole(cls, text: str) -> Sentence:
-        """Ask a query that is not blank as it is."""
-        phrases = noun_phrases(text)
+        """Ask a query that is not blank as it is, without what it says of the camera."""
+        found = noun_phrases(text)
+        phrases = [phrase for phrase in found if not phrase.is_camera]
+        if len(phrases) < len(found):  # "what is next to me" is not all that there is
+            phrases = [replace(phrase, open=None, each=False) for phrase in phrases]
         spans = [(phrase.begin, phrase.end) for phrase in phrases]
         return cls(text, phrases, [text] * len(phrases), spans)
 
     @classmethod
-    def of_things(cls, text: str) -> Sentence:
-        """Ask for each thing that a query compares by itself; a list is asked whole."""
+    def of_things(cls, text: str, camera: NDArray[np.floating] | None = None) -> Sentence:
+        """Ask for each thing that a query compares by itself; a list is asked whole.
+
+        camera: (3,) metres; None where it is not known.
+        """
         whole = cls.whole(text)
-        names = whole.names
-        if all(phrase.is_target for phrase in whole.phrases) or len(set(names)) > MOST_THINGS:
-            return whole
+        text, phrases = (text, whole.phrases) if camera is None else _with_camera(text)
+        names = [text[phrase.begin : phrase.end] for phrase in phrases]
         asked = [
-            name if phrase.open is None else None for name, phrase in zip(names, whole.phrases)
+            None if phrase.is_camera or phrase.open is not None else name
+            for name, phrase in zip(names, phrases)
         ]
-        return cls(text, whole.phrases, asked, [(0, len(name)) for name in names])
+        if all(phrase.is_target for phrase in phrases) or len(set(names)) > MOST_THINGS:
+            return whole
+        if not any(phrase.is_camera for phrase in phrases):
+            camera = None
+        return cls(text, phrases, asked, [(0, len(name)) for name in names], camera)
+
+    @staticmethod
+    def mentions_camera(text: str) -> bool:
+        """Say whether a query tells how far from the camera something is."""
+        return any(phrase.is_camera for phrase in _with_camera(text)[1])
 
     @property
     def names(self) -> list[str]:
@@ -72,3 +92,19 @@ class Sentence:
             else p
             for p in self.phrases
         ]
+
+
+def _with_camera(text: str) -> tuple[str, list[Phrase]]:
+    """Read a query; "the nearest chair", to nothing else, is the one nearest to the camera."""
+    phrases = noun_phrases(text)
+    names = [text[phrase.begin : phrase.end] for phrase in phrases]
+    targets = [name for name, phrase in zip(names, phrases) if phrase.is_target]
+    others = [
+        name for name, phrase in zip(names, phrases) if not (phrase.is_target or is_place(name))
+    ]
+    way = way_from_camera(targets[0]) if len(targets) == 1 and not others else ''
+    if not way:
+        return text, phrases
+    longer = f'{text.rstrip(" .,;:?!")} {way}'
+    begin = len(longer) - len(way.split()[-1])
+    return longer, [*phrases, Phrase(begin, len(longer), is_target=False, is_camera=True)]

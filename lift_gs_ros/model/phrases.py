@@ -28,6 +28,7 @@ class Phrase:
     # All that stands so to the one other phrase is asked for: "everything on the table", "the mugs
     # on the table". How one stands is no matter of the others.
     each: bool = False
+    is_camera: bool = False  # "closest to me", "next to you": not a thing, but where the camera is
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,8 @@ class _Token:
     word: str  # lower case
     begin: int
     end: int
-    # 'word', 'determiner', 'relation', 'command', 'conjunction', 'comma', 'material', 'filler' or
-    # 'subordinate'
+    # 'word', 'determiner', 'relation', 'command', 'conjunction', 'comma', 'material', 'filler',
+    # 'subordinate' or 'self'
     kind: str
 
 
@@ -52,7 +53,11 @@ class _Chunk:
 
     @property
     def names(self) -> list[str]:
-        return [token.word for token in self.tokens if token.kind == 'word']
+        return [token.word for token in self.tokens if token.kind in ('word', 'self')]
+
+    @property
+    def is_camera(self) -> bool:
+        return any(token.kind == 'self' for token in self.tokens)
 
     @property
     def is_anchor(self) -> bool:
@@ -78,7 +83,7 @@ def noun_phrases(text: str) -> list[Phrase]:
     if any(token.word in lexicon.DESCRIBING for token in tokens):
         targets = _of_description(chunks, targets)
     phrases = [
-        Phrase(chunk.tokens[0].begin, chunk.tokens[-1].end, is_target)
+        Phrase(chunk.tokens[0].begin, chunk.tokens[-1].end, is_target, is_camera=chunk.is_camera)
         for chunk, is_target in zip(chunks, targets)
     ]
     return _with_each(text, tokens, phrases)
@@ -95,6 +100,14 @@ def bare_noun(phrase: str) -> str:
 def is_place(phrase: str) -> bool:
     """Say whether a phrase means surroundings ("the living room"), which are no thing to find."""
     return bare_noun(phrase).lower().split()[-1] in lexicon.PLACES
+
+
+def way_from_camera(phrase: str) -> str:
+    """Return "to me" for "the nearest chair", "from me" for "the farthest chair", else ''."""
+    words = phrase.lower().split()
+    if not lexicon.NEAREST.isdisjoint(words):
+        return 'to me'
+    return '' if lexicon.FARTHEST.isdisjoint(words) else 'from me'
 
 
 def is_negated(text: str) -> bool:
@@ -228,7 +241,9 @@ def _in_context(tokens: list[_Token], i: int) -> _Token:
     before = tokens[i - 1].kind if i else 'comma'
     after = tokens[i + 1].kind if i + 1 < len(tokens) else 'comma'
     kind = token.kind
-    if token.word == 'that' and after == 'word' and (i == 0 or before not in ('word', 'comma')):
+    if _is_self(tokens, i):
+        kind = 'self'
+    elif token.word == 'that' and after == 'word' and (i == 0 or before not in ('word', 'comma')):
         kind = 'determiner'
     elif token.word == 'which' and after == 'word' and before in ('comma', 'command'):
         kind = 'determiner'  # "which chair is ...?"
@@ -256,6 +271,23 @@ def _in_context(tokens: list[_Token], i: int) -> _Token:
         if is_amount or (after == 'word' and previous not in lexicon.SPATIAL_NOUNS):
             kind = 'word'  # "chest of drawers", "all of the chairs"
     return _Token(token.word, token.begin, token.end, kind)
+
+
+def _is_self(tokens: list[_Token], i: int) -> bool:
+    """Say whether a word means where the camera is: "closest to me", "the nearest chair to you"."""
+    words = [token.word for token in tokens[: i + 1]]
+    if words[-2:] == ['the', 'robot']:
+        if i + 1 < len(tokens) and tokens[i + 1].kind == 'word':  # "the robot vacuum"
+            return False
+        words.pop()
+    elif words[-1] not in lexicon.SELVES:
+        return False
+    before, said = words[:-1], set(words[-2:-1])
+    if said & {'to', 'from'}:
+        said = {word for word in before if word in lexicon.NEARNESS}
+        said |= lexicon.RANKS.intersection(before) if before[-1] == 'from' else set()
+        return bool(said)
+    return any(not lexicon.NEARNESS.isdisjoint(word.split()) for word in said)
 
 
 def _joins_colors(tokens: list[_Token], i: int) -> bool:
@@ -305,10 +337,10 @@ def _chunks(tokens: list[_Token]) -> list[_Chunk]:
             current, link = [], []
 
     for token in tokens:
-        starts = token.kind == 'determiner' and any(t.kind == 'word' for t in current)
+        starts = token.kind == 'determiner' and any(t.kind in ('word', 'self') for t in current)
         if starts and current[-1].word != 'of':
             finish()
-        if token.kind in ('word', 'determiner'):
+        if token.kind in ('word', 'determiner', 'self'):
             current.append(token)
         else:
             finish()
