@@ -9,6 +9,7 @@ from lift_gs_ros.grounding.proposals import (
     MIN_LIKELIHOOD,
     Proposal,
     best_of,
+    box_around,
     phrase_tokens,
     select_proposals,
     without_strays,
@@ -29,9 +30,9 @@ class Dense:
         self.looked_at.add(proposal)
         indices = np.flatnonzero(self.masks[:, proposal] >= self.threshold)
         members = indices, self.masks[indices, proposal]
-        if self.link_distance is None:
-            return members
-        return without_strays(members, self.positions, self.link_distance)
+        if self.link_distance is not None:
+            members = without_strays(members, self.positions, self.link_distance)
+        return members, box_around(self.positions[members[0]])
 
 
 def line_of_points(begin: float, count: int) -> np.ndarray:
@@ -56,6 +57,7 @@ def test_a_stray_point_does_not_stretch_the_box():
     [without] = select_proposals(Dense(masks, positions, 0.5, 0.125), ones)
     assert len(with_stray.point_indices) == 11
     assert without.point_indices.tolist() == list(range(10))
+    assert (with_stray.box.size[0], without.box.size[0]) == pytest.approx((3.0, 0.45))
 
 
 def test_score_is_correspondence_times_mean_mask_probability():
@@ -118,7 +120,7 @@ def test_duplicates_are_those_of_which_the_smaller_lies_mostly_within_the_other(
 def test_the_top_of_a_thing_is_not_answered_beside_it_but_what_touches_it_is():
     def proposal(score, first, end):
         indices = np.arange(first, end)
-        return Proposal(score, indices, np.ones(len(indices), np.float32))
+        return Proposal(score, indices, np.ones(len(indices), np.float32), box_around(indices[:0]))
 
     table, top, vase = proposal(0.9, 0, 100), proposal(0.7, 70, 100), proposal(0.8, 95, 120)
     assert best_of([top, vase, table]) == [table, vase]

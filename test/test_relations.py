@@ -207,25 +207,25 @@ def test_sentences_about_a_house_have_candidates_in_several_rooms(language):
             assert ((wanted > 0) == example.is_target).all()
 
 
+def mask(number, around, score, name=''):
+    indices = np.arange(8 * number, 8 * number + 8)
+    return Proposal(score, indices, np.ones(8, np.float32), around, name)
+
+
 class TestResolving:
     """Three chairs in a row, a door before the first of them."""
 
-    POSITIONS = np.concatenate(
-        [box(x, 0).corners() for x in (1, 2.5, 4)] + [box(-0.5, 0, 1, (0.1, 1, 2)).corners()]
-    ).astype(np.float32)
+    THINGS = (box(1, 0), box(2.5, 0), box(4, 0), box(-0.5, 0, 1, (0.1, 1, 2)))
+    MIDDLE = np.mean([thing.center for thing in THINGS], axis=0)
 
     def proposal(self, number, score):
-        indices = np.arange(8 * number, 8 * number + 8)
-        return Proposal(score, indices, np.ones(8, np.float32))
+        return mask(number, self.THINGS[number], score)
 
     def resolve(self, head, language, text, chairs, doors, camera=None):
         phrases = noun_phrases(text)
         found = [doors if 'door' in text[p.begin : p.end] else chairs for p in phrases]
         tokens = language.encode_prompt(text)
-        middle = self.POSITIONS.mean(axis=0)
-        return resolve_reference(
-            head, tokens, phrases, found, self.POSITIONS, lambda place: middle, camera
-        )
+        return resolve_reference(head, tokens, phrases, found, lambda place: self.MIDDLE, camera)
 
     @pytest.mark.parametrize(
         ('text', 'number'),
@@ -270,11 +270,10 @@ class TestResolving:
         chairs, doors = [self.proposal(1, 0.8), self.proposal(2, 0.75)], [self.proposal(3, 0.9)]
         found = [chairs if p.is_target else doors for p in phrases]
         resolve_reference(
-            head, language.encode_prompt(text), phrases, found, self.POSITIONS,
-            lambda place: asked.append(place) or self.POSITIONS.mean(axis=0),
+            head, language.encode_prompt(text), phrases, found,
+            lambda place: asked.append(place) or self.MIDDLE,
         )  # fmt: skip
-        own = self.POSITIONS[8 * number : 8 * number + 8]
-        np.testing.assert_allclose(asked, [own.mean(axis=0)], atol=1e-6)
+        assert asked == [pytest.approx(self.THINGS[number].center)]
 
     def test_a_prompt_for_several_things_stays_as_it_is(self, head, language):
         chairs, doors = [self.proposal(1, 0.8), self.proposal(2, 0.7)], [self.proposal(3, 0.9)]
@@ -300,16 +299,13 @@ class TestNoneOfThem:
 
     THINGS = (box(2, 0, 0.37, (1.2, 0.8, 0.74)), box(2.2, 0.1, 0.79, (0.1, 0.1, 0.1)),
               box(-1, 2, 0.05, (0.1, 0.1, 0.1)))  # fmt: skip
-    TABLE, ON_IT, ON_THE_FLOOR = (
-        Proposal(0.8, np.arange(8 * i, 8 * i + 8), np.ones(8, np.float32)) for i in range(3)
-    )
+    TABLE, ON_IT, ON_THE_FLOOR = (mask(i, thing, 0.8) for i, thing in enumerate(THINGS))
 
     def scores(self, head, language, text, mugs, tables=(TABLE,)):
-        positions = np.concatenate([thing.corners() for thing in self.THINGS]).astype(np.float32)
         phrases = noun_phrases(text)
         found = [mugs if p.is_target else list(tables) for p in phrases]
         resolved = resolve_reference(
-            head, language.encode_prompt(text), phrases, found, positions, lambda place: MIDDLE
+            head, language.encode_prompt(text), phrases, found, lambda place: MIDDLE
         )
         own = next(found for found, p in zip(resolved, phrases) if p.is_target)
         return {int(proposal.point_indices[0]) // 8: proposal.score for proposal in own}
@@ -327,14 +323,12 @@ class TestNoneOfThem:
 
     def test_it_may_be_the_table_that_is_less_likely(self, head, language):
         """Of two tables the mug is on the one with the lower score."""
-        things = [*self.THINGS, box(-2, -2, 0.37, (1.2, 0.8, 0.74))]
-        positions = np.concatenate([thing.corners() for thing in things]).astype(np.float32)
-        other = Proposal(0.9, np.arange(24, 32), np.ones(8, np.float32))
+        other = mask(3, box(-2, -2, 0.37, (1.2, 0.8, 0.74)), 0.9)
         text = 'the mug on the table'
 
         def best(tables, mugs):
             resolved = resolve_reference(
-                head, language.encode_prompt(text), noun_phrases(text), [mugs, tables], positions,
+                head, language.encode_prompt(text), noun_phrases(text), [mugs, tables],
                 lambda place: MIDDLE,
             )  # fmt: skip
             return resolved[0][0]
@@ -346,17 +340,15 @@ class TestNoneOfThem:
 
     def test_nothing_stands_beside_itself(self, head, language):
         """Two chairs side by side, a third, likelier one by itself."""
-        chairs = [box(x, 0, 0.45, (0.5, 0.5, 0.9)) for x in (-3.0, 1.0, 1.6)]
-        positions = np.concatenate([chair.corners() for chair in chairs]).astype(np.float32)
         found = [
-            Proposal(score, np.arange(8 * i, 8 * i + 8), np.ones(8, np.float32))
-            for i, score in enumerate((0.8, 0.75, 0.7))
+            mask(i, box(x, 0, 0.45, (0.5, 0.5, 0.9)), score)
+            for i, (x, score) in enumerate([(-3.0, 0.8), (1.0, 0.75), (1.6, 0.7)])
         ]
         text = 'the chair next to the chair'
         phrases = noun_phrases(text)
         assert [phrase.is_target for phrase in phrases] == [True, False]
         *_, last = resolve_reference(
-            head, language.encode_prompt(text), phrases, [found, found], positions,
+            head, language.encode_prompt(text), phrases, [found, found],
             lambda place: MIDDLE,
         )[0]  # fmt: skip
         assert last.point_indices[0] == 0
@@ -396,16 +388,15 @@ class TestAnything:
     }
 
     def found(self, head, language, text, doubt=0.0):
-        positions = np.concatenate([b.corners() for b in self.THINGS.values()]).astype(np.float32)
         every = [
-            Proposal(0.8 - 0.01 * i, np.arange(8 * i, 8 * i + 8), np.ones(8, np.float32), name)
-            for i, name in enumerate(self.THINGS)
+            mask(i, thing, 0.8 - 0.01 * i, name)
+            for i, (name, thing) in enumerate(self.THINGS.items())
         ]
         text, phrases = Sentence.whole(text).to_judge
         anchor = [] if 'piano' in text else [replace(every[0], score=1 - doubt)]
         found = [every if p.is_target else anchor for p in phrases]
         resolved = resolve_reference(
-            head, language.encode_prompt(text), phrases, found, positions, lambda place: MIDDLE
+            head, language.encode_prompt(text), phrases, found, lambda place: MIDDLE
         )
         own = next(found for found, p in zip(resolved, phrases) if p.is_target)
         return {proposal.name for proposal in own if proposal.score > 0.4}

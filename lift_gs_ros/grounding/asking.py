@@ -51,7 +51,7 @@ class _Known:
     def kept(self, asked: _Asked) -> Part | None:
         """Return what the very question came to before, if it is known."""
         part = None if asked.home is None else self.parts.get(asked.home)
-        same = part and len(part.outcome.features) == len(asked.question.places)
+        same = part and part.size == asked.question.places.shape[0]
         return part if same else None
 
 

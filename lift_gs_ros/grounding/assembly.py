@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.encoded_map import EncodedMap
 from lift_gs_ros.grounding.finds import Finds
 from lift_gs_ros.grounding.identity import InstanceRegistry
@@ -81,19 +80,17 @@ def assemble(
             tokens,
             sentence.to_judge[1],
             proposals,
-            positions,
             encoded_map.middle_around,
             sentence.camera,
         )
-    answers: list[tuple[Phrase, Proposal, Box]] = []
+    answers: list[tuple[Phrase, Proposal]] = []
     target_score = 0.0
     for phrase, own in zip(phrases, proposals):
         if phrase.is_target and own:
             target_score = max(target_score, own[0].score)
         kept = [p for p in own if p.score >= settings.score_threshold]
-        for proposal in kept[: settings.max_instances]:
-            answers.append((phrase, proposal, Box.from_points(positions[proposal.point_indices])))
-    numbers = registry.identify([box for _, _, box in answers])
+        answers += [(phrase, proposal) for proposal in kept[: settings.max_instances]]
+    numbers = registry.identify([proposal.box for _, proposal in answers])
     instances = [
         GroundedInstance(
             instance_id=number,
@@ -101,11 +98,11 @@ def assemble(
             span=(phrase.begin, phrase.end),
             is_target=phrase.is_target,
             score=proposal.score,
-            box=box,
+            box=proposal.box,
             points=positions[proposal.point_indices],
             point_scores=proposal.point_scores,
         )
-        for number, (phrase, proposal, box) in zip(numbers, answers)
+        for number, (phrase, proposal) in zip(numbers, answers)
     ]
     instances.sort(key=lambda instance: (not instance.is_target, -instance.score))
     return instances, 1.0 - target_score

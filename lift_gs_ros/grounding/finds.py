@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.encoded_map import EncodedMap
-from lift_gs_ros.grounding.proposals import Members, without_strays
+from lift_gs_ros.grounding.proposals import Members, box_around, without_strays
 from lift_gs_ros.grounding.settings import GrounderSettings
 from lift_gs_ros.mapping.chunks import ChunkKey
 from lift_gs_ros.model.lift_gs import LiftGS, span_log_prob
@@ -23,8 +26,9 @@ LINK_VOXELS = 2.5  # points of one thing are at most so many voxels apart
 
 
 # Chunks that a mask goes on in beside the one that it began in, with the number of their encoding
-# (None: they were not looked at); rows of the core points of each encoding; probabilities (n,).
-_Mask = tuple[dict[ChunkKey, int | None], dict[int, NDArray[np.int64]], NDArray[np.float32]]
+# (None: they were not looked at); rows of the core points of each encoding; probabilities (n,);
+# the box around the points.
+_Mask = tuple[dict[ChunkKey, int | None], dict[int, NDArray[np.int64]], NDArray[np.float32], Box]
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,11 @@ class Part:
     origin: Tensor  # (3,) metres
     home: int | None  # number of the chunk's encoding; None: the whole map
     masks: dict[int, _Mask] = field(default_factory=dict)  # those that were looked at
+
+    @property
+    def size(self) -> int:
+        """How many proposals there are."""
+        return self.outcome.features.shape[0]
 
 
 class Finds:
@@ -52,7 +61,8 @@ class Finds:
         self.tokens = tokens
         self.features = torch.cat([part.outcome.features for part in parts])  # (m, F)
         self._correspondence = torch.cat([part.outcome.correspondence for part in parts])
-        self._places = [(part, i) for part in parts for i in range(len(part.outcome.features))]
+        self._parts = parts
+        self._ends = list(accumulate(part.size for part in parts))
         self._map, self._chosen = encoded_map, chosen
         self._is_chosen = dict(zip(encoded_map.keys, chosen.tolist()))
         self._settings, self._bias = settings, model.mask_bias.detach()
@@ -62,13 +72,14 @@ class Finds:
         """Probability (m,) that each proposal answers to any of the given tokens (indices)."""
         return span_log_prob(self._correspondence, tokens).exp()
 
-    def of(self, proposal: int) -> Members:
+    def of(self, proposal: int) -> tuple[Members, Box]:
         """Return the map points in a proposal's mask, without what does not hang together."""
-        part, place = self._places[proposal]
+        number = bisect_right(self._ends, proposal)
+        part, place = self._parts[number], proposal - (self._ends[number - 1] if number else 0)
         known = part.masks.get(place)
         if known is None or any(self._number(key) != number for key, number in known[0].items()):
             known = part.masks[place] = self._look(part, place)
-        return self._map.together(known[1]), known[2]
+        return (self._map.together(known[1]), known[2]), known[3]
 
     def _number(self, key: ChunkKey) -> int | None:
         """Return the number of a chunk's encoding, if it is looked at."""
@@ -97,7 +108,8 @@ class Finds:
             members = without_strays(members, self._map.positions, self._link_distance)
         keys = [self._map.keys[tile] for tile in entered]
         others = {key: self._number(key) for key in keys}
-        return others, self._map.by_chunk(members[0]), members[1]
+        box = box_around(self._map.positions[members[0]])
+        return others, self._map.by_chunk(members[0]), members[1], box
 
     def _entered(self, home: int, found: Sequence[Inside]) -> list[int]:
         """Say into which chunks a mask goes on: it is on those of their points that home knows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Box, FloatArray
 
@@ -26,7 +27,7 @@ class InstanceRegistry:
         """Forget all objects; numbers are not used again, so that a late reader is not misled."""
         # Arrays, not boxes: after hours there are thousands to compare every instance with.
         self._ids = np.full(self._capacity, -1)
-        self._lower, self._upper = np.zeros((2, self._capacity, 3))
+        self._lower, self._upper = np.zeros((2, 3, self._capacity))
         self._seen = np.zeros(self._capacity, np.int64)  # number of the call; 0: a free row
         self._calls = 0
 
@@ -38,11 +39,10 @@ class InstanceRegistry:
         several in one place the best answer, the first, has the oldest number.
         """
         padded = [(box.lower - PADDING, box.upper + PADDING) for box in boxes]
-        overlaps = [self._iou(*corners) for corners in padded]
         pairs = [
-            (-min(overlap[row], SAME_PLACE), i, self._ids[row], row)
-            for i, overlap in enumerate(overlaps)
-            for row in np.flatnonzero(overlap >= MIN_IOU)
+            (-min(overlap, SAME_PLACE), i, self._ids[row], row)
+            for i, corners in enumerate(padded)
+            for row, overlap in zip(*self._overlapping(*corners))
         ]
         rows: dict[int, int] = {}
         for _, i, _, row in sorted(pairs):
@@ -56,7 +56,7 @@ class InstanceRegistry:
     def _in_order(self, numbers: list[int]) -> list[int]:
         """Give those in the same place, as one thing that two phrases name, rising numbers."""
         rows = [int(np.flatnonzero(self._ids == number)[0]) for number in numbers]
-        places = [(*self._lower[row], *self._upper[row]) for row in rows]
+        places = [(*self._lower[:, row], *self._upper[:, row]) for row in rows]
         rising = {
             place: iter(sorted(n for n, p in zip(numbers, places) if p == place))
             for place in places
@@ -69,13 +69,19 @@ class InstanceRegistry:
         if row is None:
             row = int(self._seen.argmin())
             self._ids[row], self._next_id = self._next_id, self._next_id + 1
-        self._lower[row], self._upper[row], self._seen[row] = lower, upper, self._calls
+        self._lower[:, row], self._upper[:, row], self._seen[row] = lower, upper, self._calls
         return int(self._ids[row])
 
-    def _iou(self, lower: FloatArray, upper: FloatArray) -> FloatArray:
-        """Intersection over union of a box with every known one."""
+    def _overlapping(
+        self, lower: FloatArray, upper: FloatArray
+    ) -> tuple[NDArray[np.int64], FloatArray]:
+        """Return the rows of known boxes that may be this one, and the IoU with each."""
         used = slice(min(self._calls, self._capacity))  # rows are taken in order
-        edges = np.minimum(self._upper[used], upper) - np.maximum(self._lower[used], lower)
+        rows = np.flatnonzero((self._lower[0, used] < upper[0]) & (self._upper[0, used] > lower[0]))
+        known_lower, known_upper = self._lower[:, rows].T, self._upper[:, rows].T
+        edges = np.minimum(known_upper, upper) - np.maximum(known_lower, lower)
         intersection = edges.clip(min=0).prod(axis=1)
-        known = (self._upper[used] - self._lower[used]).prod(axis=1)
-        return intersection / (known + (upper - lower).prod() - intersection)
+        known = (known_upper - known_lower).prod(axis=1)
+        iou = intersection / (known + (upper - lower).prod() - intersection)
+        is_same = iou >= MIN_IOU
+        return rows[is_same], iou[is_same]

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.components import largest_component
 
 MIN_POINTS = 5  # a smaller mask is noise on a 5 cm map
@@ -26,6 +27,7 @@ class Proposal:
     score: float  # probability of the phrase x mean mask probability, in [0, 1]
     point_indices: NDArray[np.int64]  # (n,) ascending
     point_scores: NDArray[np.float32]  # (n,) mask probability of each point
+    box: Box  # around these points
     name: str = ''  # the phrase
 
 
@@ -39,6 +41,11 @@ def phrase_tokens(spans: NDArray[np.integer], phrase: tuple[int, int]) -> NDArra
 Members = tuple[NDArray[np.int64], NDArray[np.float32]]
 
 
+def box_around(points: NDArray[np.floating]) -> Box:
+    """Return the box around points (n, 3), one of no size where there are none."""
+    return Box.from_points(points) if len(points) else Box(np.zeros(3), np.zeros(3))
+
+
 class Positions(Protocol):
     """All points of a map, (P, 3) metres: an array, or what is read like one."""
 
@@ -49,8 +56,8 @@ class Positions(Protocol):
 class MaskPoints(Protocol):
     """Finds the points of masks."""
 
-    def of(self, proposal: int) -> Members:
-        """Return the points of a proposal's mask."""
+    def of(self, proposal: int) -> tuple[Members, Box]:
+        """Return the points of a proposal's mask, and the box around them."""
 
 
 def without_strays(members: Members, positions: Positions, link_distance: float) -> Members:
@@ -80,10 +87,10 @@ def select_proposals(
         # A score is at most the probability: the rest can neither be reported nor be rivals.
         if probability[i] < max(min(MIN_LIKELIHOOD * best, score_threshold), MIN_PROBABILITY):
             break
-        indices, scores = masks.of(i)
+        (indices, scores), box = masks.of(i)
         if len(indices) < MIN_POINTS:
             continue
-        chosen.append(Proposal(float(probability[i] * scores.mean()), indices, scores, name))
+        chosen.append(Proposal(float(probability[i] * scores.mean()), indices, scores, box, name))
         best = max(best, chosen[-1].score)
     return best_of(chosen)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Box
-from lift_gs_ros.grounding.proposals import MIN_LIKELIHOOD, Positions, Proposal, is_same
+from lift_gs_ros.grounding.proposals import MIN_LIKELIHOOD, Proposal, is_same
 from lift_gs_ros.model.phrases import Phrase, bare_noun, is_negated, is_place, says_where
 from lift_gs_ros.model.relations import (
     MAX_ANCHORS,
@@ -31,7 +31,6 @@ def resolve_reference(
     tokens: LanguageTokens,
     phrases: Sequence[Phrase],
     proposals: Sequence[list[Proposal]],  # of each phrase, best first
-    positions: Positions,  # that the proposals' indices count
     middle_around: Callable[[NDArray[np.floating]], NDArray[np.floating]],  # of a place's room (3,)
     camera: NDArray[np.floating] | None = None,  # (3,) where it is; None: not known
 ) -> list[list[Proposal]]:
@@ -53,13 +52,10 @@ def resolve_reference(
         return list(proposals)
     own, target = proposals[targets[0]], phrases[targets[0]]
 
-    def box(proposal: Proposal) -> Box:
-        return Box.from_points(positions[proposal.point_indices])
-
     def anchors_of(phrase: Phrase, found: list[Proposal]) -> list[_Anchor]:
         if phrase.is_camera:
             return [] if camera is None else [_Anchor(1.0, _around(camera))]
-        return [_Anchor(p.score, box(p), p) for p in _likely(found)[:MOST_ANCHORS]]
+        return [_Anchor(p.score, p.box, p) for p in _likely(found)[:MOST_ANCHORS]]
 
     mentioned = [
         (phrase, anchors_of(phrase, found))
@@ -78,7 +74,7 @@ def resolve_reference(
 
     spans = [(phrase.begin, phrase.end) for phrase, _ in anchors]
     reference = Reference.read(tokens, (target.begin, target.end), spans)
-    judge = _Judge(head, reference, rivals, [box(rival) for rival in rivals], middle_around)
+    judge = _Judge(head, reference, rivals, [rival.box for rival in rivals], middle_around)
     kind = _kind(tokens.text, target)
     alike = [_kind(tokens.text, phrase) == kind for phrase, _ in anchors[:MAX_ANCHORS]]
     stands = [says_where(link) for link in links]
@@ -172,7 +168,10 @@ class _Judge:
         places = np.stack([as_array(trial.places) for trial in trials])
         # Of the anchor's room, if there is an anchor.
         around = [(trial.places or self.boxes)[0] for trial in trials]
-        middles = {id(box): self.middle_around(box.center) for box in around}
+        middles = {
+            number: self.middle_around(box.center)
+            for number, box in {id(box): box for box in around}.items()
+        }
         features = many_relation_features(
             own[which], likelihood, places, np.stack([middles[id(box)] for box in around])
         )

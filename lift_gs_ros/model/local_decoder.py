@@ -187,10 +187,15 @@ class _Pass:
         total = pooled[:, :1].clone()
         for inside in found:
             features = self._tiles.encodings[inside.tile].features
-            masks, rows = inside.masks.unique_consecutive(return_inverse=True)
-            # As a matrix product even where it is mostly zeros: gathering is many times slower.
-            weights = features.new_zeros(len(masks), len(features))
-            weights[rows, inside.places] = inside.probabilities
-            pooled.index_add_(0, masks, weights @ features)
-            total.index_add_(0, masks, weights.sum(dim=1, keepdim=True))
+            masks, counts = inside.masks.unique_consecutive(return_counts=True)
+            # The weighted sum over each mask's points: other ways take several times as long.
+            sums = functional.embedding_bag(
+                inside.places,
+                features,
+                counts.cumsum(dim=0) - counts,
+                mode='sum',
+                per_sample_weights=inside.probabilities,
+            )
+            pooled.index_add_(0, masks, sums)
+            total.index_add_(0, inside.masks, inside.probabilities[:, None])
         return (pooled / total.clamp(min=1e-6)).unflatten(0, (-1, self._count))
