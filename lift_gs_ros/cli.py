@@ -42,7 +42,8 @@ def fill(grounder: Grounder, voxel_map: VoxelMap, camera: FloatArray | None = No
         len(voxel_map.chunk_keys()),
         voxel_map.keyframes,
     )
-    grounder.set_map(summary, voxel_map.last_stamp or 0, camera)
+    grounder.set_map(summary, voxel_map.last_stamp or 0)
+    grounder.camera = camera
     grounder.encode()
 
 

@@ -36,6 +36,7 @@ class CountingGrounder:
     weights, settings, device = 'stand-in', Settings(), 'cpu'
 
     def __init__(self) -> None:
+        self.camera, self.asked_again = None, []
         self.clear()
 
     def clear(self) -> None:
@@ -51,15 +52,16 @@ class CountingGrounder:
         self.encoded.add(self.dirty.pop(0))
         return bool(self.dirty)
 
-    def set_map(self, summary, stamp, camera=None) -> None:
-        self.map, self.camera = summary, camera
+    def set_map(self, summary, stamp) -> None:
+        self.map = summary
 
     def ground_many(self, queries) -> list[Grounding]:
         message = ' '.join(str(key[0]) for key in sorted(self.encoded))
         return [Grounding(query, 0, 'map', message=message) for query in queries]
 
     def ground_again(self, answers) -> list[Grounding]:
-        return self.ground_many([answer.query for answer in answers])
+        self.asked_again.append([answer.query for answer in answers])
+        return self.ground_many(self.asked_again[-1])
 
 
 class Bench:
@@ -90,8 +92,7 @@ class Bench:
         positions = np.tile([number, 0, 0], (points, 1))
         cloud = PointCloud(positions, np.full((points, 3), grey))
         key, summary = (number, 0, 0), MapSummary(version=version)
-        camera = np.array([version, 0, 0])
-        update = ChunkUpdate(key, cloud, chunk_size, 0.05, summary, version, 'map', map_id, camera)
+        update = ChunkUpdate(key, cloud, chunk_size, 0.05, summary, version, 'map', map_id)
         self.answering.put_chunk(update)
 
     def step(self, number: int = 1) -> None:
@@ -195,7 +196,6 @@ def test_a_chunk_that_was_held_back_makes_no_answer_older():
         bench.step()
     assert bench.answering.summary.version == 3
     assert bench.grounder.map.version == 3
-    assert bench.grounder.camera[0] == 3, 'where the newest keyframe was taken'
 
 
 def test_what_was_held_back_of_a_past_map_is_no_second_mapper():
@@ -374,3 +374,26 @@ def test_a_chunk_that_goes_makes_room_though_it_is_held_back():
     assert bench.answering.encoding, 'the empty ones were not held back'
     assert (3, 0, 0) in bench.grounder.encoded
     assert 'refused_chunks' not in bench.report.counts()
+
+
+def test_standing_queries_are_looked_at_again_when_the_camera_has_moved():
+    bench = Bench()
+    bench.put(0, version=1)
+    bench.answering.ask(Question('the nearest mug'))
+    bench.step(3)
+    count = len(bench.grounder.asked_again)
+    for x in (1.0, 2.0):
+        bench.answering.put_camera(np.array([x, 0, 0]), 'map')
+        bench.step(2)
+        assert bench.grounder.camera[0] == x
+    assert bench.grounder.asked_again[count:] == [['the nearest mug']] * 2
+    bench.step(2)
+    assert len(bench.grounder.asked_again) == count + 2, 'nothing has moved'
+    bench.answering.put_camera(np.zeros(3), 'odom')
+    bench.step()
+    assert bench.grounder.camera is None
+    assert bench.report.counts()['cameras_in_other_frames'] == 1
+    bench.answering.put_camera(np.zeros(3), 'map')
+    bench.step()
+    bench.answering.forget_map()
+    assert bench.grounder.camera is None, 'it may be elsewhere when it is looked for again'

@@ -380,23 +380,12 @@ def test_chunks_survive_the_round_trip():
     positions = np.array([[-3, 1, 10], [-6, -2, 7]], np.float32)
     cloud = PointCloud(positions, np.zeros((2, 3), np.float32))
     update = conversions.ChunkUpdate(
-        (-1, 0, 2), cloud, 4.5, 0.0625, MapSummary(version=7, keyframes=3), 5, 'map', 2**64 - 1,
-        np.array([1.5, -2, 1]),
-    )  # fmt: skip
+        (-1, 0, 2), cloud, 4.5, 0.0625, MapSummary(version=7, keyframes=3), 5, 'map', 2**64 - 1
+    )
     back = conversions.chunk_from_message(conversions.chunk_to_message(update))
-    np.testing.assert_array_equal(back.camera, update.camera)
     np.testing.assert_array_equal(back.cloud.positions, cloud.positions)
     for name in ('key', 'chunk_size', 'voxel_size', 'map', 'stamp', 'frame_id', 'map_id'):
         assert getattr(back, name) == getattr(update, name), name
-
-
-@pytest.mark.parametrize('camera', [None, [np.nan, 0, 0], [0, -np.inf, 0], [0, 0, 1e300]])
-def test_a_camera_that_is_nowhere_is_not_known(camera):
-    cloud = PointCloud.empty()
-    update = conversions.ChunkUpdate(
-        (0, 0, 0), cloud, 6.45, 0.05, MapSummary(), 5, 'map', camera=camera
-    )
-    assert conversions.chunk_from_message(conversions.chunk_to_message(update)).camera is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from lift_gs_ros.grounding.grounder import NO_CAMERA, Grounder
-from lift_gs_ros.grounding.instances import MapSummary
 from lift_gs_ros.mapping.chunks import split_into_chunks
 from lift_gs_ros.model.checkpoint import DEFAULT_CHECKPOINT, read_metadata
 from lift_gs_ros.simulation.expressions import make_expressions
@@ -70,14 +69,14 @@ def test_the_nearest_is_the_one_nearest_to_the_camera(answered):
                 nearest, second = np.sort(np.linalg.norm(gaps, axis=1))[:2]
                 if second - nearest < 0.3:
                     continue
-                grounder.set_map(MapSummary(), 0, camera)
+                grounder.camera = camera
                 targets = grounder.ground(f'go to the nearest {kind}').targets
                 closest = boxes[np.linalg.norm(gaps, axis=1).argmin()]
                 right += bool(targets) and targets[0].box.iou(closest) > 0.25
                 asked += 1
         query = 'the chair closest to me'
         assert not grounder.ground(query).message
-        grounder.set_map(MapSummary(), 0)
+        grounder.camera = None
         assert grounder.ground(query).message == NO_CAMERA
     assert asked >= 5
     assert right >= 0.6 * asked

@@ -78,6 +78,9 @@ class Grounder:
         self.settings = settings or GrounderSettings()
         self._naming = naming
         self._relations = relations
+        # Where the camera is (3,), metres in the map frame: what "closest to me" and "the nearest
+        # chair" are about. None: that is not known.
+        self.camera: FloatArray | None = None
         # Told when memory does not suffice, and what was done about it.
         self.warn: Callable[[str], object] = warnings.warn
         self.weights = model.weights
@@ -134,18 +137,13 @@ class Grounder:
         self._dirty: dict[ChunkKey, None] = {}  # ordered: oldest change first
         self._map = self._encoded_map = MapSummary()
         self._stamp = self._encoded_stamp = 0
-        self._camera: FloatArray | None = None
         self._encode_ms = 0.0
         self._registry.clear()
         self._asker.clear()
 
-    def set_map(self, summary: MapSummary, stamp: int, camera: FloatArray | None = None) -> None:
-        """Note which map the chunks come from; ``stamp`` (ns) is that of its newest keyframe.
-
-        ``camera`` (3,) is where that was taken (map frame, metres), what "closest to me" and "the
-        nearest chair" are about; None where it is not known.
-        """
-        self._map, self._stamp, self._camera = summary, stamp, camera
+    def set_map(self, summary: MapSummary, stamp: int) -> None:
+        """Note which map the chunks come from; ``stamp`` (ns) is that of its newest keyframe."""
+        self._map, self._stamp = summary, stamp
 
     @property
     def num_dirty(self) -> int:
@@ -356,7 +354,7 @@ class Grounder:
     def _unread(self, query: str) -> str:
         """Say what of a query is not answered, if anything."""
         is_cut = self._language.encode_prompt(query).truncated
-        is_blind = self._camera is None and self._relations is not None
+        is_blind = self.camera is None and self._relations is not None
         is_unplaced = is_blind and Sentence.mentions_camera(query)
         return '; '.join([TRUNCATED] * is_cut + [NO_CAMERA] * is_unplaced)
 
@@ -369,7 +367,7 @@ class Grounder:
         """Say what is asked for a query: things by themselves where the rest is read besides."""
         if self._relations is None:
             return Sentence.whole(query)
-        return Sentence.of_things(query, self._camera)
+        return Sentence.of_things(query, self.camera)
 
     def _read(self, sentences: Iterable[Sentence]) -> dict[str, Reading]:
         """Read what is asked for sentences, each text once."""

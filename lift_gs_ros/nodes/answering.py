@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from lift_gs_ros.geometry import FloatArray
 from lift_gs_ros.grounding.breaks import Breaks
 from lift_gs_ros.grounding.instances import Grounding, MapSummary
 from lift_gs_ros.nodes.conversions import ChunkUpdate
@@ -45,8 +46,8 @@ class Answering:
     A query that comes during an encoding is answered in the midst of it, from the encodings of
     before. Once in each: were there always a query, none would end.
 
-    ``put_chunk`` and ``ask`` may be called from any thread, ``step`` only from one worker, which
-    alone touches the grounder. ``values`` are the parameters of grounding_node.
+    ``put_chunk``, ``put_camera`` and ``ask`` may be called from any thread, ``step`` only from one
+    worker, which alone touches the grounder. ``values`` are the parameters of grounding_node.
     """
 
     def __init__(
@@ -61,6 +62,9 @@ class Answering:
         self._intake = MapIntake(
             values['map_frame'], report, lambda: values['answer_rate'], values['max_voxels']
         )
+        # Where the camera is (3,), and in which frame: the newest, and what the grounder knows.
+        self._camera: tuple[FloatArray, str] | None = None
+        self._camera_taken: tuple[FloatArray, str] | None = None
         self._grounder: Grounds | None = None
         self._standing = StandingQueries()
         self.jobs = Jobs()
@@ -87,6 +91,10 @@ class Answering:
     def put_chunk(self, update: ChunkUpdate) -> bool:
         """Take in the newest state of a chunk; False where the map would become too large."""
         return self._intake.put(update)
+
+    def put_camera(self, place: FloatArray, frame_id: str) -> None:
+        """Note where the camera is: (3,), metres."""
+        self._camera = place, frame_id
 
     def ask(self, question: Question) -> None:
         """Take in a query; when too many wait, the oldest is refused."""
@@ -117,6 +125,7 @@ class Answering:
         # waiting here, as after loading the model. Encoding them is slow and comes after.
         try:
             self._take_chunks()
+            self._take_camera()
             self._set_thresholds()
         except Exception as error:
             if question is not None:
@@ -168,11 +177,28 @@ class Answering:
         self._stale |= changed or another_map
         self._encoded &= not another_map
 
+    def _take_camera(self) -> None:
+        assert self._grounder is not None
+        if self._camera is None or self._camera is self._camera_taken:
+            return
+        place, frame_id = self._camera_taken = self._camera
+        if frame_id != self._intake.frame_id:
+            self._report.problem(
+                'cameras_in_other_frames',
+                f"keyframe_pose is in frame '{frame_id}', the map in '{self._intake.frame_id}': "
+                'what a query says of where the camera is can not be read',
+            )
+            self._grounder.camera = None
+            return
+        self._grounder.camera = place
+        self._stale |= self.summary.chunks > 0
+
     def forget_map(self) -> None:
         """Start again without a map. Not while the worker runs."""
         self._intake.drop_waiting()  # such a chunk may be gone before the map is sent again
         if self._grounder is not None:
             self._intake.forget(self._grounder)
+            self._grounder.camera = self._camera = self._camera_taken = None
         self._encoded, self._stale = False, True
 
     def _set_thresholds(self) -> None:

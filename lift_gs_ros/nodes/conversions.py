@@ -7,7 +7,6 @@ cameras and poses, imported here so that nodes find both ways in one place. Poin
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Point, Pose, Transform
+from geometry_msgs.msg import Pose, Transform
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
@@ -67,7 +66,6 @@ __all__ = [  # what this module takes from messages.py
 ]
 
 MAX_MILLIMETRES = 65534  # 65535 means "no depth" for several sensors
-EARTH = 1e7  # metres
 
 
 def ns_to_stamp(nanoseconds: int) -> Time:
@@ -156,7 +154,6 @@ class ChunkUpdate:
     stamp: int  # nanoseconds, of the newest keyframe
     frame_id: str
     map_id: int = 0  # random; another one is another map, of which nothing may be mixed with this
-    camera: FloatArray | None = None  # (3,) metres, where that keyframe was taken; None: not known
 
 
 def matrix_from_parameter(values: Mapping[str, Any], name: str) -> FloatArray:
@@ -180,8 +177,6 @@ def chunk_to_message(update: ChunkUpdate) -> MapChunk:
     message.chunk_size, message.voxel_size = update.chunk_size, update.voxel_size
     message.map_id, message.map_version = update.map_id, update.map.version
     message.keyframes = update.map.keyframes
-    x, y, z = [math.nan] * 3 if update.camera is None else map(float, update.camera)
-    message.camera = Point(x=x, y=y, z=z)
     return message
 
 
@@ -225,11 +220,4 @@ def chunk_from_message(message: MapChunk) -> ChunkUpdate:
         stamp=stamp_to_ns(message.header.stamp),
         frame_id=frame_name(message.header.frame_id),
         map_id=message.map_id,
-        camera=_known_place(message.camera),
     )
-
-
-def _known_place(point: Point) -> FloatArray | None:
-    """Read a point (3,), if it is one on earth."""
-    place = np.array([point.x, point.y, point.z])
-    return place if (np.abs(place) < EARTH).all() else None

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
+from geometry_msgs.msg import PoseStamped
 from std_msgs.msg import String
 
 from lift_gs_ros import msg
@@ -18,6 +19,7 @@ from lift_gs_ros.nodes.cloud_input import CloudInput
 from lift_gs_ros.nodes.conversions import (
     camera_from_info,
     chunk_from_message,
+    frame_name,
     image_from_color,
     make_header,
     matrix_from_pose,
@@ -28,7 +30,7 @@ from lift_gs_ros.nodes.inputs import Inputs
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
 from lift_gs_ros.nodes.map_intake import Grounds
 from lift_gs_ros.nodes.parameters import GROUNDING
-from lift_gs_ros.nodes.qos import LATCHED_CHUNKS, QUERIES
+from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, QUERIES, SENSOR_QOS
 from lift_gs_ros.nodes.reporting import ERROR, gpu_memory_rows
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.worker import Worker
@@ -138,6 +140,9 @@ class GroundingNode(ManagedNode):
             # A map that is finished no longer changes; that nobody publishes it is a fault.
             qos = LATCHED_CHUNKS
             inputs.subscribe(msg.MapChunk, 'map_chunks', self._on_chunk, qos, expected='publisher')
+        # mapping_node latches it; another SLAM's poses need not be.
+        qos = SENSOR_QOS['sensor_data'] if topic else LATCHED
+        inputs.subscribe(PoseStamped, 'keyframe_pose', self._on_pose, qos)
         inputs.subscribe(String, 'query', self._on_query, QUERIES)
 
     def _on_chunk(self, message: msg.MapChunk) -> None:
@@ -146,6 +151,10 @@ class GroundingNode(ManagedNode):
             self.report.count('chunks')
         except ValueError as error:
             self.report.problem('bad_chunks', error)
+
+    def _on_pose(self, message: PoseStamped) -> None:
+        place = matrix_from_pose(message.pose)[:3, 3]
+        self._answering.put_camera(place, frame_name(message.header.frame_id))
 
     def _on_query(self, message: String) -> None:
         self.report.count('queries')

@@ -31,6 +31,7 @@ class Grounds(Protocol):
 
     weights: str
     settings: Any
+    camera: FloatArray | None  # (3,) where it is in the map frame, if that is known
     warn: Callable[[str], object]  # called where memory does not suffice
 
     @property
@@ -45,8 +46,8 @@ class Grounds(Protocol):
     ) -> bool:
         """Encode changed chunks; True while some remain. In ``between`` it answers queries."""
 
-    def set_map(self, summary: MapSummary, stamp: int, camera: FloatArray | None = None) -> None:
-        """Note which map the chunks come from, and where the camera is."""
+    def set_map(self, summary: MapSummary, stamp: int) -> None:
+        """Note which map the chunks come from."""
 
     def clear(self) -> None:
         """Forget the map."""
@@ -115,7 +116,6 @@ class MapIntake:
         self._past_maps: deque[int] = deque(maxlen=100)
         self.stamp, self.frame_id = 0, frame_id
         self.summary = MapSummary()
-        self._camera: FloatArray | None = None  # where the newest keyframe was taken
 
     @property
     def waiting(self) -> bool:
@@ -206,10 +206,9 @@ class MapIntake:
     def _summarise(self, update: ChunkUpdate, grounder: Grounds) -> None:
         if update.map.version >= self.summary.version:  # a chunk that was held back may be older
             self.summary, self.stamp, self.frame_id = update.map, update.stamp, update.frame_id
-            self._camera = update.camera
         voxels, chunks = sum(self._sizes.values()), len(self._sizes)
         self.summary = replace(self.summary, voxels=voxels, chunks=chunks)
-        grounder.set_map(self.summary, self.stamp, self._camera)
+        grounder.set_map(self.summary, self.stamp)
 
     def drop_waiting(self) -> None:
         """Leave out all that has not been taken in yet."""

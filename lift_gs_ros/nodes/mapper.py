@@ -93,7 +93,7 @@ class Mapper:
         self.map_id = random_map_id()
         self._warned: set[str] = set()
         self.last_stamp = 0  # nanoseconds, of the newest keyframe
-        self.last_pose: FloatArray | None = None  # world_from_camera of the same; None: not known
+        self.last_pose: FloatArray = np.eye(4)  # world_from_camera of the same
         self._clock = self._frames_behind = 0
         self.summary = MapSummary()
 
@@ -257,7 +257,6 @@ class Mapper:
         self._keyframes.reset()
         self._jumps.reset()
         self._frames_behind = 0
-        self.last_pose = None
         self._summarise()
 
     def send_all_again(self) -> None:
@@ -279,5 +278,4 @@ class Mapper:
             stamp=self.last_stamp,
             frame_id=self._values['map_frame'],
             map_id=self.map_id,
-            camera=None if self.last_pose is None else self.last_pose[:3, 3],
         )

@@ -12,7 +12,6 @@ from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
-from lift_gs_ros.geometry import FloatArray
 from lift_gs_ros.mapping.chunks import ChunkKey
 from lift_gs_ros.mapping.synchronizer import PairSynchronizer
 from lift_gs_ros.msg import MapChunk
@@ -170,9 +169,8 @@ class MappingNode(ManagedNode):
         if pair is not None:
             before = self._mapper.last_stamp
             self._mapper.fuse(pair)
-            pose = self._mapper.last_pose
-            if self._mapper.last_stamp != before and pose is not None:
-                self._publish_pose(pose)
+            if self._mapper.last_stamp != before:
+                self._publish_pose()
         if self._resend.is_set():
             self._resend.clear()
             self._mapper.send_all_again()
@@ -183,9 +181,9 @@ class MappingNode(ManagedNode):
         self._queue.take_all()  # images of before belong to the old one
         self._mapper.reset()
 
-    def _publish_pose(self, world_from_camera: FloatArray) -> None:
+    def _publish_pose(self) -> None:
         header = make_header(self._mapper.last_stamp, self.values['map_frame'])
-        pose = pose_from_matrix(world_from_camera)
+        pose = pose_from_matrix(self._mapper.last_pose)
         self._pose_publisher.publish(PoseStamped(header=header, pose=pose))
 
     def _publish_chunks(self) -> None:
