@@ -51,7 +51,7 @@ CAMERA_STEP = 0.25  # metres that the camera moves before it is somewhere else t
 TRUNCATED = (
     'a sentence of the query is longer than the language encoder takes: its end was not read'
 )
-NO_CAMERA = 'where the camera is is not known: how far from it something is was not read'
+NO_CAMERA = 'where the camera is, which this query depends on, is not known: it was read without'
 
 
 def resolve_device(device: str) -> str:
@@ -78,8 +78,8 @@ class Grounder:
         self.settings = settings or GrounderSettings()
         self._naming = naming
         self._relations = relations
-        # Where the camera is (3,), metres in the map frame: what "closest to me" and "the nearest
-        # chair" are about. None: that is not known.
+        # Where the camera is (3,), metres in the map frame: what "closest to me", "the nearest
+        # chair" and "left of the table" depend on. None: that is not known.
         self.camera: FloatArray | None = None
         # Told when memory does not suffice, and what was done about it.
         self.warn: Callable[[str], object] = warnings.warn

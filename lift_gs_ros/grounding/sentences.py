@@ -3,18 +3,19 @@
 Of "the mug next to the sink" the network is asked for "the mug" and for "the sink", each by itself;
 which mug is meant is for the relation head to say. In a sentence of several things the network
 takes one of them for another more often, and of a large map nothing that was found could be kept
-for other sentences with the same words. Where the camera is ("closest to me", "the nearest chair")
-is nothing to ask the network for: it is known, or the sentence is read without it.
+for other sentences with the same words. Where the camera is ("closest to me", "the nearest chair",
+"left of the table") is nothing to ask the network for: where it is not known, the rest is read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lift_gs_ros.model.phrases import Phrase, is_place, noun_phrases, way_from_camera
+from lift_gs_ros.model.phrases import Phrase, is_place, noun_phrases, says_side, way_from_camera
 
 MOST_THINGS = 8  # asked one by one; what names more is asked as it is, for each is a question
 
@@ -62,7 +63,7 @@ class Sentence:
 
     @staticmethod
     def mentions_camera(text: str) -> bool:
-        """Say whether a query tells how far from the camera something is."""
+        """Say whether it matters to a query where the camera is."""
         return any(phrase.is_camera for phrase in _with_camera(text)[1])
 
     @property
@@ -95,16 +96,28 @@ class Sentence:
 
 
 def _with_camera(text: str) -> tuple[str, list[Phrase]]:
-    """Read a query; "the nearest chair", to nothing else, is the one nearest to the camera."""
+    """Read a query, and say what it leaves unsaid of the camera."""
     phrases = noun_phrases(text)
-    names = [text[phrase.begin : phrase.end] for phrase in phrases]
-    targets = [name for name, phrase in zip(names, phrases) if phrase.is_target]
-    others = [
-        name for name, phrase in zip(names, phrases) if not (phrase.is_target or is_place(name))
-    ]
-    way = way_from_camera(targets[0]) if len(targets) == 1 and not others else ''
-    if not way:
+    unsaid = _unsaid(text, phrases)
+    if not unsaid:
         return text, phrases
-    longer = f'{text.rstrip(" .,;:?!")} {way}'
-    begin = len(longer) - len(way.split()[-1])
+    longer = text.rstrip(' .,;:?!') + unsaid
+    begin = len(longer) - len(unsaid.split()[-1])
     return longer, [*phrases, Phrase(begin, len(longer), is_target=False, is_camera=True)]
+
+
+def _unsaid(text: str, phrases: Sequence[Phrase]) -> str:
+    """Return what one of two readings needs: the nearest to me, left of it as seen from me.
+
+    '' where a query says to what its target is nearest, from where it is left of something, or
+    more than the relation head can take in.
+    """
+    targets = [phrase for phrase in phrases if phrase.is_target]
+    others = [p for p in phrases if not (p.is_target or is_place(text[p.begin : p.end]))]
+    if len(targets) != 1 or len(others) > 1 or any(phrase.is_camera for phrase in others):
+        return ''
+    if not others:
+        return way_from_camera(text[targets[0].begin : targets[0].end])
+    [anchor] = others
+    before = max((p.end for p in phrases if p.end <= anchor.begin), default=0)
+    return ', seen from me' if says_side(text[before : anchor.begin]) else ''

@@ -103,11 +103,16 @@ def is_place(phrase: str) -> bool:
 
 
 def way_from_camera(phrase: str) -> str:
-    """Return "to me" for "the nearest chair", "from me" for "the farthest chair", else ''."""
+    """Return " to me" for "the nearest chair", " from me" for "the farthest chair", else ''."""
     words = phrase.lower().split()
     if not lexicon.NEAREST.isdisjoint(words):
-        return 'to me'
-    return '' if lexicon.FARTHEST.isdisjoint(words) else 'from me'
+        return ' to me'
+    return '' if lexicon.FARTHEST.isdisjoint(words) else ' from me'
+
+
+def says_side(text: str) -> bool:
+    """Say whether words tell on which side of something a thing is: "to the left of"."""
+    return lexicon.SIDE.search(text) is not None
 
 
 def is_negated(text: str) -> bool:
@@ -283,10 +288,10 @@ def _is_self(tokens: list[_Token], i: int) -> bool:
     elif words[-1] not in lexicon.SELVES:
         return False
     before, said = words[:-1], set(words[-2:-1])
-    if said & {'to', 'from'}:
-        said = {word for word in before if word in lexicon.NEARNESS}
-        said |= lexicon.RANKS.intersection(before) if before[-1] == 'from' else set()
-        return bool(said)
+    if said == {'from'}:  # "the third chair from you", "left of the table, seen from me"
+        return not (lexicon.NEARNESS | lexicon.RANKS | lexicon.SEEING).isdisjoint(before)
+    if said == {'to'}:
+        return not lexicon.NEARNESS.isdisjoint(before)
     return any(not lexicon.NEARNESS.isdisjoint(word.split()) for word in said)
 
 
