@@ -222,8 +222,9 @@ class TestResolving:
         return mask(number, self.THINGS[number], score)
 
     def resolve(self, head, language, text, chairs, doors, camera=None):
-        phrases = noun_phrases(text)
-        found = [doors if 'door' in text[p.begin : p.end] else chairs for p in phrases]
+        text, phrases = Sentence.of_things(text, camera).to_judge
+        names = [text[phrase.begin : phrase.end] for phrase in phrases]
+        found = [{'the door': doors, 'door': doors, 'me': []}.get(n, chairs) for n in names]
         tokens = language.encode_prompt(text)
         return resolve_reference(head, tokens, phrases, found, lambda place: self.MIDDLE, camera)
 
@@ -253,6 +254,29 @@ class TestResolving:
         assert found[1].score < 0.2
         unknown = self.resolve(head, language, text, chairs, [])[0]
         assert unknown[0].point_indices[0] == 8, 'the likeliest'
+
+    @pytest.mark.parametrize(
+        ('text', 'number'),
+        [
+            ('the chair to the left of the door', 0),
+            ('find the chair right of the door', 2),
+            ('go to the chair on the left', 0),
+            ('the right chair', 2),
+        ],
+    )
+    @pytest.mark.parametrize('side', [-1, 1])
+    def test_left_and_right_are_as_the_camera_sees_them(self, head, language, text, number, side):
+        chairs = [self.proposal(0, 0.7), self.proposal(2, 0.8)]
+        door = [mask(3, box(2.5, 0, 1, (0.9, 0.1, 2)), 0.9)]
+        camera = np.array([2.3, 3.0 * side, 1.3])
+        found = self.resolve(head, language, text, chairs, door, camera)[0]
+        assert found[0].point_indices[0] == 8 * (number if side < 0 else 2 - number)
+        assert found[0].score > 0.6
+        assert found[1].score < 0.2
+
+    def test_the_only_one_may_be_called_the_left_one(self, head, language):
+        chairs = [self.proposal(2, 0.8)]
+        assert self.resolve(head, language, 'the left chair', chairs, [], np.zeros(3))[0] == chairs
 
     def test_what_is_far_less_likely_is_no_candidate(self, head, language):
         chairs = [self.proposal(1, 0.8), self.proposal(2, 0.75), self.proposal(0, 0.1)]

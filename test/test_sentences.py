@@ -28,39 +28,74 @@ def test_what_is_compared_is_asked_by_itself_and_all_else_as_it_is(query, asked)
 
 
 @pytest.mark.parametrize(
-    ('query', 'text', 'asked'),
+    ('query', 'judged', 'asked'),
     [
-        ('go to the chair closest to me', '', ['the chair', None]),
+        ('go to the chair closest to me', 'go to the chair closest to me', ['the chair', None]),
+        ('the lamp farthest from the robot', 'the lamp farthest from the robot',
+         ['the lamp', None]),
+        ('the chair between you and the desk', 'the chair between you and the desk',
+         ['the chair', None, 'the desk']),
+        ('what is next to you?', 'what is next to you?', [None, None]),
+        ('all mugs next to me', 'everything next to me', ['all mugs', None]),
         ('where is the nearest chair?', 'where is the nearest chair to me',
          ['the nearest chair', None]),
         ('the farthest lamp in the room', 'the farthest lamp in the room from me',
          ['the farthest lamp', 'the room', None]),
-        ('what is next to you?', '', [None, None]),
-        ('the chair between you and the desk', '', ['the chair', None, 'the desk']),
-        ('the chair next to the desk', '', ['the chair', 'the desk']),
+        ('the mug to the left of the laptop.', 'the mug to the left of the laptop, seen from me',
+         ['the mug', 'the laptop', None]),
+        ('right of the sofa, the lamp', 'right of the sofa, the lamp, seen from me',
+         ['the sofa', 'the lamp', None]),
+        ('a mug left of the laptop, seen from you', 'a mug left of the laptop, seen from you',
+         ['a mug', 'the laptop', None]),
+        ('bring me the mug on your right-hand side, please',
+         'the mug right of the others, seen from me', ['the mug', None, None]),
+        ('go to the left door in the hall', 'the left door left of the others, seen from me',
+         ['the left door', None, None]),
     ],
 )  # fmt: skip
-def test_the_camera_is_not_asked_for(query, text, asked):
+def test_what_is_unsaid_of_the_camera_is_there_to_be_judged(query, judged, asked):
     camera = np.array([1.0, 2.0, 1.2])
     sentence = Sentence.of_things(query, camera)
-    assert (sentence.text, sentence.asked) == (text or query, asked)
-    is_camera = [phrase.is_camera for phrase in sentence.phrases]
-    assert is_camera == [name in ('me', 'you') for name in sentence.names]
-    assert (sentence.camera is camera) == Sentence.mentions_camera(query) == any(is_camera)
+    text, phrases = sentence.to_judge
+    assert (text, sentence.asked) == (judged, asked)
+    assert sentence.camera is camera
+    own = [text[phrase.begin : phrase.end] for phrase in phrases]
+    assert [name for name, p in zip(own, phrases) if p.is_camera] == [
+        name for name in own if name in ('me', 'you', 'the robot')
+    ]
+    assert [name for name, p in zip(own, phrases) if p.is_others] == [
+        name for name in own if name == 'the others'
+    ]
+    for name, said, phrase in zip(own, sentence.names, phrases):
+        assert said in (name, '', 'all mugs')
+        assert said or phrase.is_camera or phrase.is_others
 
 
 @pytest.mark.parametrize(
-    'query', ['the nearest chair to the door', 'the chair next to the sofa', 'chair. nearest lamp']
+    'query',
+    [
+        'the nearest chair to the door',
+        'the chair next to the sofa',
+        'chair. nearest lamp',
+        'the mug right next to the laptop',
+        'the mug I left on the table',
+        'the mug left of the laptop, seen from the door',
+        'the right pillow on the sofa',
+        'the chairs on the left',
+        'everything on the left',
+        'bring the mug to me',
+    ],
 )
-def test_what_stands_to_something_else_does_not_depend_on_the_camera(query):
-    assert not Sentence.mentions_camera(query)
-    assert Sentence.of_things(query, np.zeros(3)) == Sentence.of_things(query)
+def test_what_does_not_depend_on_the_camera_is_asked_as_without_one(query):
+    with_camera, without = Sentence.of_things(query, np.zeros(3)), Sentence.of_things(query)
+    assert with_camera == without
+    assert without.camera is None
 
 
 @pytest.mark.parametrize('query', ['the chair closest to me', 'what is next to me?'])
 def test_without_a_camera_only_the_rest_is_read(query):
     sentence = Sentence.of_things(query)
-    assert (sentence.text, sentence.asked, sentence.camera) == (query, [query], None)
+    assert (sentence.to_judge[0], sentence.asked, sentence.camera) == (query, [query], None)
     [phrase] = sentence.phrases
     assert (phrase.open, phrase.each) == (None, False)
 

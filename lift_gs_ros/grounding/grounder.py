@@ -36,6 +36,7 @@ from lift_gs_ros.grounding.instances import GroundedInstance, Grounding, Latency
 from lift_gs_ros.grounding.picture import draw
 from lift_gs_ros.grounding.sentences import Sentence
 from lift_gs_ros.grounding.settings import GrounderSettings
+from lift_gs_ros.grounding.viewpoint import judged_from_camera
 from lift_gs_ros.mapping.chunks import ChunkKey, halo_points, neighbours, with_halo
 from lift_gs_ros.model.checkpoint import load_checkpoint
 from lift_gs_ros.model.language import LanguageEncoder, load_language_encoder
@@ -355,7 +356,7 @@ class Grounder:
         """Say what of a query is not answered, if anything."""
         is_cut = self._language.encode_prompt(query).truncated
         is_blind = self.camera is None and self._relations is not None
-        is_unplaced = is_blind and Sentence.mentions_camera(query)
+        is_unplaced = is_blind and judged_from_camera(query) is not None
         return '; '.join([TRUNCATED] * is_cut + [NO_CAMERA] * is_unplaced)
 
     def _view(self) -> EncodedMap:

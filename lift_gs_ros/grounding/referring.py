@@ -52,9 +52,15 @@ def resolve_reference(
         return list(proposals)
     own, target = proposals[targets[0]], phrases[targets[0]]
 
+    rivals = _likely(own)
+    if len(rivals) < 2 and any(phrase.is_others for phrase in phrases):
+        return list(proposals)
+
     def anchors_of(phrase: Phrase, found: list[Proposal]) -> list[_Anchor]:
         if phrase.is_camera:
             return [] if camera is None else [_Anchor(1.0, _around(camera))]
+        if phrase.is_others:
+            return [_Anchor(1.0, _amid(rivals))]
         return [_Anchor(p.score, p.box, p) for p in _likely(found)[:MOST_ANCHORS]]
 
     mentioned = [
@@ -63,7 +69,6 @@ def resolve_reference(
         if not (phrase.is_target or is_place(tokens.text[phrase.begin : phrase.end]))
     ]
     anchors = [(phrase, some) for phrase, some in mentioned if some]
-    rivals = _likely(own)
     if target.each and mentioned and not anchors:
         return [[] if phrase is target else list(own) for phrase, own in zip(phrases, proposals)]
     if own[0].score <= 0 or not (anchors or (len(rivals) >= 2 and not target.each)):
@@ -106,7 +111,7 @@ class _Anchor:
 
     score: float
     box: Box
-    thing: Proposal | None = None  # None: it is the camera
+    thing: Proposal | None = None  # None: it is where the camera is, or amid the candidates
 
 
 @dataclass(frozen=True)
@@ -188,6 +193,13 @@ def _around(camera: NDArray[np.floating]) -> Box:
     How far something is that the anchor touches, no sentence of the training says.
     """
     return Box(camera, np.array([-2 * STANDS_BACK, -2 * STANDS_BACK, 2 * STANDS_BACK]))
+
+
+def _amid(proposals: Sequence[Proposal]) -> Box:
+    """Return a small box in the middle of proposals, of which each counts as it is likely."""
+    centers = [proposal.box.center for proposal in proposals]
+    weights = [proposal.score for proposal in proposals]
+    return Box(np.average(centers, axis=0, weights=weights), np.full(3, 0.1))
 
 
 def _likely(proposals: Sequence[Proposal]) -> list[Proposal]:

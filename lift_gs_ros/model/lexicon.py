@@ -97,7 +97,13 @@ SELVES = _words('me us you myself ourselves yourself')  # "closest to me", "the 
 NEAREST, FARTHEST = _words('nearest closest'), _words('farthest furthest')
 NEARNESS = _words('near nearer close closer next beside by adjacent far farther further away')
 SEEING = _words('seen viewed looking viewing')
-SIDE = re.compile(r'\b(?:left|right)(?:[\s-]+hand)?(?:\s+side)?\s+of\b', re.IGNORECASE)
+_SIDE = r'(left|right)(?:[\s-]+hand)?(?:\s+side)?'
+SIDE = re.compile(r'\b(left|right)(?:most)?\b', re.IGNORECASE)
+SIDE_OF = re.compile(rf'\b{_SIDE}\s+of\b', re.IGNORECASE)
+ON_SIDE = re.compile(
+    rf'\b(?:on|to|at)\s+(?:the|your|my|our)\s+(?:far\s+)?{_SIDE}\b(?![\s-]+(?:hand|side|of)\b)',
+    re.IGNORECASE,
+)
 NEARNESS |= NEAREST | FARTHEST | {'between'}
 IS = _words("is are was were that's it's")
 TELLING = _words("there there's")

@@ -29,6 +29,7 @@ class Phrase:
     # on the table". How one stands is no matter of the others.
     each: bool = False
     is_camera: bool = False  # "closest to me", "next to you": not a thing, but where the camera is
+    is_others: bool = False  # what else the target may be: "left of the others" (``viewpoint.py``)
 
 
 @dataclass(frozen=True)
@@ -102,17 +103,24 @@ def is_place(phrase: str) -> bool:
     return bare_noun(phrase).lower().split()[-1] in lexicon.PLACES
 
 
-def way_from_camera(phrase: str) -> str:
-    """Return " to me" for "the nearest chair", " from me" for "the farthest chair", else ''."""
+def distance_from_camera(phrase: str) -> str:
+    """Return 'to' for "the nearest chair", 'from' for "the farthest chair", else ''."""
     words = phrase.lower().split()
     if not lexicon.NEAREST.isdisjoint(words):
-        return ' to me'
-    return '' if lexicon.FARTHEST.isdisjoint(words) else ' from me'
+        return 'to'
+    return '' if lexicon.FARTHEST.isdisjoint(words) else 'from'
 
 
-def says_side(text: str) -> bool:
+def tells_side(text: str) -> bool:
     """Say whether words tell on which side of something a thing is: "to the left of"."""
-    return lexicon.SIDE.search(text) is not None
+    return lexicon.SIDE_OF.search(text) is not None
+
+
+def said_side(text: str, phrase: str) -> str:
+    """Return 'left' for "the chair on the left" and "the left chair", else 'right' or ''."""
+    words = ' '.join([phrase, *(match[1] for match in lexicon.ON_SIDE.finditer(text))])
+    found = lexicon.SIDE.search(words)
+    return found[1].lower() if found else ''
 
 
 def is_negated(text: str) -> bool:
@@ -134,8 +142,8 @@ def _with_each(text: str, tokens: list[_Token], phrases: list[Phrase]) -> list[P
     """
     targets = [phrase for phrase in phrases if phrase.is_target]
     name = text[targets[0].begin : targets[0].end]
-    said = _left_open(name)
-    if len(targets) != 1 or (said is None and not _is_several(name)):
+    said = left_open(name)
+    if len(targets) != 1 or (said is None and not is_several(name)):
         return phrases
     [target] = targets
     others = [p for p in phrases if not p.is_target]
@@ -160,7 +168,7 @@ def _with_each(text: str, tokens: list[_Token], phrases: list[Phrase]) -> list[P
     return [replace(p, open=said, each=True) if p.is_target else p for p in phrases]
 
 
-def _is_several(phrase: str) -> bool:
+def is_several(phrase: str) -> bool:
     """Say whether a phrase names several things: "all mugs", "the two chairs", "every lamp"."""
     words = phrase.lower().split()
     if words[0] == 'one' or not lexicon.RANKS.isdisjoint(words):
@@ -170,7 +178,7 @@ def _is_several(phrase: str) -> bool:
     return is_plural or not lexicon.SEVERAL.isdisjoint(words)
 
 
-def _left_open(phrase: str) -> str | None:
+def left_open(phrase: str) -> str | None:
     """Return what a phrase says of a thing that it does not name; None where it names one."""
     words = phrase.lower().replace('’', "'").split()
     if words[0].startswith('what') and lexicon.WHAT.issuperset(words):

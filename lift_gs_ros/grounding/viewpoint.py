@@ -1,0 +1,67 @@
+"""What a query means to somebody who knows where the camera is.
+
+"The nearest chair" is nearest to it, "the chair left of the table" is so as seen from it, and "the
+chair on the left" is left of the other chairs. The relation head has learnt sentences that say so:
+what a query leaves unsaid is added for it to read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lift_gs_ros.model.phrases import (
+    Phrase,
+    distance_from_camera,
+    is_place,
+    is_several,
+    left_open,
+    noun_phrases,
+    said_side,
+    tells_side,
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the relation head reads for a query, with n phrases."""
+
+    text: str
+    phrases: list[Phrase]  # (n,) in this text
+    said: list[Phrase]  # (n,) the same in the query; what it leaves unsaid: no characters
+
+
+def judged_from_camera(query: str) -> Judged | None:
+    """Return what a query means; None: it is no matter where the camera is."""
+    phrases = noun_phrases(query)
+    if any(phrase.is_camera for phrase in phrases):
+        return Judged(query, phrases, phrases)
+    targets = [phrase for phrase in phrases if phrase.is_target]
+    anchors = [p for p in phrases if not (p.is_target or is_place(query[p.begin : p.end]))]
+    if len(targets) != 1 or len(anchors) > 1:  # the head knows two anchors
+        return None
+    [target], whole = targets, Judged(query.rstrip(' .,;:?!'), phrases, phrases)
+    if anchors:
+        before = max((p.end for p in phrases if p.end <= anchors[0].begin), default=0)
+        is_side = tells_side(query[before : anchors[0].begin])
+        return _longer(whole, ', seen from', 'me') if is_side else None
+    name = query[target.begin : target.end]
+    if way := distance_from_camera(name):
+        return _longer(whole, f' {way}', 'me')
+    side = said_side(query, name)
+    if not side or is_several(name) or left_open(name) is not None:
+        return None
+    short = Judged(name, [replace(target, begin=0, end=len(name))], [target])
+    return _longer(_longer(short, f' {side} of', 'the others'), ', seen from', 'me')
+
+
+def _longer(judged: Judged, words: str, unsaid: str) -> Judged:
+    """Add words, and a phrase that names the camera, or the other candidates for the target."""
+    text = f'{judged.text}{words} {unsaid}'
+    phrase = Phrase(
+        len(text) - len(unsaid),
+        len(text),
+        is_target=False,
+        is_camera=unsaid == 'me',
+        is_others=unsaid != 'me',
+    )
+    return Judged(text, [*judged.phrases, phrase], [*judged.said, replace(phrase, begin=0, end=0)])
