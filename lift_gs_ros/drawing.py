@@ -92,13 +92,13 @@ def draw_answer(frame: RgbdFrame, answer: Grounding) -> Image.Image:
 
 def caption(answer: Grounding) -> str:
     """One line that says what was asked and what came out."""
-    if answer.message:
-        return f'"{answer.query}": {answer.message}'
     if not answer.targets:
-        return f'"{answer.query}": not here (none {answer.none_score:.2f})'
+        reason = answer.message or f'not here (none {answer.none_score:.2f})'
+        return f'"{answer.query}": {reason}'
     scores = ', '.join(f'{instance.score:.2f}' for instance in answer.targets[:4])
     more = ', ...' if len(answer.targets) > 4 else ''
-    return f'"{answer.query}": {len(answer.targets)} found ({scores}{more})'
+    note = f'; {answer.message}' if answer.message else ''
+    return f'"{answer.query}": {len(answer.targets)} found ({scores}{more}){note}'
 
 
 def with_caption(image: Image.Image, text: str) -> Image.Image:

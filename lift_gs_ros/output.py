@@ -30,6 +30,8 @@ def print_table(answers: Sequence[Grounding], verdicts: Sequence[str] = ()) -> N
             verdict = ''
         if len(answer.targets) > MAX_ROWS:
             print(f'{"":<34} and {len(answer.targets) - MAX_ROWS} more')
+        if answer.targets and answer.message:
+            print(f'{"":<34} {answer.message}')
 
 
 def write_on_map(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -105,9 +107,11 @@ def test_the_overview_shows_the_whole_map_and_the_mask_in_colour():
     ('answer', 'words'),
     [
         (answer_at(square(0.0)), '1 found (0.80)'),
+        (replace(answer_at(square(0.0)), message='its end was not read'),
+         '1 found (0.80); its end was not read'),
         (Grounding('a piano', 0, 'map', none_score=0.93), 'not here (none 0.93)'),
         (Grounding('a piano', 0, 'map', message='no map yet'), 'no map yet'),
     ],
-)
+)  # fmt: skip
 def test_the_caption_says_what_came_out(answer, words):
     assert words in drawing.caption(answer)
