@@ -285,7 +285,7 @@ def _converse(
     camera = processes['camera_node']
     client.spin_until(lambda: camera.poll() == 0, 1200, 'end of the sequence')
     client.settle()
-    live = [answer for answer in client.answers if answer.targets or not answer.message]
+    live = [answer for answer in client.answers if answer.instances or not answer.message]
     print(
         f'"{asked[0].text}" was answered {len(live)} times while the map grew '
         f'({time.monotonic() - begin:.0f} s)\n'
