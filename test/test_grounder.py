@@ -13,6 +13,7 @@ from lift_gs_ros.mapping.chunks import split_into_chunks
 from lift_gs_ros.model.config import LiftGSConfig
 from lift_gs_ros.model.language import load_language_encoder
 from lift_gs_ros.model.lift_gs import LiftGS
+from lift_gs_ros.model.relations import RelationHead
 
 CHUNK_SIZE = 1.6
 
@@ -388,12 +389,31 @@ def test_a_standing_query_about_the_camera_is_answered_again_where_that_has_move
     queries = ['the nearest red cube', 'what is next to me?', 'the red cube']
     shipped.camera = np.array([0.5, 0.0, 1.0])
     answers = shipped.ground_many(queries)
-    shipped.camera = np.array([0.51, 0.0, 1.0])
+    shipped.camera = np.array([0.5, 0.0, 1.0])
     assert all(new is old for new, old in zip(shipped.ground_again(answers), answers))
     shipped.camera = np.array([1.5, 0.0, 1.0])
     again = shipped.ground_again(answers)
     shipped.camera = None
     assert [new is old for new, old in zip(again, answers)] == [False, False, True]
+
+
+def test_on_a_large_map_what_is_nearest_is_looked_for_around_the_camera(language):
+    torch.manual_seed(0)
+    model = LiftGS(LiftGSConfig.tiny(language_dim=language.dim))
+    settings = GrounderSettings(chunk_size=CHUNK_SIZE, chunk_overlap=0.0, max_chunks=1)
+    grounder = Grounder(model, language, settings, RelationHead.load('minilm'))
+    for i in range(12):
+        shift = np.float32([i * CHUNK_SIZE, 0, 0])
+        cloud = slab(i, 300)
+        inner = (np.abs(cloud.positions[:, :2]) < CHUNK_SIZE / 2).all(axis=1)
+        grounder.update((i, 0, 0), PointCloud(cloud.positions[inner] + shift, cloud.colors[inner]))
+    for x in (0, 11):
+        grounder.camera = np.array([x * CHUNK_SIZE, 0.0, 1.0])
+        plain, nearest = grounder.ground_many(['the chair', 'the chair closest to me'])
+        assert len(plain.basis[1]) == 1
+        around = {key[0] for key, _ in nearest.basis[0][1]}
+        assert around >= set(range(min(x, 3), max(x, 8) + 1))
+        assert len(around) <= 10
 
 
 def test_changed_settings_give_all_answers_again(grounder):

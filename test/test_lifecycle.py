@@ -9,6 +9,7 @@ pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from lifecycle_msgs.msg import Transition  # noqa: E402
 from lifecycle_msgs.srv import ChangeState, GetState  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from ros_graph import PATIENCE, wait_until  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
 from std_srvs.srv import Trigger  # noqa: E402
@@ -23,6 +24,7 @@ from test_nodes import (  # noqa: E402
 )
 
 from lift_gs_ros import msg, srv  # noqa: E402
+from lift_gs_ros.nodes import lifecycle  # noqa: E402
 from lift_gs_ros.nodes.camera_node import CameraNode  # noqa: E402
 from lift_gs_ros.nodes.grounding_node import GroundingNode  # noqa: E402
 from lift_gs_ros.nodes.mapping_node import MappingNode  # noqa: E402
@@ -169,6 +171,42 @@ def test_what_the_executor_waits_for_is_destroyed_by_its_own_thread(graph, clien
     )
     assert change(client, 'mapping_node', CONFIGURE, ACTIVATE, DEACTIVATE, CLEANUP)
     assert set(threads) == {executor}
+
+
+def test_a_transition_that_cannot_destroy_fails_and_says_so(graph, client, monkeypatch):
+    node = graph.add(MappingNode, autostart=False)
+    assert change(client, 'mapping_node', CONFIGURE, ACTIVATE)
+
+    def destroy(entity):
+        monkeypatch.undo()
+        raise RuntimeError('no')
+
+    monkeypatch.setattr(node.node, 'destroy_subscription', destroy)
+    assert not change(client, 'mapping_node', DEACTIVATE)
+    assert state(client, 'mapping_node') == 'unconfigured'
+    assert not client.count_subscribers('rgb/image')
+    assert change(client, 'mapping_node', CONFIGURE, ACTIVATE)
+
+
+@pytest.mark.parametrize('is_shut_down', [False, True])
+def test_without_a_spinning_executor_entities_are_destroyed_all_the_same(
+    graph, client, monkeypatch, is_shut_down
+):
+    monkeypatch.setattr(lifecycle, 'DESTROY_SECONDS', 0.05)
+    node = MappingNode(context=graph.context)
+    before = len(node._entities())
+    executor = SingleThreadedExecutor(context=graph.context)
+    executor.add_node(node.node)
+    node.start()
+    assert len(node._entities()) > before
+    if is_shut_down:
+        executor.shutdown()
+    node.node.trigger_deactivate()
+    node.node.trigger_cleanup()
+    assert len(node._entities()) == before
+    assert node.state == 'unconfigured'
+    executor.shutdown()
+    node.node.destroy_node()
 
 
 def test_whoever_waits_for_a_node_that_is_shut_down_is_told_so(graph, client):

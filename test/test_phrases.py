@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lift_gs_ros.model.phrases import is_negated, is_place, noun_phrases
+from lift_gs_ros.model.phrases import Phrase, is_negated, is_place, noun_phrases
 
 QUERIES = [
     '<which chair> is closest to [the door]?',
@@ -286,10 +286,19 @@ def test_surroundings_are_no_things(phrase, expected):
         ('not far from us there is a chair', 'us'),
         ('can you see the cup beside yourself, please', 'yourself'),
         ('find the chair near the table closest to me', 'me'),
+        ('the chair between me and the desk', 'me'),
+        ('the chair between the desk and the robot', 'the robot'),
+        ('the mug left of the laptop, seen from me', 'me'),
+        ('the chair next to you which is red', 'you'),
+        ('the chair that you see next to you', 'you'),
         # Who asks, who is asked, and what is somewhere else.
         ('bring the mug to me', None),
         ('bring the second book to me', None),
         ('give me the nearest mug', None),
+        ('next, bring the mug to me', None),
+        ('find the mug near the sink and bring it to me', None),
+        ('close the drawer by the door and come to me', None),
+        ('the chair nearest the door and me', None),
         ('can you find us a chair near the robot vacuum', None),
         ('find the robot', None),
         ('the chair closest to my desk', None),
@@ -303,3 +312,13 @@ def test_where_the_camera_is_is_told_from_what_it_sees(text, camera):
     assert cameras == ([] if camera is None else [camera])
     assert [p.is_target for p in phrases].count(True) == 1
     assert not any(p.is_target and p.is_camera for p in phrases)
+
+
+@pytest.mark.parametrize('text', ['come closer to me', 'near you', 'go next to the robot'])
+def test_a_request_to_come_is_one_for_whatever_it_says(text):
+    assert noun_phrases(text) == [Phrase(0, len(text), is_target=True)]
+
+
+def test_lines_are_sentences():
+    phrases = noun_phrases('a chair\nthe red lamp\n')
+    assert [(p.begin, p.end, p.is_target) for p in phrases] == [(0, 7, True), (8, 20, True)]

@@ -39,6 +39,7 @@ def test_what_is_compared_is_asked_by_itself_and_all_else_as_it_is(query, asked)
         ('all mugs next to me', 'everything next to me', ['all mugs', None]),
         ('where is the nearest chair?', 'where is the nearest chair to me',
          ['the nearest chair', None]),
+        ('which chair is closest?', 'which chair is closest to me', ['which chair', None]),
         ('the farthest lamp in the room', 'the farthest lamp in the room from me',
          ['the farthest lamp', 'the room', None]),
         ('the mug to the left of the laptop.', 'the mug to the left of the laptop, seen from me',
@@ -84,6 +85,7 @@ def test_what_is_unsaid_of_the_camera_is_there_to_be_judged(query, judged, asked
         'the chairs on the left',
         'everything on the left',
         'bring the mug to me',
+        'turn to the right and find the chair',
     ],
 )
 def test_what_does_not_depend_on_the_camera_is_asked_as_without_one(query):

@@ -48,7 +48,7 @@ from lift_gs_ros.model.relations import RelationHead
 
 NOUNS_IN_PROMPT = 12  # about as many phrases as in a prompt of the training
 MOST_NOUNS = 24  # that are looked for where a query asks for everything
-CAMERA_STEP = 0.25  # metres that the camera moves before it is somewhere else to standing queries
+CHUNKS_AROUND = 9  # around the camera, where a query is about that: about a flat
 TRUNCATED = (
     'a sentence of the query is longer than the language encoder takes: its end was not read'
 )
@@ -384,17 +384,19 @@ class Grounder:
             zip(readings, self._asker.choose(self._view(), list(readings.values()), number))
         )
 
-    def _union(self, chunks_of: Mapping[str, Tensor], sentence: Sentence) -> Tensor:
-        """Return the chunks (K,) bool in which any of a sentence's things is looked for.
-
-        Where it names none ("what is next to me?"), those next to the camera.
-        """
+    def _around_camera(self, sentence: Sentence) -> Tensor:
+        """Return the chunks (K,) bool around the camera, if that matters."""
         view = self._view()
         chosen = torch.zeros_like(view.tiles.sizes, dtype=torch.bool)
+        if sentence.camera is not None:
+            chosen[view.nearest(sentence.camera, CHUNKS_AROUND)] = True
+        return chosen
+
+    def _union(self, chunks_of: Mapping[str, Tensor], sentence: Sentence) -> Tensor:
+        """Return the chunks (K,) bool in which any of a sentence's things is looked for."""
+        chosen = self._around_camera(sentence)
         for text in sentence.texts:
             chosen = chosen | chunks_of[text]
-        if not sentence.texts and sentence.camera is not None:
-            chosen[view.nearest(sentence.camera, self.settings.max_chunks)] = True
         return chosen
 
     def _basis(self, sentence: Sentence, chunks_of: Mapping[str, Tensor]) -> Hashable:
@@ -402,7 +404,7 @@ class Grounder:
         chunks = self._view().basis(self._union(chunks_of, sentence), self.settings)
         if sentence.camera is None:
             return chunks
-        return chunks, tuple(np.round(sentence.camera / CAMERA_STEP).tolist())
+        return chunks, tuple(sentence.camera.tolist())
 
     def _nouns(
         self, sentence: Sentence, chunks_of: Mapping[str, Tensor]
@@ -437,15 +439,21 @@ class Grounder:
         """Return instances and none score of sentences, each text looked for in its chunks."""
         if not sentences:
             return {}
-        texts = list(dict.fromkeys(t for sentence in sentences.values() for t in sentence.texts))
-        asked, chosen = [readings[text] for text in texts], [chunks_of[text] for text in texts]
-        found = dict(zip(texts, self._asker.find(self._view(), asked, chosen, self.settings)))
+        # A text of two sentences is asked twice where only one of them is about the camera.
+        chosen = {
+            (text, sentence.camera is None): chunks_of[text] | self._around_camera(sentence)
+            for sentence in sentences.values()
+            for text in sentence.texts
+        }
+        asked = [readings[text] for text, _ in chosen]
+        finds = self._asker.find(self._view(), asked, list(chosen.values()), self.settings)
+        found = dict(zip(chosen, finds))
         selection = Selection(self.settings, self._naming)
         return {
             i: assemble(
                 sentence,
                 self._language.encode_prompt(sentence.to_judge[0]),
-                found,
+                {text: found[text, sentence.camera is None] for text in sentence.texts},
                 self._nouns(sentence, chunks_of),
                 self._view(),
                 self.settings,

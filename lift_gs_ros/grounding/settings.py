@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+CAMERA_STEP = 0.25  # metres that the camera moves before it is somewhere else to standing queries
+
 
 @dataclass(frozen=True)
 class GrounderSettings:

@@ -39,15 +39,14 @@ def judged_from_camera(query: str) -> Judged | None:
     anchors = [p for p in phrases if not (p.is_target or is_place(query[p.begin : p.end]))]
     if len(targets) != 1 or len(anchors) > 1:  # the head knows two anchors
         return None
-    [target], whole = targets, Judged(query.rstrip(' .,;:?!'), phrases, phrases)
+    [target], whole = targets, Judged(query.rstrip(' \n.,;:?!'), phrases, phrases)
     if anchors:
         before = max((p.end for p in phrases if p.end <= anchors[0].begin), default=0)
         is_side = tells_side(query[before : anchors[0].begin])
         return _longer(whole, ', seen from', 'me') if is_side else None
-    name = query[target.begin : target.end]
-    if way := distance_from_camera(name):
+    if way := distance_from_camera(query, target):
         return _longer(whole, f' {way}', 'me')
-    side = said_side(query, name)
+    name, side = query[target.begin : target.end], said_side(query, target)
     if not side or is_several(name) or left_open(name) is not None:
         return None
     short = Judged(name, [replace(target, begin=0, end=len(name))], [target])

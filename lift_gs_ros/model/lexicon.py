@@ -96,7 +96,6 @@ PERSONS = _words("i you we i've you've we've")  # "the mug I left on the table"
 SELVES = _words('me us you myself ourselves yourself')  # "closest to me", "the chair nearest you"
 NEAREST, FARTHEST = _words('nearest closest'), _words('farthest furthest')
 NEARNESS = _words('near nearer close closer next beside by adjacent far farther further away')
-SEEING = _words('seen viewed looking viewing')
 _SIDE = r'(left|right)(?:[\s-]+hand)?(?:\s+side)?'
 SIDE = re.compile(r'\b(left|right)(?:most)?\b', re.IGNORECASE)
 SIDE_OF = re.compile(rf'\b{_SIDE}\s+of\b', re.IGNORECASE)
@@ -128,6 +127,15 @@ RANKS = _words(
     'leftmost rightmost tallest shortest highest lowest largest biggest smallest widest '
     'narrowest longest'
 )
+# Which words make a place of the camera of "to me", "from me" and "and me".
+FITTING = {
+    'to': NEAREST | _words('nearer closer'),
+    'from': FARTHEST | RANKS | _words('far farther further seen viewed looking viewing'),
+    'and': frozenset(),
+}
+AT_LAST = re.compile(
+    r'\b(nearest|closest|farthest|furthest)(?:\s+(?:away|by))?\W*$', re.IGNORECASE
+)  # fmt: skip
 COLORS = (
     'red', 'orange', 'yellow', 'green', 'blue', 'purple', 'pink', 'brown', 'beige', 'black',
     'white', 'grey',

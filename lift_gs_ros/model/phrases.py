@@ -87,7 +87,7 @@ def noun_phrases(text: str) -> list[Phrase]:
         Phrase(chunk.tokens[0].begin, chunk.tokens[-1].end, is_target, is_camera=chunk.is_camera)
         for chunk, is_target in zip(chunks, targets)
     ]
-    return _with_each(text, tokens, phrases)
+    return _with_each(text, tokens, _without_camera_as_target(text, phrases))
 
 
 def bare_noun(phrase: str) -> str:
@@ -103,9 +103,13 @@ def is_place(phrase: str) -> bool:
     return bare_noun(phrase).lower().split()[-1] in lexicon.PLACES
 
 
-def distance_from_camera(phrase: str) -> str:
-    """Return 'to' for "the nearest chair", 'from' for "the farthest chair", else ''."""
-    words = phrase.lower().split()
+def distance_from_camera(text: str, phrase: Phrase) -> str:
+    """Return 'to' for "the nearest chair" and "which chair is nearest?", 'from' for the farthest.
+
+    Else ''.
+    """
+    end = lexicon.AT_LAST.search(text)
+    words = text[phrase.begin : phrase.end].lower().split() + ([end[1].lower()] if end else [])
     if not lexicon.NEAREST.isdisjoint(words):
         return 'to'
     return '' if lexicon.FARTHEST.isdisjoint(words) else 'from'
@@ -116,10 +120,14 @@ def tells_side(text: str) -> bool:
     return lexicon.SIDE_OF.search(text) is not None
 
 
-def said_side(text: str, phrase: str) -> str:
-    """Return 'left' for "the chair on the left" and "the left chair", else 'right' or ''."""
-    words = ' '.join([phrase, *(match[1] for match in lexicon.ON_SIDE.finditer(text))])
-    found = lexicon.SIDE.search(words)
+def said_side(text: str, phrase: Phrase) -> str:
+    """Return 'left' for "the chair on the left" and "the left chair", else 'right' or ''.
+
+    "Turn to the left and find the chair" says nothing of the chair.
+    """
+    name = text[phrase.begin : phrase.end]
+    said = [m for m in lexicon.ON_SIDE.finditer(text) if not 0 < m.start() < phrase.end]
+    found = lexicon.SIDE.search(' '.join([name, *(match[1] for match in said)]))
     return found[1].lower() if found else ''
 
 
@@ -213,13 +221,15 @@ def _tokens(text: str) -> list[_Token]:
         if match.start() < at:
             continue  # inside a group
         command, relation = lexicon.GROUPS.match(text, match.start()), None
-        if not command and not (found and found[-1].kind == 'word'):  # "the book which is ..."
+        # Not "the book which is ...", "the book next to you which is ...".
+        is_name = found and (found[-1].kind == 'word' or found[-1].word in lexicon.SELVES)
+        if not command and not is_name:
             command = lexicon.WHICH_GROUPS.match(text, match.start())
         if not command:
             relation = lexicon.RELATION_GROUPS.match(text, match.start())
         group = command or relation
         end = group.end() if group else match.end()
-        word = ' '.join(text[match.start() : end].lower().replace('’', "'").split())
+        word = ' '.join(text[match.start() : end].lower().replace('’', "'").split()) or '\n'
         kind = _kind(word, found[-1].kind if found else '')
         if group:
             kind = 'command' if command else 'material' if word.startswith('made') else 'relation'
@@ -288,19 +298,23 @@ def _in_context(tokens: list[_Token], i: int) -> _Token:
 
 def _is_self(tokens: list[_Token], i: int) -> bool:
     """Say whether a word means where the camera is: "closest to me", "the nearest chair to you"."""
-    words = [token.word for token in tokens[: i + 1]]
-    if words[-2:] == ['the', 'robot']:
+    at = i  # where what names the camera begins
+    if tokens[i].word == 'robot' and i and tokens[i - 1].word == 'the':
         if i + 1 < len(tokens) and tokens[i + 1].kind == 'word':  # "the robot vacuum"
             return False
-        words.pop()
-    elif words[-1] not in lexicon.SELVES:
+        at = i - 1
+    elif tokens[i].word not in lexicon.SELVES:
         return False
-    before, said = words[:-1], set(words[-2:-1])
-    if said == {'from'}:  # "the third chair from you", "left of the table, seen from me"
-        return not (lexicon.NEARNESS | lexicon.RANKS | lexicon.SEEING).isdisjoint(before)
-    if said == {'to'}:
-        return not lexicon.NEARNESS.isdisjoint(before)
-    return any(not lexicon.NEARNESS.isdisjoint(word.split()) for word in said)
+    link = tokens[at - 1].word if at else ''
+    if link not in lexicon.FITTING:
+        return not lexicon.NEARNESS.isdisjoint(link.split())
+    # "The nearest chair to me" tells a place, "bring the chair to me" does not.
+    first = at - 1
+    while first and tokens[first - 1].kind in ('word', 'determiner'):
+        first -= 1
+    if link == 'and':
+        return first > 0 and tokens[first - 1].word == 'between'
+    return any(token.word in lexicon.FITTING[link] for token in tokens[first : at - 1])
 
 
 def _joins_colors(tokens: list[_Token], i: int) -> bool:
@@ -434,6 +448,18 @@ def _without_ones(chunks: list[_Chunk], targets: list[bool]) -> tuple[list[_Chun
     if not any(targets[i] for i in kept):
         targets = [i == kept[0] for i in range(len(chunks))]
     return [chunks[i] for i in kept], [targets[i] for i in kept]
+
+
+def _without_camera_as_target(text: str, phrases: list[Phrase]) -> list[Phrase]:
+    """Ask for no camera: "come next to me" is one phrase."""
+    things = [phrase for phrase in phrases if not phrase.is_camera]
+    if not things:
+        return [_whole(text)]
+    first = None if any(phrase.is_target for phrase in things) else things[0]
+    return [
+        replace(phrase, is_target=phrase is first or (phrase.is_target and not phrase.is_camera))
+        for phrase in phrases
+    ]
 
 
 def _of_description(chunks: list[_Chunk], targets: list[bool]) -> list[bool]:

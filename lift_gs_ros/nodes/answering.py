@@ -8,9 +8,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from lift_gs_ros.geometry import FloatArray
 from lift_gs_ros.grounding.breaks import Breaks
 from lift_gs_ros.grounding.instances import Grounding, MapSummary
+from lift_gs_ros.grounding.settings import CAMERA_STEP
 from lift_gs_ros.nodes.conversions import ChunkUpdate
 from lift_gs_ros.nodes.jobs import Jobs
 from lift_gs_ros.nodes.map_intake import Grounds, MapIntake
@@ -62,9 +65,9 @@ class Answering:
         self._intake = MapIntake(
             values['map_frame'], report, lambda: values['answer_rate'], values['max_voxels']
         )
-        # Where the camera is (3,), and in which frame: the newest, and what the grounder knows.
+        # Where the camera is (3,), and in which frame.
         self._camera: tuple[FloatArray, str] | None = None
-        self._camera_taken: tuple[FloatArray, str] | None = None
+        self._camera_refused: tuple[FloatArray, str] | None = None
         self._grounder: Grounds | None = None
         self._standing = StandingQueries()
         self.jobs = Jobs()
@@ -178,27 +181,30 @@ class Answering:
         self._encoded &= not another_map
 
     def _take_camera(self) -> None:
+        """Hand on where the camera is: each few steps, and only in the frame of the map."""
         assert self._grounder is not None
-        if self._camera is None or self._camera is self._camera_taken:
+        if self._camera is None or not self.summary.chunks:
             return
-        place, frame_id = self._camera_taken = self._camera
+        place, frame_id = camera = self._camera
+        before = self._grounder.camera
         if frame_id != self._intake.frame_id:
-            self._report.problem(
-                'cameras_in_other_frames',
-                f"keyframe_pose is in frame '{frame_id}', the map in '{self._intake.frame_id}': "
-                'what a query says of where the camera is can not be read',
-            )
-            self._grounder.camera = None
-            return
-        self._grounder.camera = place
-        self._stale |= self.summary.chunks > 0
+            if camera is not self._camera_refused:
+                self._report.problem(
+                    'cameras_in_other_frames',
+                    f"keyframe_pose is in frame '{frame_id}', the map in "
+                    f"'{self._intake.frame_id}': what a query says of the camera can not be read",
+                )
+            self._camera_refused, self._grounder.camera = camera, None
+            self._stale |= before is not None
+        elif before is None or np.linalg.norm(place - before) >= CAMERA_STEP:
+            self._grounder.camera, self._stale = place, True
 
     def forget_map(self) -> None:
         """Start again without a map. Not while the worker runs."""
         self._intake.drop_waiting()  # such a chunk may be gone before the map is sent again
         if self._grounder is not None:
             self._intake.forget(self._grounder)
-            self._grounder.camera = self._camera = self._camera_taken = None
+            self._grounder.camera = self._camera = None
         self._encoded, self._stale = False, True
 
     def _set_thresholds(self) -> None:
@@ -303,7 +309,7 @@ class Answering:
     def _timed(self, answer: Grounding, begin: float) -> Grounding:
         """Note how long an answer took, all together."""
         seconds = time.monotonic() - begin
-        if not answer.message:
+        if answer.basis is not None or not answer.message:  # no refusal
             self._report.count('answers')
             self._report.time('answer', seconds)
             self._report.time('decode', answer.latency.decode_ms / 1e3)

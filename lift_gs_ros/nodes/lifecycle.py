@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.exceptions import InvalidHandle
 from rclpy.lifecycle import LifecycleNode, LifecycleState, ManagedEntity, TransitionCallbackReturn
 from rclpy.lifecycle.node import LifecycleNodeMixin
 from rclpy.logging import LoggingSeverity
@@ -222,8 +223,15 @@ class ManagedNode(ManagedEntity, ABC):
         if executor is None or not entities:
             return self._destroy_now(entities)
         done = threading.Event()
-        executor.create_task(self._destroy_now, entities).add_done_callback(lambda _: done.set())
-        if not done.wait(DESTROY_SECONDS):  # it does not spin, or no longer
+        try:
+            task = executor.create_task(self._destroy_now, entities)
+        except (AttributeError, InvalidHandle):  # it is shut down
+            return self._destroy_now(entities)
+        task.add_done_callback(lambda _: done.set())
+        if done.wait(DESTROY_SECONDS):
+            task.result()  # raises what that did
+        else:  # it does not spin
+            task.cancel()
             self._destroy_now(entities)
 
     def _destroy_now(self, entities: Iterable[Any]) -> None:
