@@ -95,15 +95,17 @@ IT = _words("it it's")
 PERSONS = _words("i you we i've you've we've")  # "the mug I left on the table"
 SELVES = _words('me us you myself ourselves yourself')  # "closest to me", "the chair nearest you"
 NEAREST, FARTHEST = _words('nearest closest'), _words('farthest furthest')
-NEARNESS = _words('near nearer close closer next beside by adjacent far farther further away')
+NEARNESS = NEAREST | FARTHEST
+NEARNESS |= _words(
+    'near nearer close closer next beside by adjacent far farther further away between'
+)
 _SIDE = r'(left|right)(?:[\s-]+hand)?(?:\s+side)?'
 SIDE = re.compile(r'\b(left|right)(?:most)?\b', re.IGNORECASE)
-SIDE_OF = re.compile(rf'\b{_SIDE}\s+of\b', re.IGNORECASE)
-ON_SIDE = re.compile(
+SIDE_OF = re.compile(rf'\b{_SIDE}\s+of\b', re.IGNORECASE)  # "to the left of"
+ON_SIDE = re.compile(  # "on your right-hand side"
     rf'\b(?:on|to|at)\s+(?:the|your|my|our)\s+(?:far\s+)?{_SIDE}\b(?![\s-]+(?:hand|side|of)\b)',
     re.IGNORECASE,
 )
-NEARNESS |= NEAREST | FARTHEST | {'between'}
 IS = _words("is are was were that's it's")
 TELLING = _words("there there's")
 ENDS = ('.', '!', '?', '\n')
@@ -127,15 +129,16 @@ RANKS = _words(
     'leftmost rightmost tallest shortest highest lowest largest biggest smallest widest '
     'narrowest longest'
 )
-# Which words make a place of the camera of "to me", "from me" and "and me".
+# With which words "to me" and "from me" tell a place: "the nearest chair to me". "And me" does behind
+# "between".
 FITTING = {
     'to': NEAREST | _words('nearer closer'),
     'from': FARTHEST | RANKS | _words('far farther further seen viewed looking viewing'),
     'and': frozenset(),
 }
-AT_LAST = re.compile(
+AT_LAST = re.compile(  # "which chair is nearest?", "the chair farthest away"
     r'\b(nearest|closest|farthest|furthest)(?:\s+(?:away|by))?\W*$', re.IGNORECASE
-)  # fmt: skip
+)
 COLORS = (
     'red', 'orange', 'yellow', 'green', 'blue', 'purple', 'pink', 'brown', 'beige', 'black',
     'white', 'grey',

@@ -181,7 +181,7 @@ class Answering:
         self._encoded &= not another_map
 
     def _take_camera(self) -> None:
-        """Hand on where the camera is: each few steps, and only in the frame of the map."""
+        """Hand on where the camera is, where it has moved: a place in the frame of the map."""
         assert self._grounder is not None
         if self._camera is None or not self.summary.chunks:
             return
