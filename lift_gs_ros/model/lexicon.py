@@ -129,7 +129,7 @@ RANKS = _words(
     'leftmost rightmost tallest shortest highest lowest largest biggest smallest widest '
     'narrowest longest'
 )
-# With which words "to me" and "from me" tell a place: "the nearest chair to me". "And me" does behind
+# With which words "to me" and "from me" tell a place: "the nearest chair to me"; "and me" does with
 # "between".
 FITTING = {
     'to': NEAREST | _words('nearer closer'),
