@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
+from geometry_msgs.msg import PoseStamped  # noqa: E402
 from rclpy.qos import qos_profile_sensor_data  # noqa: E402
 from ros_graph import Graph, wait_until  # noqa: E402
 from sensor_msgs.msg import PointCloud2  # noqa: E402
@@ -14,7 +15,7 @@ from test_nodes import FakeGrounder, listen, wait_for_count  # noqa: E402
 from lift_gs_ros import msg  # noqa: E402
 from lift_gs_ros.geometry import PointCloud  # noqa: E402
 from lift_gs_ros.nodes import cloud_input  # noqa: E402
-from lift_gs_ros.nodes.conversions import make_header  # noqa: E402
+from lift_gs_ros.nodes.conversions import make_header, pose_from_matrix  # noqa: E402
 from lift_gs_ros.nodes.grounding_node import GroundingNode  # noqa: E402
 from lift_gs_ros.nodes.point_clouds import cloud_to_message  # noqa: E402
 from lift_gs_ros.nodes.qos import LATCHED, RELIABLE  # noqa: E402
@@ -64,6 +65,20 @@ def test_a_cloud_is_a_map_however_it_is_published(graph, qos):
         slam.publish(spots((0, 0, 0)))
     slam.wait_for_chunks((0, 0, 0))
     assert slam.node.node.count_subscribers('map_chunks') == 0
+
+
+@pytest.mark.parametrize('qos', [LATCHED, qos_profile_sensor_data], ids=['latched', 'sensor_data'])
+def test_another_slam_says_where_the_camera_is_in_the_frame_of_its_cloud(graph, qos):
+    slam = Slam(graph)
+    poses = slam.client.create_publisher(PoseStamped, 'keyframe_pose', qos)
+    wait_until(poses.get_subscription_count, 'a subscriber')
+    pose = pose_from_matrix(np.eye(4))
+    pose.position.x = 3.0
+    poses.publish(PoseStamped(header=make_header(SECOND, 'slam_map'), pose=pose))
+    slam.publish(spots((0, 0, 0)), frame='slam_map')
+    wait_until(lambda: slam.grounder.camera is not None, 'the camera')
+    assert slam.grounder.camera.tolist() == [3.0, 0.0, 0.0]
+    assert 'incompatible_publishers' not in slam.node.report.counts()
 
 
 def test_only_what_changes_is_encoded_again_and_a_new_frame_is_a_new_map(graph):

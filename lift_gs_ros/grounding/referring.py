@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 
 from lift_gs_ros.geometry import Box
 from lift_gs_ros.grounding.proposals import MIN_LIKELIHOOD, Proposal, is_same
-from lift_gs_ros.model.phrases import Phrase, bare_noun, is_negated, is_place, says_where
+from lift_gs_ros.model.phrases import (
+    Phrase,
+    bare_noun,
+    is_negated,
+    is_place,
+    link_before,
+    says_where,
+)
 from lift_gs_ros.model.relations import (
     MAX_ANCHORS,
     Reference,
@@ -73,7 +80,7 @@ def resolve_reference(
         return [[] if phrase is target else list(own) for phrase, own in zip(phrases, proposals)]
     if own[0].score <= 0 or not (anchors or (len(rivals) >= 2 and not target.each)):
         return list(proposals)
-    links = [_link(tokens.text, phrases, phrase) for phrase, _ in anchors]
+    links = [link_before(tokens.text, phrases, phrase) for phrase, _ in anchors]
     if any(is_negated(link) for link in links):
         return list(proposals)
 
@@ -209,9 +216,3 @@ def _likely(proposals: Sequence[Proposal]) -> list[Proposal]:
 
 def _kind(text: str, phrase: Phrase) -> str:
     return bare_noun(text[phrase.begin : phrase.end]).lower().split()[-1]
-
-
-def _link(text: str, phrases: Sequence[Phrase], phrase: Phrase) -> str:
-    """Return what is said between a phrase and the one before it."""
-    before = max((p.end for p in phrases if p.end <= phrase.begin), default=0)
-    return text[before : phrase.begin]

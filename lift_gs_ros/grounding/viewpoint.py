@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from lift_gs_ros.model import lexicon
 from lift_gs_ros.model.phrases import (
     Phrase,
-    distance_from_camera,
     is_place,
     is_several,
     left_open,
+    link_before,
     noun_phrases,
-    said_side,
-    tells_side,
 )
 
 
@@ -41,12 +40,11 @@ def judged_from_camera(query: str) -> Judged | None:
         return None
     [target], whole = targets, Judged(query.rstrip(' \n.,;:?!'), phrases, phrases)
     if anchors:
-        before = max((p.end for p in phrases if p.end <= anchors[0].begin), default=0)
-        is_side = tells_side(query[before : anchors[0].begin])
+        is_side = lexicon.SIDE_OF.search(link_before(query, phrases, anchors[0]))
         return _longer(whole, ', seen from', 'me') if is_side else None
-    if way := distance_from_camera(query, target):
+    if way := _way(query, target):
         return _longer(whole, f' {way}', 'me')
-    name, side = query[target.begin : target.end], said_side(query, target)
+    name, side = query[target.begin : target.end], _side(query, target)
     if not side or is_several(name) or left_open(name) is not None:
         return None
     short = Judged(name, [replace(target, begin=0, end=len(name))], [target])
@@ -64,3 +62,26 @@ def _longer(judged: Judged, words: str, unsaid: str) -> Judged:
         is_others=unsaid != 'me',
     )
     return Judged(text, [*judged.phrases, phrase], [*judged.said, replace(phrase, begin=0, end=0)])
+
+
+def _way(query: str, target: Phrase) -> str:
+    """Return 'to' for "the nearest chair" and "which chair is nearest?", 'from' for the farthest.
+
+    Else ''.
+    """
+    end = lexicon.AT_LAST.search(query)
+    words = query[target.begin : target.end].lower().split() + ([end[1].lower()] if end else [])
+    if not lexicon.NEAREST.isdisjoint(words):
+        return 'to'
+    return '' if lexicon.FARTHEST.isdisjoint(words) else 'from'
+
+
+def _side(query: str, target: Phrase) -> str:
+    """Return 'left' for "the chair on the left" and "the left chair", else 'right' or ''.
+
+    "Turn to the left and find the chair" says nothing of the chair.
+    """
+    name = query[target.begin : target.end]
+    said = [m for m in lexicon.ON_SIDE.finditer(query) if not 0 < m.start() < target.end]
+    found = lexicon.SIDE.search(' '.join([name, *(match[1] for match in said)]))
+    return found[1].lower() if found else ''

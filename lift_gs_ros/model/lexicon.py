@@ -129,12 +129,10 @@ RANKS = _words(
     'leftmost rightmost tallest shortest highest lowest largest biggest smallest widest '
     'narrowest longest'
 )
-# With which words "to me" and "from me" tell a place: "the nearest chair to me"; "and me" does with
-# "between".
+# With which words "to me" and "from me" tell a place: "the nearest chair to me".
 FITTING = {
     'to': NEAREST | _words('nearer closer'),
     'from': FARTHEST | RANKS | _words('far farther further seen viewed looking viewing'),
-    'and': frozenset(),
 }
 AT_LAST = re.compile(  # "which chair is nearest?", "the chair farthest away"
     r'\b(nearest|closest|farthest|furthest)(?:\s+(?:away|by))?\W*$', re.IGNORECASE

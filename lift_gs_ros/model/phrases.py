@@ -10,6 +10,7 @@ what its first one names. What is not English is one phrase.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lift_gs_ros.model import lexicon
@@ -103,32 +104,10 @@ def is_place(phrase: str) -> bool:
     return bare_noun(phrase).lower().split()[-1] in lexicon.PLACES
 
 
-def distance_from_camera(text: str, phrase: Phrase) -> str:
-    """Return 'to' for "the nearest chair" and "which chair is nearest?", 'from' for the farthest.
-
-    Else ''.
-    """
-    end = lexicon.AT_LAST.search(text)
-    words = text[phrase.begin : phrase.end].lower().split() + ([end[1].lower()] if end else [])
-    if not lexicon.NEAREST.isdisjoint(words):
-        return 'to'
-    return '' if lexicon.FARTHEST.isdisjoint(words) else 'from'
-
-
-def tells_side(text: str) -> bool:
-    """Say whether words tell on which side of something a thing is: "to the left of"."""
-    return lexicon.SIDE_OF.search(text) is not None
-
-
-def said_side(text: str, phrase: Phrase) -> str:
-    """Return 'left' for "the chair on the left" and "the left chair", else 'right' or ''.
-
-    "Turn to the left and find the chair" says nothing of the chair.
-    """
-    name = text[phrase.begin : phrase.end]
-    said = [m for m in lexicon.ON_SIDE.finditer(text) if not 0 < m.start() < phrase.end]
-    found = lexicon.SIDE.search(' '.join([name, *(match[1] for match in said)]))
-    return found[1].lower() if found else ''
+def link_before(text: str, phrases: Sequence[Phrase], phrase: Phrase) -> str:
+    """Return what is said between a phrase and the one before it."""
+    before = max((p.end for p in phrases if p.end <= phrase.begin), default=0)
+    return text[before : phrase.begin]
 
 
 def is_negated(text: str) -> bool:
@@ -306,7 +285,7 @@ def _is_self(tokens: list[_Token], i: int) -> bool:
     elif tokens[i].word not in lexicon.SELVES:
         return False
     link = tokens[at - 1].word if at else ''
-    if link not in lexicon.FITTING:
+    if link not in ('to', 'from', 'and'):
         return not lexicon.NEARNESS.isdisjoint(link.split())
     # "The nearest chair to me" tells a place, "bring the chair to me" does not.
     first = at - 1

@@ -30,7 +30,7 @@ from lift_gs_ros.nodes.inputs import Inputs
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
 from lift_gs_ros.nodes.map_intake import Grounds
 from lift_gs_ros.nodes.parameters import GROUNDING
-from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, QUERIES, SENSOR_QOS
+from lift_gs_ros.nodes.qos import LATCHED_CHUNKS, QUERIES, pose_qos
 from lift_gs_ros.nodes.reporting import ERROR, gpu_memory_rows
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.worker import Worker
@@ -140,9 +140,7 @@ class GroundingNode(ManagedNode):
             # A map that is finished no longer changes; that nobody publishes it is a fault.
             qos = LATCHED_CHUNKS
             inputs.subscribe(msg.MapChunk, 'map_chunks', self._on_chunk, qos, expected='publisher')
-        # mapping_node latches it; another SLAM's poses need not be.
-        qos = SENSOR_QOS['sensor_data'] if topic else LATCHED
-        inputs.subscribe(PoseStamped, 'keyframe_pose', self._on_pose, qos)
+        inputs.subscribe(PoseStamped, 'keyframe_pose', self._on_pose, pose_qos(topic))
         inputs.subscribe(String, 'query', self._on_query, QUERIES)
 
     def _on_chunk(self, message: msg.MapChunk) -> None:

@@ -29,6 +29,11 @@ QUERIES = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 SENSOR_QOS = {'sensor_data': qos_profile_sensor_data, 'reliable': RELIABLE}
 
 
+def pose_qos(cloud_map: str) -> QoSProfile:
+    """Return that of keyframe_pose, which mapping_node latches, and another SLAM may not."""
+    return SENSOR_QOS['sensor_data'] if cloud_map else LATCHED
+
+
 def describe(profile: QoSProfile) -> str:
     """Say in words what matters for whether two sides match."""
     return f'{profile.reliability.name.lower()}, {profile.durability.name.lower()}'

@@ -27,7 +27,7 @@ from lift_gs_ros.nodes.inputs import Inputs, image_topic
 from lift_gs_ros.nodes.lifecycle import DEACTIVATE_SECONDS, ManagedNode
 from lift_gs_ros.nodes.map_intake import cost_with, report_refused
 from lift_gs_ros.nodes.parameters import VIEWER
-from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE, SENSOR_QOS, latched
+from lift_gs_ros.nodes.qos import LATCHED, LATCHED_CHUNKS, RELIABLE, SENSOR_QOS, latched, pose_qos
 from lift_gs_ros.nodes.reporting import ERROR
 from lift_gs_ros.nodes.runner import run
 from lift_gs_ros.nodes.worker import BoundedQueue, Worker
@@ -109,7 +109,7 @@ class ViewerNode(ManagedNode):
             subscribe(msg.MapChunk, 'map_chunks', self._on_chunk, qos, expected='publisher')
         subscribe(msg.Grounding, 'grounding', self._on_grounding, latched(100))
         subscribe(PointCloud2, 'masks', self._on_masks, LATCHED)
-        subscribe(PoseStamped, 'keyframe_pose', self._on_pose, LATCHED)
+        subscribe(PoseStamped, 'keyframe_pose', self._on_pose, pose_qos(topic))
         self.node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
         if self.values['camera_image']:
             qos = SENSOR_QOS['sensor_data']
