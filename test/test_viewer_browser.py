@@ -170,8 +170,9 @@ def test_two_pages_see_the_same_also_after_a_lost_connection_but_look_from_where
 
     tab.click('look at')
     cameras = [client.camera for client in served.viewer._server.get_clients().values()]
-    wait_until(lambda: any(looks_at(camera, CHAIR) for camera in cameras), 'a flight')
-    assert sum(looks_at(camera, CHAIR) for camera in cameras) == 1
+    # A page tells where it was a moment ago, also at the end of a flight.
+    wait_until(lambda: have_settled(cameras) and cameras_at(CHAIR, cameras), 'a flight')
+    assert cameras_at(CHAIR, cameras) == 1
 
     before = set(served.viewer._server.get_clients())
     served.viewer._server._websock_server.disconnect_all_clients()
@@ -188,8 +189,14 @@ def test_two_pages_see_the_same_also_after_a_lost_connection_but_look_from_where
     other.page.close()
 
 
-def looks_at(camera, box: Box) -> bool:
-    return bool(np.linalg.norm(camera.look_at - box.center) < 0.05)
+def cameras_at(box: Box, cameras) -> int:
+    return sum(bool(np.linalg.norm(camera.look_at - box.center) < 0.05) for camera in cameras)
+
+
+def have_settled(cameras) -> bool:
+    before = [camera.look_at for camera in cameras]
+    time.sleep(1.0)
+    return np.array_equal(before, [camera.look_at for camera in cameras])
 
 
 def wait_until(condition, what: str, seconds: float = 120.0) -> None:
